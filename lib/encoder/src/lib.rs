@@ -1,0 +1,1 @@
+//! libtorch: encoder models, pooling, checkpoints, devices and precision.

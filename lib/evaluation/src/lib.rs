@@ -1,0 +1,1 @@
+//! DataFusion: metrics as .sql files, significance, and ad-hoc SQL.

@@ -1,0 +1,1 @@
+//! Schemas, reading and writing, id spaces, provenance, and how a command behaves.

@@ -1,0 +1,1 @@
+//! faiss indexes, exact search, and merging of ranked lists.

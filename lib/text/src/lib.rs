@@ -1,0 +1,1 @@
+//! Corpora, queries, and tokenization.

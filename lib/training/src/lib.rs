@@ -1,0 +1,1 @@
+//! Samplers, losses, optimizers, the schedule, the loop, and resuming.
