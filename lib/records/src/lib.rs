@@ -1,1 +1,27 @@
-//! Schemas, reading and writing, id spaces, provenance, and how a command behaves.
+//! Records: what kinds of files there are, how they are read and written, which id space they
+//! belong to and where they came from, and how a command that handles them behaves.
+
+pub mod command;
+mod conform;
+mod error;
+mod ids;
+mod ipc;
+mod judgements;
+mod mapped;
+mod output;
+pub mod provenance;
+pub mod schema;
+pub mod source;
+mod table;
+mod writer;
+
+pub use conform::check_finite;
+pub use error::{Error, Result};
+pub use ids::{Fingerprint, IdSpace, KeyHasher, KeyMap, check_same_space};
+pub use mapped::{Mapped, MappedTokens};
+pub use output::{AtomicFile, Format, Output};
+pub use provenance::Provenance;
+pub use schema::Kind;
+pub use source::Input;
+pub use table::Table;
+pub use writer::Writer;

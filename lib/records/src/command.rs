@@ -1,0 +1,194 @@
+//! How every command behaves: logging, one-line errors, exit codes, progress, and the closing line.
+
+use std::io::IsTerminal;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+
+/// Options that every command has.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Messages")]
+pub struct Common {
+    /// Say more: -v for what is done, -vv for details (RUST_LOG overrides it)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+
+    /// Say nothing but errors
+    #[arg(short, long, conflicts_with = "verbose", global = true)]
+    quiet: bool,
+
+    /// Form of log lines on standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true)]
+    log_format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What a command has done so far: drives the progress bar and the closing line.
+pub struct Report {
+    started: Instant,
+    rows: u64,
+    notes: Vec<String>,
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Report {
+    /// Starts a progress bar over `total` rows (unknown for a stream) of what `unit` names, such as "texts".
+    pub fn progress(&mut self, total: Option<u64>, unit: &str) {
+        if self.quiet || !std::io::stderr().is_terminal() {
+            return;
+        }
+        let (bar, template) = match total {
+            Some(total) => (ProgressBar::new(total), "{bar:30} {human_pos}/{human_len} UNIT, {per_sec}, {eta} left"),
+            None => (ProgressBar::new_spinner(), "{spinner} {human_pos} UNIT, {per_sec}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(&template.replace("UNIT", unit)) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        self.bar = bar;
+    }
+
+    /// Counts rows done.
+    pub fn add(&mut self, rows: u64) {
+        self.rows += rows;
+        self.bar.inc(rows);
+    }
+
+    /// Adds something the user should know to the closing line.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+}
+
+/// Runs a command: parses its arguments, and turns what comes of it into an exit code (0 done, also
+/// when the reader of our output went away; 1 failed, with one line on standard error; 2 wrong usage).
+pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(A, &mut Report) -> anyhow::Result<()>) -> ExitCode {
+    let arguments = A::parse();
+    let name = A::command().get_name().to_owned();
+    let common = common(&arguments).clone();
+    start_logging(&common);
+    remove_temporaries_on_signals();
+    // Our own line below says what happened; a backtrace would say it a second time.
+    panic::set_hook(Box::new(|_| ()));
+
+    let bar = ProgressBar::hidden();
+    let mut report = Report { started: Instant::now(), rows: 0, notes: Vec::new(), bar, quiet: common.quiet };
+    let result = panic::catch_unwind(AssertUnwindSafe(|| run(arguments, &mut report)));
+    report.bar.finish_and_clear();
+    let message = match result {
+        Ok(Ok(())) => {
+            if !common.quiet {
+                closing_line(&name, &report, common.log_format);
+            }
+            return ExitCode::SUCCESS;
+        }
+        Ok(Err(error)) if is_closed_pipe(&error) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            format!("internal error, please report it: {}", text.unwrap_or("unknown"))
+        }
+    };
+    let line = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    match common.log_format {
+        LogFormat::Text => eprintln!("{name}: {line}"),
+        LogFormat::Json => eprintln!("{}", serde_json::json!({ "level": "ERROR", "command": name, "message": line })),
+    }
+    ExitCode::FAILURE
+}
+
+fn start_logging(common: &Common) {
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "info",
+        _ => "debug",
+    };
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(filter) => EnvFilter::new(filter),
+        Err(_) => EnvFilter::new(level),
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match common.log_format {
+        LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+fn closing_line(name: &str, report: &Report, format: LogFormat) {
+    let seconds = report.started.elapsed().as_secs_f64();
+    let speed = report.rows as f64 / seconds.max(1e-9);
+    let memory = peak_memory() >> 20;
+    match format {
+        LogFormat::Text => {
+            let notes: String = report.notes.iter().map(|note| format!(", {note}")).collect();
+            eprintln!(
+                "{name}: {} rows, {seconds:.1} s, {speed:.0} rows/s, peak memory {memory} MiB{notes}",
+                report.rows
+            );
+        }
+        LogFormat::Json => {
+            let rows = report.rows;
+            let line = serde_json::json!({
+                "level": "INFO", "command": name, "rows": rows, "seconds": seconds,
+                "rows_per_second": speed, "peak_memory_mib": memory, "notes": report.notes,
+            });
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// The most memory this process has had, in bytes.
+pub fn peak_memory() -> u64 {
+    // SAFETY: getrusage fills the struct it is given, and all zeros is a valid one.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    usage.ru_maxrss as u64 * 1024
+}
+
+/// Whether the reader of our output went away, which ends a pipe as `| head` does and is no failure.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.into_iter().any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+static TEMPORARIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Has the temporary file or folder removed when the program is interrupted or terminated.
+pub fn remove_when_interrupted(path: &Path) {
+    TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(path.into());
+}
+
+fn remove_temporaries_on_signals() {
+    let set = ctrlc::set_handler(|| {
+        for path in TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
+            if path.is_dir() {
+                drop(std::fs::remove_dir_all(path));
+            } else {
+                drop(std::fs::remove_file(path));
+            }
+        }
+        std::process::exit(130);
+    });
+    if let Err(error) = set {
+        tracing::debug!("no handler for interrupts: {error}");
+    }
+}

@@ -1,0 +1,272 @@
+//! Arrow IPC beyond what arrow-rs does: a stream's end marker is required, a stream's last batch
+//! carries provenance, and a file's footer gets the provenance known at its end.
+
+use std::fs::File;
+use std::io::{BufRead, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::ipc::convert::{IpcSchemaEncoder, fb_to_schema, metadata_to_fb};
+use arrow::ipc::reader::{FileDecoder, StreamDecoder, read_footer_length};
+use arrow::ipc::writer::{
+    DictionaryTracker, EncodedData, IpcDataGenerator, IpcWriteOptions, StreamWriter, write_message,
+};
+use arrow::ipc::{
+    Block, FooterBuilder, MessageBuilder, MessageHeader, MetadataVersion, RecordBatchBuilder, root_as_footer,
+    root_as_message,
+};
+use flatbuffers::FlatBufferBuilder;
+use memmap2::Mmap;
+
+use crate::{Error, Provenance, Result};
+
+/// Reads a stream message by message.
+pub(crate) struct StreamReader {
+    name: String,
+    reader: Box<dyn BufRead + Send>,
+    decoder: StreamDecoder,
+    batches: usize,
+    trailer: Provenance,
+    finished: bool,
+}
+
+impl StreamReader {
+    /// Reads up to the schema.
+    pub(crate) fn new(name: String, reader: Box<dyn BufRead + Send>) -> Result<Self> {
+        let (decoder, trailer) = (StreamDecoder::new(), Provenance::default());
+        let mut stream = StreamReader { name, reader, decoder, batches: 0, trailer, finished: false };
+        while stream.decoder.schema().is_none() {
+            match stream.message()? {
+                Some(mut message) => drop(stream.decode(&mut message)?),
+                None => return Err(Error::new(&stream.name, "is an Arrow stream without a schema")),
+            }
+        }
+        Ok(stream)
+    }
+
+    pub(crate) fn schema(&self) -> SchemaRef {
+        self.decoder.schema().expect("the constructor reads up to the schema")
+    }
+
+    /// What the last batch said about the stream.
+    pub(crate) fn trailer(&self) -> &Provenance {
+        &self.trailer
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>> {
+        while let Some(mut message) = self.message()? {
+            if let Some(batch) = self.decode(&mut message)? {
+                self.batches += 1;
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    fn decode(&mut self, message: &mut Buffer) -> Result<Option<RecordBatch>> {
+        self.decoder.decode(message).map_err(Error::at(&self.name))
+    }
+
+    /// The next message with its prefix and body; none after the end marker.
+    fn message(&mut self) -> Result<Option<Buffer>> {
+        if self.finished {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        if self.take(8, &mut bytes)? == 0 {
+            return Err(self.cut_off("between two batches"));
+        }
+        let length = i32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
+        if bytes[..4] != [0xff; 4] || length < 0 {
+            return Err(Error::new(&self.name, format!("is not an Arrow stream after {} batches", self.batches)));
+        }
+        if length == 0 {
+            self.finished = true;
+            let mut rest = Vec::new();
+            return match self.reader.read_to_end(&mut rest).map_err(Error::io(&self.name))? {
+                0 => Ok(None),
+                _ => Err(Error::new(&self.name, "goes on after the stream's end marker; one stream, one file")),
+            };
+        }
+        self.take(length as u64, &mut bytes)?;
+        let body = {
+            let message = root_as_message(&bytes[8..]).map_err(Error::at(&self.name))?;
+            if let Some(metadata) = message.custom_metadata() {
+                for entry in metadata {
+                    if let (Some(name), Some(value)) = (entry.key(), entry.value()) {
+                        self.trailer.set(name, value);
+                    }
+                }
+            }
+            u64::try_from(message.bodyLength()).map_err(Error::at(&self.name))?
+        };
+        self.take(body, &mut bytes)?;
+        Ok(Some(Buffer::from_vec(bytes)))
+    }
+
+    /// Appends `count` bytes of the input; nothing at all at its end is reported as 0.
+    fn take(&mut self, count: u64, bytes: &mut Vec<u8>) -> Result<u64> {
+        let read = self.reader.by_ref().take(count).read_to_end(bytes).map_err(Error::io(&self.name))? as u64;
+        match read {
+            _ if read == count => Ok(read),
+            0 if bytes.is_empty() => Ok(0),
+            _ => Err(self.cut_off("in the middle of a batch")),
+        }
+    }
+
+    fn cut_off(&self, place: &str) -> Error {
+        let text =
+            format!("the stream is cut off {place}, after {} whole batches: its end marker is missing", self.batches);
+        Error::new(&self.name, text).hint("the command that wrote it failed; look at its error")
+    }
+}
+
+/// Writes an empty last batch that carries `provenance`.
+pub(crate) fn write_trailer(
+    writer: impl Write,
+    schema: &SchemaRef,
+    provenance: &Provenance,
+) -> std::result::Result<(), ArrowError> {
+    let options = IpcWriteOptions::default();
+    let (_, encoded) = IpcDataGenerator::default().encode(
+        &RecordBatch::new_empty(schema.clone()),
+        &mut DictionaryTracker::new(false),
+        &options,
+        &mut Default::default(),
+    )?;
+    let mut fbb = FlatBufferBuilder::new();
+    let header = {
+        let message = root_as_message(&encoded.ipc_message).map_err(|e| ArrowError::IpcError(e.to_string()))?;
+        let batch = message.header_as_record_batch().ok_or_else(|| ArrowError::IpcError("no batch".into()))?;
+        let nodes = batch.nodes().map(|nodes| fbb.create_vector(&nodes.iter().copied().collect::<Vec<_>>()));
+        let buffers = batch.buffers().map(|buffers| fbb.create_vector(&buffers.iter().copied().collect::<Vec<_>>()));
+        let mut header = RecordBatchBuilder::new(&mut fbb);
+        header.add_length(0);
+        nodes.into_iter().for_each(|nodes| header.add_nodes(nodes));
+        buffers.into_iter().for_each(|buffers| header.add_buffers(buffers));
+        header.finish().as_union_value()
+    };
+    let metadata = metadata_to_fb(&mut fbb, &provenance.to_metadata());
+    let mut message = MessageBuilder::new(&mut fbb);
+    message.add_version(MetadataVersion::V5);
+    message.add_header_type(MessageHeader::RecordBatch);
+    message.add_bodyLength(encoded.arrow_data.len() as i64);
+    message.add_header(header);
+    message.add_custom_metadata(metadata);
+    let message = message.finish();
+    fbb.finish(message, None);
+    let encoded = EncodedData { ipc_message: fbb.finished_data().to_vec(), arrow_data: encoded.arrow_data };
+    write_message(writer, encoded, &options).map(drop)
+}
+
+/// Ends a stream: the trailer, then the end marker.
+pub(crate) fn finish_stream<W: Write>(
+    writer: &mut StreamWriter<W>,
+    schema: &SchemaRef,
+    provenance: &Provenance,
+) -> std::result::Result<(), ArrowError> {
+    write_trailer(writer.get_mut(), schema, provenance)?;
+    writer.finish()
+}
+
+/// Writes the footer of a finished IPC file anew, with `schema` in place of the one it was begun with.
+pub(crate) fn replace_footer(file: &mut File, schema: &Schema) -> std::result::Result<(), ArrowError> {
+    let end = file.seek(SeekFrom::End(-10))?;
+    let mut tail = [0; 10];
+    file.read_exact(&mut tail)?;
+    let length = read_footer_length(tail)?;
+    let start = file.seek(SeekFrom::Start(end - length as u64))?;
+    let mut bytes = vec![0; length];
+    file.read_exact(&mut bytes)?;
+    let footer = root_as_footer(&bytes).map_err(|e| ArrowError::IpcError(e.to_string()))?;
+    let blocks = |blocks: Option<flatbuffers::Vector<Block>>| -> Vec<Block> {
+        blocks.map(|blocks| blocks.iter().copied().collect()).unwrap_or_default()
+    };
+
+    let mut fbb = FlatBufferBuilder::new();
+    let dictionaries = fbb.create_vector(&blocks(footer.dictionaries()));
+    let batches = fbb.create_vector(&blocks(footer.recordBatches()));
+    let mut tracker = DictionaryTracker::new(true);
+    let schema = IpcSchemaEncoder::new().with_dictionary_tracker(&mut tracker).schema_to_fb_offset(&mut fbb, schema);
+    let mut builder = FooterBuilder::new(&mut fbb);
+    builder.add_version(footer.version());
+    builder.add_schema(schema);
+    builder.add_dictionaries(dictionaries);
+    builder.add_recordBatches(batches);
+    let root = builder.finish();
+    fbb.finish(root, None);
+
+    let footer = fbb.finished_data();
+    file.seek(SeekFrom::Start(start))?;
+    file.write_all(footer)?;
+    file.write_all(&(footer.len() as i32).to_le_bytes())?;
+    file.write_all(b"ARROW1")?;
+    let end = file.stream_position()?;
+    file.set_len(end)?;
+    Ok(())
+}
+
+/// An IPC file in a memory map; its batches point into the map.
+pub(crate) struct MappedFile {
+    name: String,
+    map: Buffer,
+    decoder: FileDecoder,
+    blocks: Vec<Block>,
+    schema: SchemaRef,
+}
+
+impl MappedFile {
+    pub(crate) fn new(name: String, file: &File) -> Result<Self> {
+        // SAFETY: as every reader of mapped files, we rely on nobody changing the file while it is read;
+        // our own writers never change one in place.
+        let map = Arc::new(unsafe { Mmap::map(file) }.map_err(Error::io(&name))?);
+        let pointer = std::ptr::NonNull::new(map.as_ptr().cast_mut()).ok_or_else(|| Error::new(&name, "is empty"))?;
+        let length = map.len();
+        // SAFETY: the pointer and the length are those of the map, which the buffer keeps alive.
+        let map = unsafe { Buffer::from_custom_allocation(pointer, length, map) };
+
+        let broken = || Error::new(&name, "is a truncated Arrow file: its footer is missing");
+        let tail = length.checked_sub(10).ok_or_else(broken)?;
+        let footer_length = read_footer_length(map[tail..].try_into().expect("ten bytes")).map_err(|_| broken())?;
+        let start = tail.checked_sub(footer_length).ok_or_else(broken)?;
+        let footer = root_as_footer(&map[start..tail]).map_err(Error::at(&name))?;
+        let schema = footer.schema().ok_or_else(broken)?;
+        let schema = Arc::new(fb_to_schema(schema));
+        let mut decoder = FileDecoder::new(schema.clone(), footer.version());
+        let slice = |block: &Block| {
+            let end = block.offset() as usize + block.metaDataLength() as usize + block.bodyLength() as usize;
+            match block.offset() >= 0 && end <= length {
+                true => Ok(map.slice_with_length(block.offset() as usize, end - block.offset() as usize)),
+                false => Err(Error::new(&name, "is a broken Arrow file: a batch lies outside of it")),
+            }
+        };
+        for block in footer.dictionaries().iter().flatten() {
+            decoder.read_dictionary(block, &slice(block)?).map_err(Error::at(&name))?;
+        }
+        let blocks: Vec<Block> = footer.recordBatches().iter().flatten().copied().collect();
+        blocks.iter().try_for_each(|block| slice(block).map(drop))?;
+        Ok(MappedFile { name, map, decoder, blocks, schema })
+    }
+
+    pub(crate) fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    pub(crate) fn batches(&self) -> usize {
+        self.blocks.len()
+    }
+
+    pub(crate) fn batch(&self, index: usize) -> Result<RecordBatch> {
+        let block = &self.blocks[index];
+        let length = block.metaDataLength() as usize + block.bodyLength() as usize;
+        let bytes = self.map.slice_with_length(block.offset() as usize, length);
+        match self.decoder.read_record_batch(block, &bytes) {
+            Ok(Some(batch)) => Ok(batch),
+            Ok(None) => Err(Error::new(&self.name, format!("batch {index} is not a record batch"))),
+            Err(e) => Err(Error::new(&self.name, format!("batch {index}: {e}"))),
+        }
+    }
+}

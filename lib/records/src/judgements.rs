@@ -1,0 +1,239 @@
+//! Runs, negatives and qrels as text: MS MARCO's TSV and TREC's columns, read and written.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{ArrayBuilder, AsArray, Float32Builder, Int32Builder, RecordBatch, StringBuilder};
+use arrow::datatypes::{Float32Type, Int32Type, Int64Type, SchemaRef};
+
+use crate::source::Lines;
+use crate::{Error, Format, IdSpace, Kind, Result, schema};
+
+const BATCH: usize = 65_536;
+
+/// Reads a text as records of `kind` (run, negatives or qrels) with official ids.
+pub(crate) struct TextReader {
+    lines: Lines,
+    kind: Kind,
+    form: Option<Form>,
+}
+
+/// What the columns of a line are.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// `query  0  document  relevance`, TREC's and MS MARCO's.
+    Qrels,
+    /// `query-id  corpus-id  score` below a header, BEIR's.
+    BeirQrels,
+    /// `query  document  rank [score]`, MS MARCO's.
+    MsMarcoRun,
+    /// `query  Q0  document  rank  score  tag`.
+    TrecRun,
+}
+
+impl Form {
+    fn of(kind: Kind, line: &str) -> Option<Form> {
+        let count = fields(line).count();
+        match (kind, count) {
+            (Kind::Qrels, 3) if line.contains("corpus-id") => Some(Form::BeirQrels),
+            (Kind::Qrels, 4) => Some(Form::Qrels),
+            (Kind::Run | Kind::Negatives, 3 | 4) => Some(Form::MsMarcoRun),
+            (Kind::Run | Kind::Negatives, 6) => Some(Form::TrecRun),
+            _ => None,
+        }
+    }
+
+    fn columns(self) -> &'static str {
+        match self {
+            Form::Qrels => "query 0 document relevance",
+            Form::BeirQrels => "query-id corpus-id score",
+            Form::MsMarcoRun => "query document rank [score]",
+            Form::TrecRun => "query Q0 document rank score tag",
+        }
+    }
+}
+
+/// A tab separates where there is one, so that ids may hold spaces in TSV.
+fn fields(line: &str) -> Box<dyn Iterator<Item = &str> + '_> {
+    match line.contains('\t') {
+        true => Box::new(line.split('\t')),
+        false => Box::new(line.split_ascii_whitespace()),
+    }
+}
+
+impl TextReader {
+    pub(crate) fn new(lines: Lines, kind: Kind) -> Self {
+        TextReader { lines, kind, form: None }
+    }
+
+    /// The next batch; none at the end.
+    ///
+    /// # Errors
+    /// A malformed line, with its number.
+    pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let (mut queries, mut docs) = (StringBuilder::new(), StringBuilder::new());
+        let (mut integers, mut scores) = (Int32Builder::new(), Float32Builder::new());
+        while integers.len() < BATCH {
+            let Some(line) = self.lines.next_line()? else { break };
+            if line.is_empty() {
+                continue;
+            }
+            let row = match self.form {
+                Some(form) => parse(form, line),
+                None => match Form::of(self.kind, line) {
+                    Some(form) => {
+                        self.form = Some(form);
+                        if form == Form::BeirQrels {
+                            continue;
+                        }
+                        parse(form, line)
+                    }
+                    None => Err(String::new()),
+                },
+            };
+            match row {
+                Ok(row) => {
+                    queries.append_value(row.query);
+                    docs.append_value(row.doc);
+                    integers.append_value(row.integer);
+                    scores.append_value(row.score);
+                }
+                Err(why) => return Err(self.malformed(why)),
+            }
+        }
+        if integers.is_empty() {
+            return Ok(None);
+        }
+        let mut columns: Vec<arrow::array::ArrayRef> =
+            vec![Arc::new(queries.finish()), Arc::new(docs.finish()), Arc::new(integers.finish())];
+        if self.kind != Kind::Qrels {
+            columns.push(Arc::new(scores.finish()));
+        }
+        RecordBatch::try_new(self.schema(), columns).map(Some).map_err(Error::at(self.lines.name()))
+    }
+
+    pub(crate) fn schema(&self) -> SchemaRef {
+        text_schema(self.kind)
+    }
+
+    fn malformed(&self, why: String) -> Error {
+        let expected = match (self.form, self.kind) {
+            (Some(form), _) => form.columns().to_owned(),
+            (None, Kind::Qrels) => format!("'{}'", Form::Qrels.columns()),
+            (None, _) => format!("'{}' or '{}'", Form::MsMarcoRun.columns(), Form::TrecRun.columns()),
+        };
+        let why = if why.is_empty() { String::new() } else { format!("{why}; ") };
+        Error::new(self.lines.place(), format!("{why}expected {}: {expected}", self.kind))
+    }
+}
+
+pub(crate) fn text_schema(kind: Kind) -> SchemaRef {
+    match kind {
+        Kind::Qrels => schema::qrels(IdSpace::Official),
+        Kind::Negatives => schema::negatives(IdSpace::Official),
+        _ => schema::run(IdSpace::Official),
+    }
+}
+
+struct Row<'a> {
+    query: &'a str,
+    doc: &'a str,
+    /// Rank or relevance.
+    integer: i32,
+    score: f32,
+}
+
+fn parse(form: Form, line: &str) -> std::result::Result<Row<'_>, String> {
+    let mut fields = fields(line);
+    let mut next = |name: &str| fields.next().ok_or_else(|| format!("too few fields, {name} is missing"));
+    let row = match form {
+        Form::Qrels => {
+            let (query, _, doc) = (next("query")?, next("iteration")?, next("document")?);
+            Row { query, doc, integer: number(next("relevance")?, "relevance")?, score: 0.0 }
+        }
+        Form::BeirQrels => {
+            let (query, doc) = (next("query-id")?, next("corpus-id")?);
+            Row { query, doc, integer: number(next("score")?, "score")?, score: 0.0 }
+        }
+        Form::MsMarcoRun => {
+            let (query, doc) = (next("query")?, next("document")?);
+            let rank: i32 = rank(next("rank")?)?;
+            // Without a score, one that orders the documents as the ranks do.
+            let score = match fields.next() {
+                Some(text) => finite(text)?,
+                None => 1.0 / rank as f32,
+            };
+            Row { query, doc, integer: rank, score }
+        }
+        Form::TrecRun => {
+            let (query, _, doc) = (next("query")?, next("Q0")?, next("document")?);
+            let rank: i32 = number(next("rank")?, "rank")?;
+            let row = Row { query, doc, integer: rank, score: finite(next("score")?)? };
+            next("tag")?;
+            row
+        }
+    };
+    if row.query.is_empty() || row.doc.is_empty() {
+        return Err("an id is empty".into());
+    }
+    match fields.next() {
+        Some(_) => Err("too many fields".into()),
+        None => Ok(row),
+    }
+}
+
+fn number(text: &str, name: &str) -> std::result::Result<i32, String> {
+    text.trim().parse().map_err(|_| format!("{name} '{text}' is not an integer"))
+}
+
+fn rank(text: &str) -> std::result::Result<i32, String> {
+    match number(text, "rank")? {
+        rank if rank < 1 => Err(format!("rank {rank} is less than 1")),
+        rank => Ok(rank),
+    }
+}
+
+fn finite(text: &str) -> std::result::Result<f32, String> {
+    match text.trim().parse::<f32>() {
+        Ok(score) if !score.is_nan() => Ok(score),
+        _ => Err(format!("score '{text}' is not a number")),
+    }
+}
+
+/// Writes a batch of `kind` as text; `row` is the number of its first row, for errors.
+pub(crate) fn write(
+    writer: &mut impl Write,
+    place: &str,
+    kind: Kind,
+    format: Format,
+    batch: &RecordBatch,
+    row: usize,
+) -> Result<()> {
+    let ids = |column: usize| -> Box<dyn Fn(usize) -> String> {
+        let column = batch.column(column).clone();
+        match column.as_string_opt::<i32>() {
+            Some(_) => Box::new(move |row| column.as_string::<i32>().value(row).to_owned()),
+            None => Box::new(move |row| column.as_primitive::<Int64Type>().value(row).to_string()),
+        }
+    };
+    let (query, doc) = (ids(0), ids(1));
+    let integers = batch.column(2).as_primitive::<Int32Type>();
+    let scores = (kind != Kind::Qrels).then(|| batch.column(3).as_primitive::<Float32Type>());
+    for i in 0..batch.num_rows() {
+        let (query, doc, integer) = (query(i), doc(i), integers.value(i));
+        let separator =
+            |c: char| if format == Format::Tsv { matches!(c, '\t' | '\n' | '\r') } else { c.is_whitespace() };
+        if let Some(id) = [&query, &doc].into_iter().find(|id| id.is_empty() || id.contains(separator)) {
+            let text = format!("id '{}' can't stand in a {format} file", id.escape_default());
+            return Err(Error::new(format!("{place}: row {}", row + i), text).hint("write Parquet or Arrow"));
+        }
+        match (format, scores) {
+            (Format::Tsv, None) => writeln!(writer, "{query}\t0\t{doc}\t{integer}"),
+            (_, None) => writeln!(writer, "{query} 0 {doc} {integer}"),
+            (Format::Tsv, Some(_)) => writeln!(writer, "{query}\t{doc}\t{integer}"),
+            (_, Some(scores)) => writeln!(writer, "{query} Q0 {doc} {integer} {} hardmine", scores.value(i)),
+        }
+        .map_err(Error::io(place))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! Provenance: what a file's schema metadata says about where it came from.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{Error, Fingerprint, Kind, Result};
+
+/// Kind of record.
+pub const KIND: &str = "hardmine.kind";
+/// Version of the kind's schema.
+pub const SCHEMA_VERSION: &str = "hardmine.schema_version";
+/// Program and version that wrote the file.
+pub const PROGRAM: &str = "hardmine.program";
+/// Command line that wrote the file.
+pub const COMMAND: &str = "hardmine.command";
+/// Fingerprint of the keys of this file's rows.
+pub const KEYS: &str = "hardmine.keys";
+/// Fingerprint of the space that `query_id` belongs to.
+pub const QUERIES: &str = "hardmine.queries";
+/// Fingerprint of the space that `doc_id` belongs to.
+pub const DOCS: &str = "hardmine.docs";
+/// Digest of the encoder.
+pub const MODEL: &str = "hardmine.model";
+/// Digest of the encoder whose document embeddings this (query) encoder was trained to search.
+pub const DOCUMENT_MODEL: &str = "hardmine.document_model";
+/// Digest of the tokenizer.
+pub const TOKENIZER: &str = "hardmine.tokenizer";
+/// `passage`, `document` or `query`.
+pub const TEXT_KIND: &str = "hardmine.text_kind";
+/// Longest list of token ids kept.
+pub const MAX_LENGTH: &str = "hardmine.max_length";
+/// Older program whose tokenization was reproduced.
+pub const COMPAT: &str = "hardmine.compat";
+/// Arithmetic of the encoder.
+pub const PRECISION: &str = "hardmine.precision";
+/// Seed of random draws.
+pub const SEED: &str = "hardmine.seed";
+
+const ALL: [(&str, &str); 15] = [
+    (KIND, "kind of record"),
+    (SCHEMA_VERSION, "version of the kind's schema"),
+    (PROGRAM, "program and version that wrote the file"),
+    (
+        COMMAND,
+        "its command line; paths are cut to file names and the output is left out, so a rerun elsewhere gives the same bytes",
+    ),
+    (KEYS, "fingerprint of the keys of the file's rows, in order (tokens, embeddings)"),
+    (QUERIES, "fingerprint of the tokens file whose row numbers are in `query_id`"),
+    (DOCS, "fingerprint of the tokens file whose row numbers are in `doc_id`"),
+    (MODEL, "digest of the encoder: its configuration and weights"),
+    (DOCUMENT_MODEL, "for a query encoder trained by ADORE: digest of the encoder of the documents it searches"),
+    (TOKENIZER, "digest of the tokenizer's files"),
+    (TEXT_KIND, "`passage`, `document` or `query`"),
+    (MAX_LENGTH, "most token ids a text keeps"),
+    (COMPAT, "older program whose tokenization was reproduced: `transformers-2`, or absent"),
+    (PRECISION, "arithmetic of the encoder: `f32`, `bf16` or `f16`"),
+    (SEED, "seed of random draws"),
+];
+
+/// Where a file came from: the `hardmine.…` entries of its schema metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance(BTreeMap<String, String>);
+
+impl Provenance {
+    /// The value under `name`, one of the constants of this module.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Sets the value under `name`.
+    pub fn set(&mut self, name: &str, value: impl ToString) {
+        self.0.insert(name.into(), value.to_string());
+    }
+
+    /// [`Provenance::set`] where a value is there.
+    pub fn set_some(&mut self, name: &str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.set(name, value);
+        }
+    }
+
+    /// Takes over all entries of `other`.
+    pub fn merge(&mut self, other: &Provenance) {
+        self.0.extend(other.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
+
+    /// The fingerprint under `name`, read from a file called `place`.
+    pub fn fingerprint(&self, name: &str, place: &str) -> Result<Option<Fingerprint>> {
+        self.get(name).map(|text| text.parse().map_err(|e| Error::new(place, format!("{name}: {e}")))).transpose()
+    }
+
+    /// The kind of record the file says it is; none if it isn't ours.
+    pub fn kind(&self, place: &str) -> Result<Option<Kind>> {
+        let Some(name) = self.get(KIND) else { return Ok(None) };
+        let kind =
+            Kind::from_name(name).ok_or_else(|| Error::new(place, format!("unknown kind of record '{name}'")))?;
+        let version = kind.definition().version.to_string();
+        match self.get(SCHEMA_VERSION) {
+            Some(found) if found != version => Err(Error::new(
+                place,
+                format!("{kind} of schema version {found}; this program reads version {version}"),
+            )),
+            _ => Ok(Some(kind)),
+        }
+    }
+
+    /// What every file of ours says, before anything else is known.
+    pub(crate) fn stamp(&mut self, kind: Kind) {
+        self.set(KIND, kind);
+        self.set(SCHEMA_VERSION, kind.definition().version);
+        self.set(PROGRAM, concat!("hardmine ", env!("CARGO_PKG_VERSION")));
+        self.set(COMMAND, command_line(std::env::args()));
+    }
+
+    /// From schema or footer metadata; what is not ours is left out.
+    pub fn from_metadata<'a>(metadata: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
+        let ours = metadata.into_iter().filter(|(name, _)| name.starts_with("hardmine."));
+        Provenance(ours.map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    /// As schema metadata.
+    pub fn to_metadata(&self) -> HashMap<String, String> {
+        self.0.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Entries in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// The command line without what doesn't change the result: folders, and where the output goes.
+fn command_line(arguments: impl Iterator<Item = String>) -> String {
+    let mut kept: Vec<String> = Vec::new();
+    let mut arguments = arguments.peekable();
+    while let Some(argument) = arguments.next() {
+        if argument == "-o" || argument == "--output" {
+            arguments.next();
+        } else if !(argument.starts_with("--output=") || argument.starts_with("-o") && argument.len() > 2) {
+            kept.push(without_folder(&argument));
+        }
+    }
+    kept.join(" ")
+}
+
+fn without_folder(argument: &str) -> String {
+    if argument.contains(char::is_whitespace) || !argument.contains('/') {
+        return argument.to_owned();
+    }
+    let (name, path) = match argument.split_once('=') {
+        Some((name, path)) => (format!("{name}="), path),
+        None => (String::new(), argument),
+    };
+    let file = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
+    name + file
+}
+
+pub(crate) fn readme() -> String {
+    let mut text = String::from(
+        "\n## Metadata\n\nIn the schema metadata of every file (Parquet: key-value metadata; a stream adds the fingerprint of its keys \
+         with its last, empty batch). Digests and fingerprints are cut SHA-256 and depend on contents only, never on a path.\n\n\
+         | entry | holds |\n|---|---|\n",
+    );
+    for (name, about) in ALL {
+        text += &format!("| `{name}` | {about} |\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_has_no_folders_and_no_output() {
+        let line =
+            "/usr/bin/rank --index=a/docs.arrow q.arrow -o /tmp/x.parquet --top-k 5 -ofoo.tsv -t run=x/a.parquet";
+        let kept = command_line(line.split(' ').map(str::to_owned));
+        assert_eq!(kept, "rank --index=docs.arrow q.arrow --top-k 5 -t run=a.parquet");
+    }
+}

@@ -1,0 +1,246 @@
+//! The kinds of records, read from `schemas/*.json`: the one place where columns are defined.
+
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::Deserialize;
+
+use crate::IdSpace;
+
+/// A kind of record; every file of ours is of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Tokenized texts.
+    Tokens,
+    /// Vectors of texts.
+    Embeddings,
+    /// Relevance judgements.
+    Qrels,
+    /// Ranked lists.
+    Run,
+    /// Hard negatives.
+    Negatives,
+    /// Metric values.
+    Metrics,
+    /// Training steps.
+    TrainingLog,
+}
+
+/// A kind as its file in `schemas/` defines it.
+#[derive(Debug, Deserialize)]
+pub struct Definition {
+    /// The kind's name, as in the metadata of files.
+    pub kind: String,
+    /// Counts changes of the columns that older readers would not understand.
+    pub version: u32,
+    /// What a file of this kind holds.
+    pub about: String,
+    /// The columns, in order.
+    pub columns: Vec<Column>,
+}
+
+/// One column of a [`Definition`].
+#[derive(Debug, Deserialize)]
+pub struct Column {
+    /// The column's name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub type_: ColumnType,
+    /// Whether nulls are allowed.
+    #[serde(default)]
+    pub nullable: bool,
+    /// What it holds.
+    pub about: String,
+}
+
+/// The types that occur in records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnType {
+    /// 64-bit integer.
+    Int64,
+    /// 32-bit integer.
+    Int32,
+    /// 32-bit float.
+    Float32,
+    /// 64-bit float.
+    Float64,
+    /// Text.
+    Utf8,
+    /// List of 32-bit integers.
+    #[serde(rename = "list<int32>")]
+    ListInt32,
+    /// `fixed_size_list<float32 or float16, dim>`.
+    Vector,
+    /// `int64` in the internal id space, `utf8` in the official one.
+    Id,
+}
+
+impl Kind {
+    /// All kinds, in the order data flows through them.
+    pub const ALL: [Kind; 7] =
+        [Kind::Tokens, Kind::Embeddings, Kind::Qrels, Kind::Run, Kind::Negatives, Kind::Metrics, Kind::TrainingLog];
+
+    /// The kind's definition in `schemas/`.
+    pub fn definition(self) -> &'static Definition {
+        static DEFINITIONS: LazyLock<Vec<Definition>> = LazyLock::new(|| {
+            [
+                include_str!("../../../schemas/tokens.json"),
+                include_str!("../../../schemas/embeddings.json"),
+                include_str!("../../../schemas/qrels.json"),
+                include_str!("../../../schemas/run.json"),
+                include_str!("../../../schemas/negatives.json"),
+                include_str!("../../../schemas/metrics.json"),
+                include_str!("../../../schemas/training-log.json"),
+            ]
+            .iter()
+            .map(|text| serde_json::from_str(text).expect("schemas/*.json is part of the program and tested"))
+            .collect()
+        });
+        &DEFINITIONS[self as usize]
+    }
+
+    /// The kind's name.
+    pub fn name(self) -> &'static str {
+        &self.definition().kind
+    }
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether files of this kind may be TSV or TREC text.
+    pub fn has_text_form(self) -> bool {
+        matches!(self, Kind::Run | Kind::Qrels | Kind::Negatives)
+    }
+
+    fn schema(self, ids: IdSpace, vector: Option<&DataType>) -> SchemaRef {
+        let field = |column: &Column| {
+            let type_ = match column.type_ {
+                ColumnType::Vector => vector.expect("only embeddings have vectors").clone(),
+                other => other.arrow(ids),
+            };
+            Field::new(&column.name, type_, column.nullable)
+        };
+        Arc::new(Schema::new(self.definition().columns.iter().map(field).collect::<Vec<_>>()))
+    }
+}
+
+impl ColumnType {
+    /// The Arrow type we write. A vector's depends on the data: see [`embeddings`].
+    pub(crate) fn arrow(self, ids: IdSpace) -> DataType {
+        match self {
+            ColumnType::Int64 => DataType::Int64,
+            ColumnType::Int32 => DataType::Int32,
+            ColumnType::Float32 | ColumnType::Vector => DataType::Float32,
+            ColumnType::Float64 => DataType::Float64,
+            ColumnType::Utf8 => DataType::Utf8,
+            ColumnType::ListInt32 => DataType::List(Arc::new(Field::new("item", DataType::Int32, false))),
+            ColumnType::Id => match ids {
+                IdSpace::Internal => DataType::Int64,
+                IdSpace::Official => DataType::Utf8,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// `tokens`: `id, key, token_ids`.
+pub fn tokens() -> SchemaRef {
+    Kind::Tokens.schema(IdSpace::Internal, None)
+}
+
+/// `embeddings` of `dim` numbers of type `float` (`Float32` or `Float16`): `id, embedding`.
+pub fn embeddings(float: DataType, dim: usize) -> SchemaRef {
+    Kind::Embeddings.schema(IdSpace::Internal, Some(&vector(float, dim)))
+}
+
+pub(crate) fn vector(float: DataType, dim: usize) -> DataType {
+    DataType::FixedSizeList(Arc::new(Field::new("item", float, false)), dim as i32)
+}
+
+/// `qrels`: `query_id, doc_id, relevance`.
+pub fn qrels(ids: IdSpace) -> SchemaRef {
+    Kind::Qrels.schema(ids, None)
+}
+
+/// `run`: `query_id, doc_id, rank, score`.
+pub fn run(ids: IdSpace) -> SchemaRef {
+    Kind::Run.schema(ids, None)
+}
+
+/// `negatives`: `query_id, doc_id, rank, score`.
+pub fn negatives(ids: IdSpace) -> SchemaRef {
+    Kind::Negatives.schema(ids, None)
+}
+
+/// `metrics`: `run, metric, query_id, value`.
+pub fn metrics(ids: IdSpace) -> SchemaRef {
+    Kind::Metrics.schema(ids, None)
+}
+
+/// `training-log`: one row a step.
+pub fn training_log() -> SchemaRef {
+    Kind::TrainingLog.schema(IdSpace::Internal, None)
+}
+
+/// The text of `schemas/README.md`: every kind with its columns.
+pub fn readme() -> String {
+    let mut text = String::from(
+        "# Records\n\nMade from the `.json` files beside it: `UPDATE_GOLDEN=1 cargo test -p hardmine-records` writes it anew.\n\n\
+         `id` is `int64` in the internal space (row number of a tokens file) and `utf8` in the official one \
+         (the collection's own ids); `vector` is `fixed_size_list<float32 or float16, dim>`.\n",
+    );
+    for kind in Kind::ALL {
+        let Definition { kind, version, about, columns } = kind.definition();
+        text += &format!("\n## {kind}\n\n{about} Version {version}.\n\n| column | type | holds |\n|---|---|---|\n");
+        for Column { name, type_, nullable, about } in columns {
+            let null = if *nullable { ", or null" } else { "" };
+            text += &format!("| `{name}` | {}{null} | {about} |\n", type_.name());
+        }
+    }
+    text + &crate::provenance::readme()
+}
+
+impl ColumnType {
+    fn name(self) -> &'static str {
+        match self {
+            ColumnType::Int64 => "int64",
+            ColumnType::Int32 => "int32",
+            ColumnType::Float32 => "float32",
+            ColumnType::Float64 => "float64",
+            ColumnType::Utf8 => "utf8",
+            ColumnType::ListInt32 => "list\\<int32\\>",
+            ColumnType::Vector => "vector",
+            ColumnType::Id => "id",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_the_one_its_file_names() {
+        let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names, ["tokens", "embeddings", "qrels", "run", "negatives", "metrics", "training-log"]);
+    }
+
+    #[test]
+    fn the_readme_of_schemas_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/README.md");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, readme()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), readme(), "run with UPDATE_GOLDEN=1 to write it anew");
+    }
+}

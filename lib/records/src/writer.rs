@@ -1,0 +1,145 @@
+//! Writes records: one writer for every kind and format.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::writer::{FileWriter, StreamWriter};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+use crate::{AtomicFile, Error, Format, Kind, Output, Provenance, Result, ipc, judgements};
+
+/// A Parquet row group ends when it has grown to so many bytes, so that memory stays bounded.
+const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// Writes batches of one kind to an output, which appears with [`Writer::finish`] or not at all.
+pub struct Writer {
+    place: String,
+    kind: Kind,
+    schema: SchemaRef,
+    provenance: Provenance,
+    sink: Sink,
+    rows: u64,
+}
+
+enum Sink {
+    Stdout(Box<StreamWriter<io::BufWriter<io::Stdout>>>),
+    Stream(Box<StreamWriter<AtomicFile>>),
+    File(Box<FileWriter<AtomicFile>>),
+    Parquet(Box<ArrowWriter<AtomicFile>>),
+    Text(AtomicFile, Format),
+}
+
+impl Writer {
+    /// Opens `output` for records of `kind`. `provenance` is what is known before the first row.
+    ///
+    /// # Errors
+    /// A folder that is not writable, a terminal, a text format for a kind that has none.
+    pub fn create(output: &Output, kind: Kind, schema: SchemaRef, mut provenance: Provenance) -> Result<Self> {
+        output.check_kind(kind)?;
+        provenance.stamp(kind);
+        let place = output.to_string();
+        let stamped = Arc::new(Schema::new_with_metadata(schema.fields().clone(), provenance.to_metadata()));
+        let sink = match output {
+            Output::Stdout => {
+                if io::stdout().is_terminal() {
+                    return Err(Error::new(&place, "is a terminal, and records are binary")
+                        .hint("-o FILE, or a pipe into the next command"));
+                }
+                let stdout = io::BufWriter::with_capacity(1 << 20, io::stdout());
+                Sink::Stdout(Box::new(StreamWriter::try_new(stdout, &stamped).map_err(arrow(&place))?))
+            }
+            Output::Path(path, format) => {
+                let file = AtomicFile::create(path)?;
+                match format {
+                    Format::Stream => {
+                        Sink::Stream(Box::new(StreamWriter::try_new(file, &stamped).map_err(arrow(&place))?))
+                    }
+                    Format::File => Sink::File(Box::new(FileWriter::try_new(file, &stamped).map_err(arrow(&place))?)),
+                    Format::Parquet => {
+                        let writer = ArrowWriter::try_new(file, schema.clone(), Some(parquet_properties(kind)));
+                        Sink::Parquet(Box::new(writer.map_err(Error::at(&place))?))
+                    }
+                    Format::Tsv | Format::Trec => Sink::Text(file, *format),
+                }
+            }
+        };
+        Ok(Writer { place, kind, schema, provenance, sink, rows: 0 })
+    }
+
+    /// Writes the next rows.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let place = &self.place;
+        match &mut self.sink {
+            Sink::Stdout(writer) => writer.write(batch).map_err(arrow(place))?,
+            Sink::Stream(writer) => writer.write(batch).map_err(arrow(place))?,
+            Sink::File(writer) => writer.write(batch).map_err(arrow(place))?,
+            Sink::Parquet(writer) => {
+                writer.write(batch).map_err(Error::at(place))?;
+                if writer.in_progress_size() > ROW_GROUP_BYTES {
+                    writer.flush().map_err(Error::at(place))?;
+                }
+            }
+            Sink::Text(file, format) => judgements::write(file, place, self.kind, *format, batch, self.rows as usize)?,
+        }
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Provenance still to be written; what is only known at the end may be set until then.
+    pub fn provenance_mut(&mut self) -> &mut Provenance {
+        &mut self.provenance
+    }
+
+    /// Ends the output; returns its number of rows.
+    pub fn finish(self) -> Result<u64> {
+        let place = &self.place;
+        match self.sink {
+            Sink::Stdout(mut writer) => {
+                ipc::finish_stream(&mut writer, &self.schema, &self.provenance).map_err(arrow(place))?;
+                writer.get_mut().flush().map_err(Error::io(place))?;
+            }
+            Sink::Stream(mut writer) => {
+                ipc::finish_stream(&mut writer, &self.schema, &self.provenance).map_err(arrow(place))?;
+                writer.into_inner().map_err(arrow(place))?.commit()?;
+            }
+            Sink::File(mut writer) => {
+                writer.finish().map_err(arrow(place))?;
+                let mut file = writer.into_inner().map_err(arrow(place))?;
+                let schema = Schema::new_with_metadata(self.schema.fields().clone(), self.provenance.to_metadata());
+                ipc::replace_footer(file.file()?, &schema).map_err(arrow(place))?;
+                file.commit()?;
+            }
+            Sink::Parquet(mut writer) => {
+                for (name, value) in self.provenance.iter() {
+                    writer.append_key_value_metadata(KeyValue::new(name.to_owned(), value.to_owned()));
+                }
+                writer.into_inner().map_err(Error::at(place))?.commit()?;
+            }
+            Sink::Text(file, _) => file.commit()?,
+        }
+        Ok(self.rows)
+    }
+}
+
+/// An error of a writer; a closed pipe stays recognizable.
+fn arrow(place: &str) -> impl FnOnce(arrow::error::ArrowError) -> Error {
+    move |error| match error {
+        arrow::error::ArrowError::IoError(_, error) => Error::io(place)(error),
+        error => Error::new(place, error),
+    }
+}
+
+fn parquet_properties(kind: Kind) -> WriterProperties {
+    let properties = WriterProperties::builder();
+    match kind {
+        // Vectors neither repeat nor compress.
+        Kind::Embeddings => properties.set_dictionary_enabled(false).set_compression(Compression::UNCOMPRESSED),
+        _ => properties.set_compression(Compression::ZSTD(ZstdLevel::default())),
+    }
+    .build()
+}
