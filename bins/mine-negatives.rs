@@ -1,1 +1,80 @@
-fn main() {}
+//! `mine-negatives`: hard negatives from the run of the training queries.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use hardmine_mining::Miner;
+use hardmine_records::command::{self, Common, Report};
+use hardmine_records::provenance::{DOCS, QUERIES};
+use hardmine_records::{Error, Input, Kind, Output, Provenance, Result, Table, Writer, check_same_space, schema};
+
+/// Take each query's best-ranked documents that are not relevant to it: its static hard negatives
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Example: rank --index docs.arrow --top-k 250 train.arrow | mine-negatives --qrels qrels.train.parquet --top-k 200 -o negatives.parquet"
+)]
+struct Args {
+    /// Run of the training queries, sorted by query and rank; - is standard input
+    #[arg(default_value = "-")]
+    run: Input,
+
+    /// Judgements of the same queries; those of another split are refused
+    #[arg(long)]
+    qrels: Input,
+
+    /// Negatives to keep for each query; let the run be longer by as many as a query may have relevant documents
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    top_k: u32,
+
+    /// Where to write: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec/.txt; - is standard output
+    #[arg(short, long, default_value = "-")]
+    output: Output,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+fn main() -> ExitCode {
+    command::main(|args: &Args| &args.common, run)
+}
+
+fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
+    args.output.check_differs(&[&args.run, &args.qrels])?;
+    let qrels = Table::open(&args.qrels, &[Kind::Qrels])?;
+    let mut run = Table::open(&args.run, &[Kind::Run])?;
+    let (name, qrels_name, judged) = (run.name().to_owned(), qrels.name().to_owned(), qrels.provenance().clone());
+    if run.ids() != qrels.ids() {
+        let text = format!("its ids are {}, those of {qrels_name} are {}", run.ids(), qrels.ids());
+        return Err(Error::new(name, text).hint("remap-ids brings the qrels to internal ids").into());
+    }
+    check_same_split(&name, run.provenance(), &qrels_name, &judged)?;
+
+    let schema = schema::negatives(run.ids());
+    let mut miner = Miner::new(qrels, args.top_k as usize)?;
+    let mut writer = Writer::create(&args.output, Kind::Negatives, schema, run.provenance().clone())?;
+    report.progress(None, "rows");
+    for batch in &mut run {
+        let batch = batch?;
+        writer.write(&miner.negatives(&name, &batch)?)?;
+        report.add(batch.num_rows() as u64);
+    }
+    // A stream says where it comes from only at its end.
+    check_same_split(&name, run.provenance(), &qrels_name, &judged)?;
+    let summary = miner.finish(&name, &qrels_name)?;
+    if summary.short > 0 {
+        report
+            .note(format!("{} of {} queries have fewer than {} negatives", summary.short, summary.queries, args.top_k));
+    }
+    if summary.unjudged > 0 {
+        report.note(format!("{} queries are not judged", summary.unjudged));
+    }
+    writer.provenance_mut().merge(run.provenance());
+    writer.finish()?;
+    Ok(())
+}
+
+fn check_same_split(run: &str, of_run: &Provenance, qrels: &str, of_qrels: &Provenance) -> Result<()> {
+    check_same_space((QUERIES, run, of_run), (QUERIES, qrels, of_qrels))?;
+    check_same_space((DOCS, run, of_run), (DOCS, qrels, of_qrels))
+}

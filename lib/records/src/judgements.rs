@@ -11,11 +11,13 @@ use crate::{Error, Format, IdSpace, Kind, Result, schema};
 
 const BATCH: usize = 65_536;
 
-/// Reads a text as records of `kind` (run, negatives or qrels) with official ids.
+/// Reads a text as records of one kind (run, negatives or qrels) with official ids.
 pub(crate) struct TextReader {
     lines: Lines,
     kind: Kind,
+    /// Found from the first line, which is kept until it is read.
     form: Option<Form>,
+    first: Option<String>,
 }
 
 /// What the columns of a line are.
@@ -43,6 +45,15 @@ impl Form {
         }
     }
 
+    /// Of four columns, qrels have the unused 0 in the second and a whole number in the last.
+    fn looks_like_qrels(line: &str) -> bool {
+        let fields: Vec<_> = fields(line).collect();
+        match fields[..] {
+            [_, second, _, last] => matches!(second, "0" | "Q0") && last.trim().parse::<i32>().is_ok(),
+            [..] => fields.len() == 3 && line.contains("corpus-id"),
+        }
+    }
+
     fn columns(self) -> &'static str {
         match self {
             Form::Qrels => "query 0 document relevance",
@@ -62,8 +73,29 @@ fn fields(line: &str) -> Box<dyn Iterator<Item = &str> + '_> {
 }
 
 impl TextReader {
-    pub(crate) fn new(lines: Lines, kind: Kind) -> Self {
-        TextReader { lines, kind, form: None }
+    /// Takes the text for the one of `accepted` that its first line looks like.
+    pub(crate) fn new(mut lines: Lines, accepted: &[Kind]) -> Result<Self> {
+        let first = loop {
+            match lines.next_line()? {
+                Some("") => continue,
+                line => break line.map(str::to_owned),
+            }
+        };
+        let forms = || accepted.iter().copied().filter(|kind| kind.has_text_form());
+        let looks_like_qrels = first.as_deref().is_some_and(Form::looks_like_qrels);
+        let kind = forms().find(|&kind| (kind == Kind::Qrels) == looks_like_qrels).or(forms().next());
+        let kind = kind.unwrap_or(Kind::Run);
+        let form = first.as_deref().and_then(|line| Form::of(kind, line));
+        let first = first.filter(|_| form != Some(Form::BeirQrels));
+        let reader = TextReader { lines, kind, form, first };
+        match (&reader.first, form) {
+            (Some(_), None) => Err(reader.malformed(String::new())),
+            _ => Ok(reader),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The next batch; none at the end.
@@ -71,34 +103,25 @@ impl TextReader {
     /// # Errors
     /// A malformed line, with its number.
     pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(form) = self.form else { return Ok(None) };
         let (mut queries, mut docs) = (StringBuilder::new(), StringBuilder::new());
         let (mut integers, mut scores) = (Int32Builder::new(), Float32Builder::new());
         while integers.len() < BATCH {
-            let Some(line) = self.lines.next_line()? else { break };
-            if line.is_empty() {
-                continue;
-            }
-            let row = match self.form {
-                Some(form) => parse(form, line),
-                None => match Form::of(self.kind, line) {
-                    Some(form) => {
-                        self.form = Some(form);
-                        if form == Form::BeirQrels {
-                            continue;
-                        }
-                        parse(form, line)
-                    }
-                    None => Err(String::new()),
-                },
+            let first = self.first.take();
+            let line = match &first {
+                Some(line) => Some(line.as_str()),
+                None => self.lines.next_line()?,
             };
-            match row {
-                Ok(row) => {
+            match line.map(|line| parse(form, line)) {
+                None => break,
+                Some(Ok(None)) => continue,
+                Some(Ok(Some(row))) => {
                     queries.append_value(row.query);
                     docs.append_value(row.doc);
                     integers.append_value(row.integer);
                     scores.append_value(row.score);
                 }
-                Err(why) => return Err(self.malformed(why)),
+                Some(Err(why)) => return Err(self.malformed(why)),
             }
         }
         if integers.is_empty() {
@@ -113,7 +136,11 @@ impl TextReader {
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
-        text_schema(self.kind)
+        match self.kind {
+            Kind::Qrels => schema::qrels(IdSpace::Official),
+            Kind::Negatives => schema::negatives(IdSpace::Official),
+            _ => schema::run(IdSpace::Official),
+        }
     }
 
     fn malformed(&self, why: String) -> Error {
@@ -127,14 +154,6 @@ impl TextReader {
     }
 }
 
-pub(crate) fn text_schema(kind: Kind) -> SchemaRef {
-    match kind {
-        Kind::Qrels => schema::qrels(IdSpace::Official),
-        Kind::Negatives => schema::negatives(IdSpace::Official),
-        _ => schema::run(IdSpace::Official),
-    }
-}
-
 struct Row<'a> {
     query: &'a str,
     doc: &'a str,
@@ -143,7 +162,11 @@ struct Row<'a> {
     score: f32,
 }
 
-fn parse(form: Form, line: &str) -> std::result::Result<Row<'_>, String> {
+/// A row; none for an empty line.
+fn parse(form: Form, line: &str) -> std::result::Result<Option<Row<'_>>, String> {
+    if line.is_empty() {
+        return Ok(None);
+    }
     let mut fields = fields(line);
     let mut next = |name: &str| fields.next().ok_or_else(|| format!("too few fields, {name} is missing"));
     let row = match form {
@@ -178,7 +201,7 @@ fn parse(form: Form, line: &str) -> std::result::Result<Row<'_>, String> {
     }
     match fields.next() {
         Some(_) => Err("too many fields".into()),
-        None => Ok(row),
+        None => Ok(Some(row)),
     }
 }
 

@@ -6,7 +6,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 
 use crate::conform::{Conform, with_fixed_size};
 use crate::ipc::{MappedFile, StreamReader};
-use crate::judgements::{TextReader, text_schema};
+use crate::judgements::TextReader;
 use crate::source::Content;
 use crate::{Error, IdSpace, Input, Kind, Provenance, Result};
 
@@ -28,7 +28,7 @@ enum Batches {
 }
 
 impl Table {
-    /// Opens `input`, which must hold one of the `accepted` kinds (text is taken for the first that has a text form).
+    /// Opens `input`, which must hold one of the `accepted` kinds (a text is taken for the one it looks like).
     ///
     /// # Errors
     /// A missing, empty, truncated or unreadable file, and one that holds something else.
@@ -36,16 +36,15 @@ impl Table {
         let source = input.open()?;
         let name = source.name.clone();
         match source.content {
-            Content::Text => match accepted.iter().find(|kind| kind.has_text_form()) {
-                Some(&kind) => {
-                    let batches = Batches::Text(Box::new(TextReader::new(source.into_lines(), kind)));
-                    Table::new(name, accepted, &text_schema(kind), batches, Provenance::default(), Some(kind))
-                }
-                None => {
-                    let text = format!("expected {} (Arrow or Parquet), found text", names(accepted));
-                    Err(Error::new(name, text).hint(hint_for(accepted[0])))
-                }
-            },
+            Content::Text if accepted.iter().any(|kind| kind.has_text_form()) => {
+                let text = TextReader::new(source.into_lines(), accepted)?;
+                let (kind, schema) = (text.kind(), text.schema());
+                Table::new(name, accepted, &schema, Batches::Text(Box::new(text)), Provenance::default(), Some(kind))
+            }
+            Content::Text => {
+                let text = format!("expected {} (Arrow or Parquet), found text", names(accepted));
+                Err(Error::new(name, text).hint(hint_for(accepted[0])))
+            }
             Content::ArrowStream => {
                 let stream = StreamReader::new(name.clone(), source.reader)?;
                 let (schema, mut provenance) = (stream.schema(), Provenance::default());
