@@ -262,12 +262,27 @@ QUICKSTART_SETTINGS := INIT=$(DEPS)/minilm TABLE_ROWS="start $(ROWS)" TOP_K=100 
   OPTIMIZER=adamw LEARNING_RATE=2e-5 WARMUP_STEPS=10 BATCH_SIZE=32 STEPS=100 \
   ADORE_LEARNING_RATE=2e-5 ADORE_WARMUP_STEPS=10 ADORE_STEPS=100 ADORE_TOP_K=200 METRIC_CUT=200
 
+define NEXT
+
+Worth trying next:
+
+  # The ten hardest dev queries of the best row
+  $(BIN)/sql -t m=$(QUICKSTART)/passage/metrics/adore-star.dev.parquet "SELECT query_id, value FROM m WHERE metric = 'MRR@10' AND query_id IS NOT NULL ORDER BY value, query_id LIMIT 10"
+
+  # All rows side by side, with more metrics
+  $(BIN)/score --qrels $(QUICKSTART)/data/qrels.dev.small.tsv -m MRR@10 -m nDCG@10 -m R@10 -m R@100 $(QUICKSTART)/passage/runs/*.dev.parquet
+
+  # How ADORE's lists got better while it trained
+  $(BIN)/sql -t log=$(QUICKSTART)/passage/models/adore-star/training-log.parquet "SELECT step / 20 * 20 AS step, avg(loss) AS loss, avg(mrr_10) AS mrr_10 FROM log GROUP BY 1 ORDER BY 1"
+
+endef
+
 ## quickstart: the whole pipeline on a small real collection: data, model, all rows, the table (minutes)
 .PHONY: quickstart
 quickstart: build $(DEPS)/minilm/config.json $(QUICKSTART)/data/collection.tsv
 	@$(MAKE) passage DATA=$(QUICKSTART)/data OUT=$(QUICKSTART) $(QUICKSTART_SETTINGS)
 	@cp -p $(QUICKSTART)/passage/table.tsv $(QUICKSTART)/passage/table.parquet $(QUICKSTART)/
-	@echo; echo "Worth trying next (PATH=$(BIN):\$$PATH):"; sed -n 's/^    next: //p' README.md
+	@: $(info $(NEXT))
 
 $(DEPS)/minilm/config.json:
 	python3 lib/fetch.py model
