@@ -276,13 +276,14 @@ Worth trying next:
   $(BIN)/sql -t log=$(QUICKSTART)/passage/models/adore-star/training-log.parquet "SELECT step / 20 * 20 AS step, avg(loss) AS loss, avg(mrr_10) AS mrr_10 FROM log GROUP BY 1 ORDER BY 1"
 
 endef
+export NEXT
 
 ## quickstart: the whole pipeline on a small real collection: data, model, all rows, the table (minutes)
 .PHONY: quickstart
 quickstart: build $(DEPS)/minilm/config.json $(QUICKSTART)/data/collection.tsv
 	@$(MAKE) passage DATA=$(QUICKSTART)/data OUT=$(QUICKSTART) $(QUICKSTART_SETTINGS)
 	@cp -p $(QUICKSTART)/passage/table.tsv $(QUICKSTART)/passage/table.parquet $(QUICKSTART)/
-	@: $(info $(NEXT))
+	@echo "$$NEXT"
 
 $(DEPS)/minilm/config.json:
 	python3 lib/fetch.py model

@@ -35,6 +35,9 @@ pub const PRECISION: &str = "hardmine.precision";
 /// Seed of random draws.
 pub const SEED: &str = "hardmine.seed";
 
+/// What a file says of itself only; a file made from it says its own.
+const OF_THE_FILE: [&str; 4] = [KIND, SCHEMA_VERSION, PROGRAM, COMMAND];
+
 const ALL: [(&str, &str); 15] = [
     (KIND, "kind of record"),
     (SCHEMA_VERSION, "version of the kind's schema"),
@@ -78,9 +81,10 @@ impl Provenance {
         }
     }
 
-    /// Takes over all entries of `other`.
+    /// Takes over what `other` says of where its records came from, but not what it says of its own file.
     pub fn merge(&mut self, other: &Provenance) {
-        self.0.extend(other.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let inherited = other.0.iter().filter(|(name, _)| !OF_THE_FILE.contains(&name.as_str()));
+        self.0.extend(inherited.map(|(name, value)| (name.clone(), value.clone())));
     }
 
     /// The fingerprint under `name`, read from a file called `place`.

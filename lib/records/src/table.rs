@@ -47,8 +47,8 @@ impl Table {
             }
             Content::ArrowStream => {
                 let stream = StreamReader::new(name.clone(), source.reader)?;
-                let (schema, mut provenance) = (stream.schema(), Provenance::default());
-                provenance.merge(&Provenance::from_metadata(schema.metadata()));
+                let schema = stream.schema();
+                let provenance = Provenance::from_metadata(schema.metadata());
                 Table::new(name, accepted, &schema, Batches::Stream(Box::new(stream)), provenance, None)
             }
             Content::ArrowFile => {
