@@ -20,7 +20,7 @@ pub use conform::check_finite;
 pub use error::{Error, Result};
 pub use ids::{Fingerprint, IdSpace, KeyHasher, KeyMap, check_same_space};
 pub use mapped::{Mapped, MappedTokens};
-pub use output::{AtomicFile, Format, Output};
+pub use output::{AtomicFile, Format, Output, check_differs};
 pub use provenance::Provenance;
 pub use remap::Remap;
 pub use schema::Kind;

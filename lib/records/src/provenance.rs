@@ -111,6 +111,11 @@ impl Provenance {
     pub(crate) fn stamp(&mut self, kind: Kind) {
         self.set(KIND, kind);
         self.set(SCHEMA_VERSION, kind.definition().version);
+        self.stamp_program();
+    }
+
+    /// What every file of ours says, also one that is not a record: this program and its command line.
+    pub fn stamp_program(&mut self) {
         self.set(PROGRAM, concat!("hardmine ", env!("CARGO_PKG_VERSION")));
         self.set(COMMAND, command_line(std::env::args()));
     }

@@ -1,1 +1,25 @@
 //! Corpora, queries, and tokenization.
+//!
+//! A [`Corpus`] is read text by text, a [`Tokenizer`] turns each into ids, and [`tokenize`] runs both
+//! over all cores in constant memory.
+
+mod cache;
+mod corpus;
+mod files;
+mod hugging_face;
+mod judged;
+mod keys;
+mod kind;
+mod parquet;
+mod pipeline;
+mod pretokens;
+mod python;
+mod tokenizer;
+mod transformers2;
+
+pub use corpus::{Corpus, Text};
+pub use files::tokenizer_digest;
+pub use judged::Judged;
+pub use kind::{Fields, TextKind};
+pub use pipeline::{Summary, tokenize};
+pub use tokenizer::Tokenizer;

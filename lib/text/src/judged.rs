@@ -1,0 +1,57 @@
+//! The queries that somebody judged documents for.
+
+use std::collections::HashSet;
+
+use arrow::array::AsArray;
+use hardmine_records::{Error, IdSpace, Input, Kind, Result, Table};
+
+/// Ids of the queries that have at least one row in a file of judgements, whatever the grade.
+pub struct Judged {
+    ids: HashSet<String>,
+    name: String,
+}
+
+impl Judged {
+    /// Reads the judgements in `qrels`, whose ids are the collection's own.
+    ///
+    /// # Errors
+    /// Not qrels, or qrels with row numbers for ids.
+    pub fn open(qrels: &Input) -> Result<Self> {
+        let table = Table::open(qrels, &[Kind::Qrels])?;
+        let name = table.name().to_owned();
+        if table.ids() == IdSpace::Internal {
+            return Err(Error::new(name, "its ids are row numbers, expected the ids of the collection")
+                .hint("name the qrels as they were before remap-ids"));
+        }
+        let mut ids = HashSet::new();
+        for batch in table {
+            let batch = batch?;
+            for id in batch.column(0).as_string::<i32>().iter().flatten() {
+                if !ids.contains(id) {
+                    ids.insert(id.to_owned());
+                }
+            }
+        }
+        Ok(Judged { ids, name })
+    }
+
+    /// Whether the query `id` is judged.
+    pub fn contains(&self, id: &str) -> bool {
+        self.ids.contains(id)
+    }
+
+    /// Number of judged queries.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether no query is judged.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The name of the file, as used in errors.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}

@@ -1,0 +1,246 @@
+//! From texts to records of tokens: reading, tokenizing on all cores and writing at the same time,
+//! in order and in constant memory.
+
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use arrow::array::{ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch, StringArray};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::DataType;
+use hardmine_records::{Error, Fingerprint, KeyHasher, Result, schema};
+use rayon::prelude::*;
+
+use crate::{Corpus, Judged, Text, Tokenizer};
+
+/// A batch ends with so many texts, or so many bytes of them, whichever comes first.
+const BATCH_ROWS: usize = 8192;
+const BATCH_BYTES: usize = 8 << 20;
+/// Texts that a core takes at once.
+const SHARE: usize = 64;
+
+/// What came of a corpus.
+#[derive(Debug)]
+pub struct Summary {
+    /// Fingerprint of the keys of the rows.
+    pub keys: Fingerprint,
+    /// Texts written.
+    pub rows: u64,
+    /// Texts among them with nothing in them: they have special tokens only.
+    pub empty: u64,
+    /// Texts left out because nobody judged them.
+    pub unjudged: u64,
+}
+
+/// Tokenizes the texts of `corpus`, those in `judged` if that is given, and hands batches of tokens
+/// (`id, key, token_ids`, ids from 0 on) to `write` in order. No list is longer than `max_length`.
+///
+/// # Errors
+/// The first of reading, tokenizing or `write`; and when no text is judged.
+pub fn tokenize(
+    corpus: Corpus,
+    tokenizer: &Tokenizer,
+    max_length: usize,
+    judged: Option<&Judged>,
+    mut write: impl FnMut(&RecordBatch) -> Result<()>,
+) -> Result<Summary> {
+    let name = corpus.name().to_owned();
+    let mut hasher = KeyHasher::default();
+    let (mut rows, mut empty, mut unjudged) = (0, 0, 0);
+    std::thread::scope(|scope| {
+        let (read, texts) = sync_channel::<Result<Batch>>(1);
+        let (encoded, tokens) = sync_channel(1);
+        scope.spawn(move || read_batches(corpus, judged, &read));
+        scope.spawn(move || {
+            for batch in texts {
+                if encoded.send(batch.and_then(|batch| encode(batch, tokenizer, max_length))).is_err() {
+                    break;
+                }
+            }
+        });
+        for batch in tokens {
+            let batch: Tokens = batch?;
+            batch.keys.iter().for_each(|key| hasher.update(key));
+            empty += batch.empty;
+            unjudged += batch.unjudged;
+            let records = batch.into_records(rows).map_err(Error::at(&name))?;
+            rows += records.num_rows() as i64;
+            write(&records)?;
+        }
+        Ok(())
+    })?;
+    match judged {
+        Some(judged) if rows == 0 => {
+            let message = format!("none of its {unjudged} queries is among the {} in {}", judged.len(), judged.name());
+            Err(Error::new(name, message).hint("are the qrels those of this split?"))
+        }
+        _ => Ok(Summary { keys: hasher.finish(), rows: rows as u64, empty, unjudged }),
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    texts: Vec<Text>,
+    bytes: usize,
+    unjudged: u64,
+}
+
+/// Sends the corpus in batches, until its end, an error, or until nobody listens.
+fn read_batches(corpus: Corpus, judged: Option<&Judged>, batches: &SyncSender<Result<Batch>>) {
+    let mut batch = Batch::default();
+    for text in corpus {
+        match text {
+            Ok(text) if judged.is_some_and(|judged| !judged.contains(&text.key)) => batch.unjudged += 1,
+            Ok(text) => {
+                batch.bytes += text.key.len() + text.fields.len();
+                batch.texts.push(text);
+                if (batch.texts.len() == BATCH_ROWS || batch.bytes >= BATCH_BYTES)
+                    && batches.send(Ok(std::mem::take(&mut batch))).is_err()
+                {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Nobody listens any more if an error came first elsewhere.
+                drop(batches.send(Err(error)));
+                return;
+            }
+        }
+    }
+    drop(batches.send(Ok(batch)));
+}
+
+/// Token ids of some texts, one after the other.
+#[derive(Default)]
+struct Tokens {
+    keys: Vec<String>,
+    ids: Vec<i32>,
+    lengths: Vec<usize>,
+    empty: u64,
+    unjudged: u64,
+}
+
+fn encode(batch: Batch, tokenizer: &Tokenizer, max_length: usize) -> Result<Tokens> {
+    let shares: Vec<Tokens> = batch
+        .texts
+        .par_chunks(SHARE)
+        .map(|texts| {
+            let mut tokens = Tokens::default();
+            for Text { key, fields } in texts {
+                let text = tokenizer.prepare(fields);
+                let start = tokens.ids.len();
+                tokenizer
+                    .encode(&text, max_length, &mut tokens.ids)
+                    .map_err(|e| Error::new(format!("text '{key}'"), e))?;
+                tokens.lengths.push(tokens.ids.len() - start);
+                tokens.empty += u64::from(text.is_empty());
+            }
+            Ok(tokens)
+        })
+        .collect::<Result<_>>()?;
+    let mut all = Tokens { unjudged: batch.unjudged, ..Tokens::default() };
+    all.ids.reserve_exact(shares.iter().map(|share| share.ids.len()).sum());
+    for share in shares {
+        all.ids.extend(share.ids);
+        all.lengths.extend(share.lengths);
+        all.empty += share.empty;
+    }
+    all.keys = batch.texts.into_iter().map(|text| text.key).collect();
+    Ok(all)
+}
+
+impl Tokens {
+    /// As records whose ids begin with `first`.
+    fn into_records(self, first: i64) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
+        let schema = schema::tokens();
+        let DataType::List(item) = schema.field(2).data_type() else {
+            return Err(arrow::error::ArrowError::SchemaError("token_ids is not a list".into()));
+        };
+        let offsets = OffsetBuffer::from_lengths(self.lengths);
+        let values: ArrayRef = Arc::new(Int32Array::new(ScalarBuffer::from(self.ids), None));
+        let lists = ListArray::try_new(item.clone(), offsets, values, None)?;
+        let ids = Int64Array::from_iter_values(first..first + self.keys.len() as i64);
+        let keys = StringArray::from_iter_values(self.keys);
+        RecordBatch::try_new(schema, vec![Arc::new(ids), Arc::new(keys), Arc::new(lists)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use arrow::array::AsArray;
+    use arrow::datatypes::{Int32Type, Int64Type};
+    use hardmine_records::Input;
+
+    use super::*;
+    use crate::TextKind;
+
+    const WORDS: usize = 20_000;
+
+    /// A tokenizer whose words are w0, w1, …, and a corpus where text i is "wi".
+    fn words(corpus: &str) -> (tempfile::TempDir, Tokenizer, Corpus) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut vocabulary = String::from("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");
+        (0..WORDS).for_each(|word| writeln!(vocabulary, "w{word}").unwrap());
+        std::fs::write(folder.path().join("vocab.txt"), vocabulary).unwrap();
+        let path = folder.path().join("corpus.tsv");
+        std::fs::write(&path, corpus).unwrap();
+        let corpus = Corpus::open(&Input::Path(path), TextKind::Query).unwrap();
+        let tokenizer = Tokenizer::open(folder.path()).unwrap();
+        (folder, tokenizer, corpus)
+    }
+
+    #[test]
+    fn rows_keep_their_order_over_many_batches() {
+        let lines: String = (0..WORDS).map(|word| format!("q{word}\tw{word}\n")).collect();
+        let (_folder, tokenizer, corpus) = words(&lines);
+        let (mut row, mut batches) = (0, 0);
+        let summary = tokenize(corpus, &tokenizer, 8, None, |batch| {
+            batches += 1;
+            for i in 0..batch.num_rows() {
+                assert_eq!(batch.column(0).as_primitive::<Int64Type>().value(i), row);
+                assert_eq!(batch.column(1).as_string::<i32>().value(i), format!("q{row}"));
+                let ids = batch.column(2).as_list::<i32>().value(i);
+                assert_eq!(ids.as_primitive::<Int32Type>().values(), &[2, 5 + row as i32, 3]);
+                row += 1;
+            }
+            Ok(())
+        });
+        let summary = summary.unwrap();
+        assert_eq!((summary.rows, row, summary.empty, batches), (WORDS as u64, WORDS as i64, 0, 3));
+        let mut hasher = KeyHasher::default();
+        (0..WORDS).for_each(|word| hasher.update(&format!("q{word}")));
+        assert_eq!(summary.keys, hasher.finish());
+    }
+
+    #[test]
+    fn only_judged_queries_are_kept_and_empty_ones_counted() {
+        let (folder, tokenizer, corpus) = words("a\tw1\nb\t \nc\tw2\n");
+        let qrels = folder.path().join("qrels.tsv");
+        std::fs::write(&qrels, "b 0 d1 0\nc 0 d1 1\nzzz 0 d1 1\n".replace(' ', "\t")).unwrap();
+        let judged = Judged::open(&Input::Path(qrels.clone())).unwrap();
+        let mut keys = Vec::new();
+        let summary = tokenize(corpus, &tokenizer, 8, Some(&judged), |batch| {
+            keys.extend(batch.column(1).as_string::<i32>().iter().flatten().map(str::to_owned));
+            Ok(())
+        });
+        let summary = summary.unwrap();
+        assert_eq!(keys, ["b", "c"]);
+        assert_eq!((summary.rows, summary.empty, summary.unjudged), (2, 1, 1));
+
+        let (_folder, tokenizer, corpus) = words("x\tw1\n");
+        let error = tokenize(corpus, &tokenizer, 8, Some(&judged), |_| Ok(())).unwrap_err().to_string();
+        assert!(error.contains("none of its 1 queries is among the 3 in "), "{error}");
+    }
+
+    #[test]
+    fn the_first_error_ends_it() {
+        let lines: String = (0..3 * BATCH_ROWS).map(|row| format!("{row}\tw1\n")).collect();
+        let (_folder, tokenizer, corpus) = words(&lines);
+        let error = tokenize(corpus, &tokenizer, 8, None, |_| Err(Error::new("disk", "full"))).unwrap_err();
+        assert_eq!(error.to_string(), "disk: full");
+        let (_folder, tokenizer, corpus) = words(&(lines + "broken"));
+        let error = tokenize(corpus, &tokenizer, 8, None, |_| Ok(())).unwrap_err().to_string();
+        assert!(error.contains(&format!("line {}: expected 2 fields", 3 * BATCH_ROWS + 1)), "{error}");
+    }
+}
