@@ -20,7 +20,6 @@ use hardmine_text::{Corpus, Judged, TextKind, Tokenizer, tokenize};
 /// and body of a document are joined with spaces, too.
 #[derive(Parser)]
 #[command(
-    name = "tokenize",
     version,
     after_help = "Example: tokenize --tokenizer M collection.tsv | embed --model M -o docs.arrow"
 )]

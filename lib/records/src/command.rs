@@ -78,8 +78,9 @@ impl Report {
 /// Runs a command: parses its arguments, and turns what comes of it into an exit code (0 done, also
 /// when the reader of our output went away; 1 failed, with one line on standard error; 2 wrong usage).
 pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(A, &mut Report) -> anyhow::Result<()>) -> ExitCode {
-    let arguments = A::parse();
-    let name = A::command().get_name().to_owned();
+    let name = program_name();
+    let matches = A::command().name(name).get_matches();
+    let arguments = A::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let common = common(&arguments).clone();
     start_logging(&common);
     remove_temporaries_on_signals();
@@ -93,7 +94,7 @@ pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(A, &mut Report) -> any
     let message = match result {
         Ok(Ok(())) => {
             if !common.quiet {
-                closing_line(&name, &report, common.log_format);
+                closing_line(name, &report, common.log_format);
             }
             return ExitCode::SUCCESS;
         }
@@ -110,6 +111,14 @@ pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(A, &mut Report) -> any
         LogFormat::Json => eprintln!("{}", serde_json::json!({ "level": "ERROR", "command": name, "message": line })),
     }
     ExitCode::FAILURE
+}
+
+/// The name the program was called by; clap would take that of the package.
+fn program_name() -> &'static str {
+    let path = std::env::args().next().unwrap_or_default();
+    let name = Path::new(&path).file_name().map_or("hardmine".into(), |name| name.to_string_lossy().into_owned());
+    // Once, for as long as the program runs.
+    name.leak()
 }
 
 fn start_logging(common: &Common) {

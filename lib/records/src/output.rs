@@ -140,7 +140,7 @@ impl AtomicFile {
             .suffix(".tmp")
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder)
-            .map_err(|e| Error::new(folder.display(), format!("can't write there: {}", e.kind())))?;
+            .map_err(|e| Error::new(folder.display(), format!("can't write into this folder: {e}")))?;
         command::remove_when_interrupted(temporary.path());
         Ok(AtomicFile { path: path.into(), writer: BufWriter::with_capacity(1 << 20, temporary) })
     }
