@@ -1,1 +1,128 @@
-fn main() {}
+//! Encodes tokenized texts into vectors.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use arrow::datatypes::DataType;
+use clap::{Parser, ValueEnum};
+use hardmine_encoder::{DeviceChoice, Embedding, Encoder, Precision, default_batch_tokens};
+use hardmine_records::command::{self, Common, Report};
+use hardmine_records::{Error, Input, Kind, Output, Provenance, Table, Writer, provenance, schema};
+use hardmine_text::tokenizer_digest;
+
+/// Encodes tokenized texts into vectors
+///
+/// The output has a vector for each text, in the order of the input. Texts are encoded as they come in:
+/// the collection never has to fit into memory.
+#[derive(Parser)]
+#[command(version, after_help = "Example: tokenize --tokenizer M collection.tsv | embed --model M -o docs.arrow")]
+struct Args {
+    /// Tokens, as tokenize writes them; - or nothing for standard input
+    #[arg(default_value = "-", hide_default_value = true)]
+    tokens: Input,
+
+    /// Where the embeddings go: .arrow (best for rank and train), .parquet, .arrows; - or nothing for
+    /// standard output
+    #[arg(short, long, default_value = "-", hide_default_value = true)]
+    output: Output,
+
+    /// Folder of the encoder: one that train wrote, a RobertaDot, or a model in the layout of
+    /// sentence-transformers
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+
+    /// Most token ids of a text to encode; of longer ones the first are taken, and the last (a special
+    /// token). All that were stored, up to what the model can take, if not given
+    #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(2..))]
+    max_length: Option<u32>,
+
+    /// Where to compute: auto takes the first GPU if there is one; cpu, cuda or cuda:N
+    #[arg(long, default_value_t)]
+    device: DeviceChoice,
+
+    /// Arithmetic of the matrix products: f32 is exact; bf16 is faster where the processor has it and
+    /// changes scores in the third digit; f16 is for GPUs
+    #[arg(long, default_value_t)]
+    precision: Precision,
+
+    /// Type of the numbers written: f16 halves the file
+    #[arg(long, value_enum, default_value = "f32")]
+    output_type: OutputType,
+
+    /// Token ids encoded at once, padding included; 2,048 on a CPU and 65,536 on a GPU if not given. Fewer
+    /// take less memory
+    #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_tokens: Option<u32>,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OutputType {
+    F32,
+    F16,
+}
+
+fn main() -> ExitCode {
+    command::main(|args: &Args| &args.common, run)
+}
+
+fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
+    args.output.check_differs(&[&args.tokens])?;
+    let mut tokens = Table::open(&args.tokens, &[Kind::Tokens])?;
+    check_tokenizer(&tokens, &args.model)?;
+    let encoder = Encoder::load(&args.model, args.device.open()?, args.precision)?.for_inference();
+    let max_length = max_length(&args, &encoder)?;
+    let float = match args.output_type {
+        OutputType::F32 => DataType::Float32,
+        OutputType::F16 => DataType::Float16,
+    };
+
+    let mut about = Provenance::default();
+    about.set(provenance::MODEL, encoder.digest());
+    about.set_some(provenance::DOCUMENT_MODEL, encoder.document_model());
+    about.set(provenance::PRECISION, args.precision);
+    for name in [provenance::KEYS, provenance::TOKENIZER, provenance::COMPAT, provenance::TEXT_KIND] {
+        about.set_some(name, tokens.provenance().get(name));
+    }
+    let stored = tokens.provenance().get(provenance::MAX_LENGTH).and_then(|length| length.parse().ok());
+    about.set(provenance::MAX_LENGTH, stored.unwrap_or(max_length).min(max_length));
+    let schema = schema::embeddings(float.clone(), encoder.dimension());
+    let mut writer = Writer::create(&args.output, Kind::Embeddings, schema, about)?;
+
+    report.progress(None, "texts");
+    let place = tokens.name().to_owned();
+    let batch_tokens = args.batch_tokens.map_or(default_batch_tokens(encoder.device()), |tokens| tokens as usize);
+    let embedding = Embedding { encoder: &encoder, max_length, batch_tokens, float, place: &place };
+    let keys = embedding.run(tokens.by_ref(), |records| writer.write(&records), |texts| report.add(texts))?;
+
+    let known = tokens.provenance().get(provenance::KEYS).map(str::to_owned);
+    writer.provenance_mut().set(provenance::KEYS, known.unwrap_or(keys.to_string()));
+    writer.finish()?;
+    Ok(())
+}
+
+/// Refuses tokens of another tokenizer than the model's, where both are known.
+fn check_tokenizer(tokens: &Table, model: &Path) -> Result<(), Error> {
+    let about = tokens.provenance();
+    let (Some(theirs), None) = (about.get(provenance::TOKENIZER), about.get(provenance::COMPAT)) else { return Ok(()) };
+    match tokenizer_digest(model) {
+        Ok(ours) if ours != theirs => {
+            let text = format!("made with tokenizer {theirs}, but that of {} is {ours}", model.display());
+            Err(Error::new(tokens.name(), text).hint(format!("tokenize --tokenizer {}", model.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn max_length(args: &Args, encoder: &Encoder) -> Result<usize, Error> {
+    let most = encoder.max_positions();
+    match args.max_length.map(|length| length as usize) {
+        Some(length) if length > most => Err(Error::new(
+            format!("--max-length {length}"),
+            format!("the model has positions for {most} token ids only"),
+        )),
+        length => Ok(length.unwrap_or(most)),
+    }
+}

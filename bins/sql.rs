@@ -1,1 +1,122 @@
-fn main() {}
+//! Asks anything of any of our files.
+
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use hardmine_evaluation::{NamedTable, ResultFormat, query};
+use hardmine_records::command::{self, Common, Report};
+use hardmine_records::{Error, Input, check_differs};
+
+/// Runs an SQL query over files
+///
+/// A table is a file of any kind: a run, qrels, negatives, tokens, embeddings, metrics, a training
+/// log, or any Parquet file. It may be Parquet, Arrow (file or stream) or, for runs and qrels, TSV or
+/// TREC text; a folder of Parquet files or a glob is one table. Columns are those of schemas/README.md.
+/// The table `provenance` (table_name, name, value) tells where each file came from. The dialect is
+/// DataFusion's; a query can read, and change nothing.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  The ten hardest queries, by the rank of the first relevant document:
+    sql -t run=run.parquet -t qrels=qrels.parquet \"
+      SELECT query_id, min(rank) AS first_relevant
+      FROM qrels LEFT JOIN run USING (query_id, doc_id)
+      WHERE relevance > 0 GROUP BY query_id
+      ORDER BY first_relevant DESC NULLS FIRST, query_id LIMIT 10\"
+  How many of the first ten two runs share, on average:
+    sql -t a=star.parquet -t b=adore.parquet \"
+      SELECT avg(shared) AS shared FROM (
+        SELECT a.query_id, count(b.doc_id) AS shared
+        FROM a LEFT JOIN b ON a.query_id = b.query_id AND a.doc_id = b.doc_id AND b.rank <= 10
+        WHERE a.rank <= 10 GROUP BY a.query_id)\"
+  Negatives per query:
+    sql -t negatives=negatives.parquet \"
+      SELECT negatives, count(*) AS queries
+      FROM (SELECT count(*) AS negatives FROM negatives GROUP BY query_id)
+      GROUP BY negatives ORDER BY negatives\"
+  Where a file came from:
+    sql -t run=run.parquet \"SELECT name, value FROM provenance ORDER BY name\""
+)]
+struct Args {
+    /// The query; or use --file
+    #[arg(required_unless_present = "file", conflicts_with = "file", allow_hyphen_values = true, value_parser = is_query)]
+    query: Option<String>,
+
+    /// File with the query; - for standard input
+    #[arg(short, long)]
+    file: Option<Input>,
+
+    /// A table: its name in the query, and its file (- for standard input), folder or glob; repeatable
+    #[arg(short, long = "table", value_name = "NAME=PATH")]
+    tables: Vec<NamedTable>,
+
+    /// Form of the rows; by default the one that the output's ending tells (.parquet, .csv, .json),
+    /// else table
+    #[arg(long, value_enum)]
+    format: Option<ResultFormat>,
+
+    /// Cores to use. With more than one, large files are faster; rows without ORDER BY then come in any
+    /// order, and sums of floats may differ in their last digit
+    #[arg(long, value_name = "N", default_value = "1")]
+    threads: NonZeroUsize,
+
+    /// File the rows go to; nothing or - for standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+fn main() -> ExitCode {
+    command::main(|args: &Args| &args.common, run)
+}
+
+fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
+    let inputs: Vec<&Input> = args.tables.iter().map(NamedTable::input).chain(&args.file).collect();
+    if inputs.iter().filter(|input| ***input == Input::Stdin).count() > 1 {
+        let text = "standard input can be only one of the tables and the query";
+        Args::command().error(ErrorKind::ArgumentConflict, text).exit();
+    }
+    let output = args.output.filter(|path| path.as_os_str() != "-");
+    if let Some(path) = &output {
+        check_differs(path, &inputs)?;
+    }
+    let sql = match (args.query, args.file) {
+        (Some(query), _) => query,
+        (None, file) => read(&file.unwrap_or(Input::Stdin))?,
+    };
+    let format = args.format.unwrap_or_else(|| by_ending(&output));
+    report.add(query(&args.tables, &sql, args.threads.get(), format, output)?);
+    Ok(())
+}
+
+/// A query may begin with a comment, which looks like an option.
+fn is_query(text: &str) -> Result<String, String> {
+    match text.starts_with('-') && !text.contains(char::is_whitespace) {
+        true => Err("unknown option".into()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn read(file: &Input) -> anyhow::Result<String> {
+    let mut source = file.open()?;
+    let mut text = String::new();
+    source.reader.read_to_string(&mut text).map_err(Error::io(&source.name))?;
+    Ok(text)
+}
+
+fn by_ending(output: &Option<PathBuf>) -> ResultFormat {
+    match output.as_ref().and_then(|path| path.extension()).and_then(|ending| ending.to_str()) {
+        Some("parquet") => ResultFormat::Parquet,
+        Some("csv") => ResultFormat::Csv,
+        Some("json") => ResultFormat::Json,
+        _ => ResultFormat::Table,
+    }
+}

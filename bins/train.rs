@@ -1,1 +1,258 @@
-fn main() {}
+//! Trains an encoder with one of four kinds of negatives; what happens in a step is in lib/training.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, value_parser};
+use hardmine_encoder::{DeviceChoice, Encoder, Precision, digest};
+use hardmine_records::command::{self, Common, Report};
+use hardmine_records::provenance::{DOCS, KEYS, MODEL, PRECISION, QUERIES, SEED};
+use hardmine_records::{Input, MappedTokens, Provenance};
+use hardmine_training::data::{Side, read_negatives, read_qrels};
+use hardmine_training::{Checkpoint, Documents, Lists, Method, ModelFolder, Rule, Run, Settings, begin, identity, log};
+
+const EXAMPLE: &str = "\
+Examples:
+  train randneg --init start/ --queries queries.tokens.arrow --docs docs.tokens.arrow --qrels qrels.tsv -o warm/
+  train star --init warm/ --queries queries.tokens.arrow --docs docs.tokens.arrow --qrels qrels.tsv \\
+    --negatives negatives.parquet -o star/
+  embed --model star/ docs.tokens.arrow -o docs.arrow
+  train adore --init star/ --queries queries.tokens.arrow --qrels qrels.parquet --embeddings docs.arrow -o adore/";
+
+/// Train an encoder into a model folder that embed, transformers and sentence-transformers open.
+///
+/// A run that was interrupted goes on from its last checkpoint when the same command is given again.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLE)]
+struct Args {
+    #[command(subcommand)]
+    method: Choice,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Subcommand)]
+enum Choice {
+    /// In-batch negatives: every query learns from the other queries' positives
+    Inbatch {
+        #[command(flatten)]
+        texts: Texts,
+        #[command(flatten)]
+        shared: Shared,
+    },
+    /// Negatives drawn at random from the whole collection: a good start for the methods below
+    Randneg {
+        #[command(flatten)]
+        texts: Texts,
+        /// Random documents drawn for each query; every query of the batch sees all of them
+        #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+        rand_num: u32,
+        #[command(flatten)]
+        shared: Shared,
+    },
+    /// Static hard negatives, with in-batch negatives to keep them stable
+    Star {
+        #[command(flatten)]
+        texts: Texts,
+        /// Hard negatives of the training queries (mine-negatives makes them)
+        #[arg(long)]
+        negatives: Input,
+        /// Hard negatives drawn for each query; every query of the batch sees all of them
+        #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+        hard_num: u32,
+        #[command(flatten)]
+        shared: Shared,
+    },
+    /// The query encoder alone, against what it retrieves at every step from fixed document embeddings
+    Adore {
+        /// Embeddings of all documents; their encoder is where --init should start from
+        #[arg(long)]
+        embeddings: Input,
+        /// Tokens of the documents, to look up official ids in; not needed with internal qrels (see remap-ids)
+        #[arg(long)]
+        docs: Option<Input>,
+        /// Documents retrieved for each query at every step
+        #[arg(long, default_value_t = 200, value_parser = value_parser!(i64).range(1..))]
+        top_k: i64,
+        /// Positions after this one don't count in the metric that is optimized [default: all count]
+        #[arg(long, value_parser = value_parser!(i64).range(1..))]
+        metric_cut: Option<i64>,
+        #[command(flatten)]
+        shared: Shared,
+    },
+}
+
+/// The document side where documents are encoded, too.
+#[derive(clap::Args)]
+struct Texts {
+    /// Tokens of the documents; an .arrow file is read in place, anything else is copied to one first
+    #[arg(long)]
+    docs: Input,
+    /// Tokens a document keeps: passages need 120, documents up to 512
+    #[arg(long, default_value_t = 120)]
+    max_doc_length: usize,
+}
+
+/// What all methods have. Defaults are the paper's; small collections want smaller batches and fewer steps.
+#[derive(clap::Args)]
+struct Shared {
+    /// Model folder to start from (its Normalize module, if any, is left out: scores are inner products)
+    #[arg(long)]
+    init: PathBuf,
+    /// Tokens of the training queries
+    #[arg(long)]
+    queries: Input,
+    /// Judgements of the training queries; relevance above 0 is relevant
+    #[arg(long)]
+    qrels: Input,
+    /// Model folder to write
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Passes over the queries [default: 100; adore 6]
+    #[arg(long, value_parser = value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+    /// Stop after so many steps, the learning rate reaching 0 there
+    #[arg(long)]
+    steps: Option<u64>,
+    /// Queries a step [default: 256; adore 32]
+    #[arg(long, value_parser = value_parser!(u64).range(1..))]
+    batch_size: Option<u64>,
+    /// Highest learning rate [default: 1e-4; adore 5e-6]
+    #[arg(long, value_parser = rate)]
+    learning_rate: Option<f64>,
+    /// Steps in which the rate rises to it [default: 1000; adore 2000]
+    #[arg(long)]
+    warmup_steps: Option<u64>,
+    /// lamb for large batches, adamw for small ones [default: lamb; adore adamw]
+    #[arg(long)]
+    optimizer: Option<Rule>,
+    /// Tokens a query keeps [default: 24; adore 64]
+    #[arg(long)]
+    max_query_length: Option<usize>,
+    /// Encode so many texts at a time, each twice: less memory for a third more time; the step stays the same
+    #[arg(long, value_parser = value_parser!(u64).range(1..))]
+    chunk_size: Option<u64>,
+    /// Steps between checkpoints
+    #[arg(long, default_value_t = 1000, value_parser = value_parser!(u64).range(1..))]
+    save_every: u64,
+    /// Seed of all random draws
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// auto, cpu or cuda[:N]; auto takes a GPU where there is one
+    #[arg(long, default_value_t)]
+    device: DeviceChoice,
+    /// f32, bf16 or f16: arithmetic of the encoder; parameters, scores and losses are float32 with all of them
+    #[arg(long, default_value_t)]
+    precision: Precision,
+}
+
+impl Choice {
+    fn texts(&self) -> Option<&Texts> {
+        match self {
+            Choice::Inbatch { texts, .. } | Choice::Randneg { texts, .. } | Choice::Star { texts, .. } => Some(texts),
+            Choice::Adore { .. } => None,
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        match self {
+            Choice::Inbatch { shared, .. }
+            | Choice::Randneg { shared, .. }
+            | Choice::Star { shared, .. }
+            | Choice::Adore { shared, .. } => shared,
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let (shared, texts) = (self.shared(), self.texts());
+        let paper = if texts.is_some() { Settings::both_sides() } else { Settings::query_side() };
+        Settings {
+            epochs: shared.epochs.unwrap_or(paper.epochs),
+            steps: shared.steps,
+            batch_size: shared.batch_size.map_or(paper.batch_size, |size| size as usize),
+            optimizer: shared.optimizer.unwrap_or(paper.optimizer),
+            learning_rate: shared.learning_rate.unwrap_or(paper.learning_rate),
+            warmup_steps: shared.warmup_steps.unwrap_or(paper.warmup_steps),
+            max_query_length: shared.max_query_length.unwrap_or(paper.max_query_length),
+            max_doc_length: texts.map_or(paper.max_doc_length, |texts| texts.max_doc_length),
+            chunk_size: shared.chunk_size.map(|size| size as usize),
+            scale_loss: shared.precision == Precision::F16,
+            seed: shared.seed,
+            save_every: shared.save_every,
+        }
+    }
+
+    /// Opens the side of the documents, and says which of them are relevant.
+    fn open(&self, queries: &MappedTokens, encoder: &Encoder) -> anyhow::Result<(Method, Lists)> {
+        let (queries, qrels) = (Side::of_tokens(queries), &self.shared().qrels);
+        let texts = |texts: &Texts| -> anyhow::Result<(MappedTokens, Lists)> {
+            let docs = MappedTokens::open(&texts.docs)?;
+            let relevant = read_qrels(qrels, &queries, &Side::of_tokens(&docs))?;
+            Ok((docs, relevant))
+        };
+        Ok(match self {
+            Choice::Inbatch { texts: of, .. } => {
+                let (docs, relevant) = texts(of)?;
+                (Method::InBatch { docs }, relevant)
+            }
+            Choice::Randneg { texts: of, rand_num, .. } => {
+                let (docs, relevant) = texts(of)?;
+                (Method::RandNeg { docs, rand_num: *rand_num }, relevant)
+            }
+            Choice::Star { texts: of, negatives, hard_num, .. } => {
+                let (docs, relevant) = texts(of)?;
+                let negatives = read_negatives(negatives, &queries, &Side::of_tokens(&docs))?;
+                (Method::Star { docs, negatives, hard_num: *hard_num }, relevant)
+            }
+            Choice::Adore { embeddings, docs, top_k, metric_cut, .. } => {
+                let documents = Documents::open(embeddings, encoder.device())?;
+                let tokens = docs.as_ref().map(MappedTokens::open).transpose()?;
+                let relevant = read_qrels(qrels, &queries, &Side::of_embeddings(&documents, tokens.as_ref())?)?;
+                (Method::Adore { documents, top_k: *top_k, metric_cut: *metric_cut }, relevant)
+            }
+        })
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
+    rate.ok_or_else(|| "expected a number from 0, such as 1e-4".into())
+}
+
+fn main() -> ExitCode {
+    command::main(|args: &Args| &args.common, run)
+}
+
+fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
+    let (shared, settings) = (args.method.shared(), args.method.settings());
+    let folder = ModelFolder::create(&shared.output, &shared.init)?;
+    let mut encoder = begin(&shared.init, shared.device, shared.precision, shared.seed)?;
+    let queries = MappedTokens::open(&shared.queries)?;
+    let (method, relevant) = args.method.open(&queries, &encoder)?;
+    let docs = method.provenance();
+    if let (Method::Adore { .. }, Some(model)) = (&method, docs.get(MODEL)) {
+        encoder.set_document_model(model);
+    }
+
+    let identity = identity(&encoder, &method, &queries, &relevant, &settings);
+    let checkpoint = Checkpoint::beside(&shared.output, identity);
+    let mut run = Run::start(&encoder, &method, &queries, &relevant, &settings, checkpoint)?;
+    report.progress(Some(run.remaining_queries()), "queries");
+    run.train(|queries| report.add(queries))?;
+    let (log, checkpoint) = run.finish();
+
+    encoder.save(folder.temporary())?;
+    let mut provenance = Provenance::default();
+    provenance.set_some(QUERIES, queries.provenance().get(KEYS));
+    provenance.set_some(DOCS, docs.get(KEYS));
+    provenance.set(MODEL, digest(folder.temporary())?);
+    provenance.set(PRECISION, shared.precision);
+    provenance.set(SEED, shared.seed);
+    log::write(&folder.temporary().join("training-log.parquet"), &log, provenance)?;
+    folder.commit()?;
+    checkpoint.remove()?;
+    if let left_out @ 1.. = queries.len() - relevant.queries().len() {
+        report.note(format!("{left_out} queries without a relevant document left out"));
+    }
+    Ok(())
+}

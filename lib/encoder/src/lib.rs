@@ -1,1 +1,24 @@
 //! libtorch: encoder models, pooling, checkpoints, devices and precision.
+//! Token ids become vectors here, for encoding a collection as well as for training.
+
+mod batch;
+mod checkpoint;
+mod config;
+mod device;
+mod digest;
+mod embedding;
+mod head;
+mod layers;
+mod model;
+mod modules;
+mod parameters;
+mod precision;
+mod save;
+mod transformer;
+
+pub use batch::{Batch, check_token_ids};
+pub use device::DeviceChoice;
+pub use digest::digest;
+pub use embedding::{Embedding, default_batch_tokens};
+pub use model::Encoder;
+pub use precision::Precision;

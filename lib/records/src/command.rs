@@ -1,6 +1,6 @@
 //! How every command behaves: logging, one-line errors, exit codes, progress, and the closing line.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -107,8 +107,8 @@ pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(A, &mut Report) -> any
     };
     let line = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
     match common.log_format {
-        LogFormat::Text => eprintln!("{name}: {line}"),
-        LogFormat::Json => eprintln!("{}", serde_json::json!({ "level": "ERROR", "command": name, "message": line })),
+        LogFormat::Text => say(&format!("{name}: {line}")),
+        LogFormat::Json => say(&serde_json::json!({ "level": "ERROR", "command": name, "message": line }).to_string()),
     }
     ExitCode::FAILURE
 }
@@ -119,6 +119,11 @@ fn program_name() -> &'static str {
     let name = Path::new(&path).file_name().map_or("hardmine".into(), |name| name.to_string_lossy().into_owned());
     // Once, for as long as the program runs.
     name.leak()
+}
+
+/// Unlike `eprintln!`, no panic when standard error is closed, as behind `2>&1 | head`.
+fn say(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
 }
 
 fn start_logging(common: &Common) {
@@ -146,10 +151,10 @@ fn closing_line(name: &str, report: &Report, format: LogFormat) {
     match format {
         LogFormat::Text => {
             let notes: String = report.notes.iter().map(|note| format!(", {note}")).collect();
-            eprintln!(
+            say(&format!(
                 "{name}: {} rows, {seconds:.1} s, {speed:.0} rows/s, peak memory {memory} MiB{notes}",
                 report.rows
-            );
+            ));
         }
         LogFormat::Json => {
             let rows = report.rows;
@@ -157,7 +162,7 @@ fn closing_line(name: &str, report: &Report, format: LogFormat) {
                 "level": "INFO", "command": name, "rows": rows, "seconds": seconds,
                 "rows_per_second": speed, "peak_memory_mib": memory, "notes": report.notes,
             });
-            eprintln!("{line}");
+            say(&line.to_string());
         }
     }
 }

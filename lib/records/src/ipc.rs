@@ -23,6 +23,9 @@ use memmap2::Mmap;
 
 use crate::{Error, Provenance, Result};
 
+/// What every message of a stream begins with.
+const MARKER: [u8; 4] = [0xff; 4];
+
 /// Reads a stream message by message.
 pub(crate) struct StreamReader {
     name: String,
@@ -38,9 +41,10 @@ impl StreamReader {
     pub(crate) fn new(name: String, reader: Box<dyn BufRead + Send>) -> Result<Self> {
         let (decoder, trailer) = (StreamDecoder::new(), Provenance::default());
         let mut stream = StreamReader { name, reader, decoder, batches: 0, trailer, finished: false };
+        stream.decoder.decode(&mut Buffer::from(&MARKER)).map_err(Error::at(&stream.name))?;
         while stream.decoder.schema().is_none() {
             match stream.message()? {
-                Some(mut message) => drop(stream.decode(&mut message)?),
+                Some(message) => drop(stream.decode(message)?),
                 None => return Err(Error::new(&stream.name, "is an Arrow stream without a schema")),
             }
         }
@@ -57,8 +61,8 @@ impl StreamReader {
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>> {
-        while let Some(mut message) = self.message()? {
-            if let Some(batch) = self.decode(&mut message)? {
+        while let Some(message) = self.message()? {
+            if let Some(batch) = self.decode(message)? {
                 self.batches += 1;
                 return Ok(Some(batch));
             }
@@ -66,12 +70,21 @@ impl StreamReader {
         Ok(None)
     }
 
-    fn decode(&mut self, message: &mut Buffer) -> Result<Option<RecordBatch>> {
-        self.decoder.decode(message).map_err(Error::at(&self.name))
+    /// The decoder takes a message without a body (a schema, a batch without rows) for finished only
+    /// when more bytes follow. So each message is given from behind its marker to behind the next one's.
+    fn decode(&mut self, mut message: Vec<u8>) -> Result<Option<RecordBatch>> {
+        message.extend(MARKER);
+        let mut message = Buffer::from_vec(message);
+        message.advance(MARKER.len());
+        let mut batch = None;
+        while !message.is_empty() {
+            batch = self.decoder.decode(&mut message).map_err(Error::at(&self.name))?.or(batch);
+        }
+        Ok(batch)
     }
 
     /// The next message with its prefix and body; none after the end marker.
-    fn message(&mut self) -> Result<Option<Buffer>> {
+    fn message(&mut self) -> Result<Option<Vec<u8>>> {
         if self.finished {
             return Ok(None);
         }
@@ -80,7 +93,7 @@ impl StreamReader {
             return Err(self.cut_off("between two batches"));
         }
         let length = i32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
-        if bytes[..4] != [0xff; 4] || length < 0 {
+        if bytes[..4] != MARKER || length < 0 {
             return Err(Error::new(&self.name, format!("is not an Arrow stream after {} batches", self.batches)));
         }
         if length == 0 {
@@ -104,7 +117,7 @@ impl StreamReader {
             u64::try_from(message.bodyLength()).map_err(Error::at(&self.name))?
         };
         self.take(body, &mut bytes)?;
-        Ok(Some(Buffer::from_vec(bytes)))
+        Ok(Some(bytes))
     }
 
     /// Appends `count` bytes of the input; nothing at all at its end is reported as 0.
@@ -267,6 +280,34 @@ impl MappedFile {
             Ok(Some(batch)) => Ok(batch),
             Ok(None) => Err(Error::new(&self.name, format!("batch {index} is not a record batch"))),
             Err(e) => Err(Error::new(&self.name, format!("batch {index}: {e}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+
+    #[test]
+    fn every_batch_of_a_stream_is_read_also_beside_those_without_rows() {
+        let batch = |rows: i64| {
+            let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
+            RecordBatch::try_from_iter([("id", ids)]).unwrap()
+        };
+        for sizes in [vec![], vec![2], vec![0], vec![2, 3], vec![0, 2, 0, 0, 3, 0]] {
+            let mut writer = StreamWriter::try_new(Vec::new(), &batch(0).schema()).unwrap();
+            sizes.iter().for_each(|&rows| writer.write(&batch(rows)).unwrap());
+            let stream = writer.into_inner().unwrap();
+            let mut reader = StreamReader::new("stream".into(), Box::new(Cursor::new(stream))).unwrap();
+            let mut read = Vec::new();
+            while let Some(batch) = reader.next().unwrap() {
+                read.push(batch.num_rows() as i64);
+            }
+            assert_eq!(read, sizes);
         }
     }
 }

@@ -1,0 +1,197 @@
+//! The shape of a transformer, from a Hugging Face `config.json` of the BERT or RoBERTa family.
+
+use std::path::Path;
+
+use hardmine_records::{Error, Result};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Which of the two families a transformer is of. They differ in the positions that tokens get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Positions count from 0.
+    Bert,
+    /// Positions count from `pad_token_id + 1`, padding left out.
+    Roberta,
+}
+
+/// The function between the two matrices of a feed-forward block, or after a Dense module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x·Φ(x), exact.
+    Gelu,
+    /// The approximation of x·Φ(x) by tanh.
+    GeluTanh,
+    /// max(x, 0).
+    Relu,
+    /// tanh(x).
+    Tanh,
+    /// x.
+    Identity,
+}
+
+/// Shape and constants of a transformer.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The family, from `model_type`.
+    pub family: Family,
+    /// Rows of the word embedding.
+    pub vocab_size: i64,
+    /// Width of a hidden state.
+    pub hidden_size: i64,
+    /// Layers.
+    pub num_hidden_layers: usize,
+    /// Attention heads of a layer.
+    pub num_attention_heads: i64,
+    /// Width inside a feed-forward block.
+    pub intermediate_size: i64,
+    /// Between the two matrices of a feed-forward block.
+    pub activation: Activation,
+    /// Rows of the position embedding.
+    pub max_position_embeddings: i64,
+    /// Rows of the token type embedding; only the first is used.
+    pub type_vocab_size: i64,
+    /// Added to the variance by LayerNorm.
+    pub layer_norm_eps: f64,
+    /// Dropout of embeddings and of each block's output.
+    pub hidden_dropout: f64,
+    /// Dropout of attention probabilities.
+    pub attention_dropout: f64,
+    /// The id that fills batches.
+    pub pad_token_id: i64,
+    /// Standard deviation of new weights.
+    pub initializer_range: f64,
+    /// Width of a RobertaDot's vectors, where it isn't the hidden size.
+    pub output_embedding_size: Option<i64>,
+    /// The class the weights were saved from.
+    pub architecture: Option<String>,
+    /// For a query encoder trained by ADORE: the digest of the encoder of the documents it searches.
+    pub document_model: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    model_type: Option<String>,
+    architectures: Option<Vec<String>>,
+    vocab_size: i64,
+    hidden_size: i64,
+    num_hidden_layers: usize,
+    num_attention_heads: i64,
+    intermediate_size: i64,
+    hidden_act: String,
+    max_position_embeddings: i64,
+    #[serde(default = "one")]
+    type_vocab_size: i64,
+    #[serde(default = "small")]
+    layer_norm_eps: f64,
+    hidden_dropout_prob: Option<f64>,
+    attention_probs_dropout_prob: Option<f64>,
+    pad_token_id: Option<i64>,
+    position_embedding_type: Option<String>,
+    initializer_range: Option<f64>,
+    output_embedding_size: Option<i64>,
+    hardmine: Option<Ours>,
+}
+
+#[derive(Deserialize)]
+struct Ours {
+    document_model: Option<String>,
+}
+
+fn one() -> i64 {
+    1
+}
+
+fn small() -> f64 {
+    1e-12
+}
+
+impl Config {
+    /// Reads a `config.json`.
+    ///
+    /// # Errors
+    /// Missing or malformed file, a model of another family, sizes that make no sense.
+    pub fn read(path: &Path) -> Result<Config> {
+        let place = path.display();
+        let file: File = read_json(path)?;
+        let wrong = |text: String| Err(Error::new(&place, text));
+        let family = match file.model_type.as_deref() {
+            Some("bert") => Family::Bert,
+            Some("roberta" | "xlm-roberta") => Family::Roberta,
+            Some(other) => {
+                return wrong(format!("model_type '{other}' is not known; expected bert, roberta or xlm-roberta"));
+            }
+            None => return wrong("no model_type; expected bert, roberta or xlm-roberta".into()),
+        };
+        let activation = match file.hidden_act.as_str() {
+            "gelu" => Activation::Gelu,
+            "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            other => return wrong(format!("hidden_act '{other}' is not known; expected gelu, gelu_new or relu")),
+        };
+        if let Some(other) = file.position_embedding_type.as_deref().filter(|&name| name != "absolute") {
+            return wrong(format!("position_embedding_type '{other}' is not known; expected absolute"));
+        }
+        let pad_token_id = file.pad_token_id.unwrap_or(if family == Family::Bert { 0 } else { 1 });
+        for (name, size) in [
+            ("vocab_size", file.vocab_size),
+            ("hidden_size", file.hidden_size),
+            ("num_attention_heads", file.num_attention_heads),
+            ("intermediate_size", file.intermediate_size),
+            ("max_position_embeddings", file.max_position_embeddings),
+            ("type_vocab_size", file.type_vocab_size),
+            ("output_embedding_size", file.output_embedding_size.unwrap_or(1)),
+        ] {
+            if size < 1 {
+                return wrong(format!("{name} is {size}; expected at least 1"));
+            }
+        }
+        if file.hidden_size % file.num_attention_heads != 0 {
+            return wrong(format!(
+                "hidden_size {} can't be split into {} heads",
+                file.hidden_size, file.num_attention_heads
+            ));
+        }
+        if !(0..file.vocab_size).contains(&pad_token_id) {
+            return wrong(format!("pad_token_id {pad_token_id} is outside the vocabulary of {}", file.vocab_size));
+        }
+        let config = Config {
+            family,
+            vocab_size: file.vocab_size,
+            hidden_size: file.hidden_size,
+            num_hidden_layers: file.num_hidden_layers,
+            num_attention_heads: file.num_attention_heads,
+            intermediate_size: file.intermediate_size,
+            activation,
+            max_position_embeddings: file.max_position_embeddings,
+            type_vocab_size: file.type_vocab_size,
+            layer_norm_eps: file.layer_norm_eps,
+            hidden_dropout: file.hidden_dropout_prob.unwrap_or(0.1),
+            attention_dropout: file.attention_probs_dropout_prob.unwrap_or(0.1),
+            pad_token_id,
+            initializer_range: file.initializer_range.unwrap_or(0.02),
+            output_embedding_size: file.output_embedding_size,
+            architecture: file.architectures.and_then(|names| names.into_iter().next()),
+            document_model: file.hardmine.and_then(|ours| ours.document_model),
+        };
+        if config.max_positions() < 2 {
+            return wrong(format!(
+                "max_position_embeddings {} leaves no room for a text",
+                config.max_position_embeddings
+            ));
+        }
+        Ok(config)
+    }
+
+    /// Tokens that a text may have.
+    pub fn max_positions(&self) -> usize {
+        let reserved = if self.family == Family::Roberta { self.pad_token_id + 1 } else { 0 };
+        usize::try_from(self.max_position_embeddings - reserved).unwrap_or(0)
+    }
+}
+
+/// Reads a JSON file; errors carry its path and the line.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path.display()))?;
+    serde_json::from_str(&text).map_err(Error::at(path.display()))
+}

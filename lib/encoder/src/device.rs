@@ -1,0 +1,161 @@
+//! Where tensors live: `--device auto|cpu|cuda[:N]`.
+//! The CUDA half of libtorch is loaded at run time and only when asked for, so one binary serves both.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use hardmine_records::{Error, Result};
+use tch::Device;
+
+/// What `--device` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first GPU if there is one that works, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU of this number.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "auto" => Ok(DeviceChoice::Auto),
+            None if text == "cpu" => Ok(DeviceChoice::Cpu),
+            None if text == "cuda" => Ok(DeviceChoice::Cuda(0)),
+            Some(("cuda", number)) => {
+                number.parse().map(DeviceChoice::Cuda).map_err(|_| format!("'{number}' is not the number of a GPU"))
+            }
+            _ => Err("expected auto, cpu, cuda or cuda:N".into()),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => f.write_str("auto"),
+            DeviceChoice::Cpu => f.write_str("cpu"),
+            DeviceChoice::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Makes the device ready: loads CUDA where it may be needed, and lets the CPU use all cores
+    /// (or as many as `OMP_NUM_THREADS` says).
+    ///
+    /// # Errors
+    /// A GPU was asked for and can't be had, with the reason.
+    pub fn open(self) -> Result<Device> {
+        use_all_cores();
+        keep_freed_memory();
+        match self {
+            DeviceChoice::Cpu => Ok(Device::Cpu),
+            DeviceChoice::Auto => match gpu(0) {
+                Ok(device) => Ok(device),
+                Err(reason) => {
+                    tracing::debug!("no GPU: {reason}");
+                    Ok(Device::Cpu)
+                }
+            },
+            DeviceChoice::Cuda(number) => gpu(number).map_err(|reason| {
+                Error::new(format!("--device {self}"), reason)
+                    .hint("use --device cpu, or auto to take a GPU only where there is one")
+            }),
+        }
+    }
+}
+
+fn use_all_cores() {
+    if std::env::var_os("OMP_NUM_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        tch::set_num_threads(i32::try_from(cores).unwrap_or(i32::MAX));
+    }
+}
+
+/// Activations are allocated and freed by the hundred a second; without this each of them is returned
+/// to the system and zeroed anew when it comes back (7 % of the time of a MiniLM).
+fn keep_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt only sets two numbers of the allocator; one that it refuses stays as it was.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
+    }
+}
+
+fn gpu(number: usize) -> std::result::Result<Device, String> {
+    load_cuda()?;
+    if !tch::Cuda::is_available() {
+        return Err("libtorch finds no usable GPU or driver".into());
+    }
+    match usize::try_from(tch::Cuda::device_count()) {
+        Ok(count) if number < count => Ok(Device::Cuda(number)),
+        Ok(count) => Err(format!("there are only {count} GPUs, numbered from 0")),
+        Err(_) => Err("libtorch can't count the GPUs".into()),
+    }
+}
+
+/// Loads `libtorch_cuda.so`, which registers itself with the rest of libtorch. It has to happen
+/// before libtorch is first asked about CUDA: it remembers the answer.
+fn load_cuda() -> std::result::Result<(), String> {
+    let beside = folder_of_libtorch().ok_or("libtorch_cpu.so is not among the loaded libraries")?;
+    let library = beside.join("libtorch_cuda.so");
+    if !library.exists() {
+        return Err("this libtorch has no CUDA (no libtorch_cuda.so beside libtorch_cpu.so)".into());
+    }
+    let name = CString::new(library.into_os_string().into_encoded_bytes()).map_err(|e| e.to_string())?;
+    // SAFETY: the name is a valid C string; the library's initializers are libtorch's own. The
+    // handle is kept for the life of the process.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    if !handle.is_null() {
+        return Ok(());
+    }
+    // SAFETY: after a failed dlopen, dlerror gives a C string that lives until the next call.
+    let reason = unsafe {
+        let text = libc::dlerror();
+        if text.is_null() { "unknown reason".into() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
+    };
+    Err(format!("libtorch_cuda.so can't be loaded: {reason}"))
+}
+
+/// The folder that the running program has its `libtorch_cpu.so` from.
+fn folder_of_libtorch() -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let path = maps.lines().find(|line| line.ends_with("/libtorch_cpu.so"))?;
+    Path::new(&path[path.find('/')?..]).parent().map(Path::to_path_buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read_and_written() {
+        for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        assert!("cuda:x".parse::<DeviceChoice>().is_err());
+        assert!("gpu".parse::<DeviceChoice>().is_err());
+    }
+
+    #[test]
+    fn libtorch_is_found_beside_itself() {
+        tch::set_num_threads(1);
+        assert!(folder_of_libtorch().unwrap().join("libtorch_cpu.so").exists());
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_an_error_of_one_line() {
+        let error = DeviceChoice::Cuda(99).open().unwrap_err().to_string();
+        assert!(error.starts_with("--device cuda:99: ") && !error.contains('\n'), "{error}");
+    }
+}

@@ -1,0 +1,257 @@
+//! Encoding a collection of any size: token records in, embedding records out, in the same order.
+//! Reading, computing and writing overlap; memory holds a few windows of texts, never the collection.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Float16Array, Float32Array, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, SchemaRef};
+use half::f16;
+use half::vec::HalfFloatVecExt;
+use hardmine_records::{Error, Fingerprint, KeyHasher, Result, schema};
+use tch::{Device, Kind, Tensor};
+
+use crate::{Batch, Encoder, check_token_ids};
+
+/// A window ends with so many batches' worth of tokens, or so many texts. Sorting texts by length
+/// inside it leaves little padding; much larger windows only take memory and delay the output.
+const WINDOW_BATCHES: usize = 64;
+const WINDOW_TEXTS: usize = 32_768;
+
+/// Rows of a record batch.
+const RECORDS: usize = 4_096;
+
+/// How to encode.
+pub struct Embedding<'a> {
+    /// The encoder; see [`Encoder::for_inference`].
+    pub encoder: &'a Encoder,
+    /// Tokens of a text that are encoded, at least 2; see [`Batch::new`].
+    pub max_length: usize,
+    /// Tokens of a batch, padding included.
+    pub batch_tokens: usize,
+    /// `Float32` or `Float16`.
+    pub float: DataType,
+    /// The name of the tokens in errors.
+    pub place: &'a str,
+}
+
+/// Texts on their way to the encoder.
+#[derive(Default)]
+struct Window {
+    first_row: usize,
+    ids: Vec<i64>,
+    /// The token ids of all texts, one after the other, and where each text ends.
+    token_ids: Vec<i32>,
+    ends: Vec<usize>,
+}
+
+/// Vectors on their way to the output, row by row.
+struct Vectors {
+    first_row: usize,
+    ids: Vec<i64>,
+    values: Vec<f32>,
+}
+
+/// A batch size that keeps the device busy without wasting its memory: in tokens.
+pub fn default_batch_tokens(device: Device) -> usize {
+    if device.is_cuda() { 65_536 } else { 2_048 }
+}
+
+impl Embedding<'_> {
+    /// Encodes `tokens`, records of kind tokens. `write` is given records of kind embeddings, `done`
+    /// the number of texts encoded since it was last called. Returns the fingerprint of the keys.
+    ///
+    /// # Errors
+    /// Those of `tokens` and `write`; token ids outside the vocabulary; vectors that are not finite.
+    pub fn run(
+        &self,
+        tokens: impl Iterator<Item = Result<RecordBatch>> + Send,
+        write: impl FnMut(RecordBatch) -> Result<()> + Send,
+        mut done: impl FnMut(u64),
+    ) -> Result<Fingerprint> {
+        let reading = Reading {
+            vocabulary: self.encoder.vocabulary(),
+            max_length: self.max_length,
+            window_tokens: self.batch_tokens.saturating_mul(WINDOW_BATCHES),
+            place: self.place,
+        };
+        let writing =
+            Writing { schema: schema::embeddings(self.float.clone(), self.encoder.dimension()), place: self.place };
+        let (window_sender, windows) = sync_channel(1);
+        let (vector_sender, vectors) = sync_channel(1);
+        thread::scope(|scope| {
+            let reader = scope.spawn(move || reading.run(tokens, window_sender));
+            let writer = scope.spawn(move || writing.run(vectors, write));
+            let mut computed = Ok(());
+            for window in windows {
+                match self.encode(window, &mut done) {
+                    Ok(vectors) => {
+                        // A closed channel is the writer's failure, which it reports itself.
+                        if vector_sender.send(vectors).is_err() {
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        computed = Err(error);
+                        break;
+                    }
+                }
+            }
+            drop(vector_sender);
+            let written = join(writer);
+            computed.and(written)?;
+            join(reader)
+        })
+    }
+
+    fn encode(&self, window: Window, done: &mut impl FnMut(u64)) -> Result<Vectors> {
+        let _guard = tch::no_grad_guard();
+        let texts = window.ids.len();
+        let length = |row: usize| window.text(row).len().min(self.max_length);
+        let mut order: Vec<usize> = (0..texts).collect();
+        order.sort_by_key(|&row| Reverse(length(row)));
+
+        let mut vectors = Vectors {
+            first_row: window.first_row,
+            values: vec![0.0; texts * self.encoder.dimension()],
+            ids: Vec::new(),
+        };
+        // A batch is handed to the device before the last one's vectors are fetched, so that it never waits for us.
+        let mut running: Option<(&[usize], Tensor)> = None;
+        let mut rest = &order[..];
+        while let Some(&longest) = rest.first() {
+            let (rows, later) = rest.split_at((self.batch_tokens / length(longest)).clamp(1, rest.len()));
+            rest = later;
+            let texts: Vec<&[i32]> = rows.iter().map(|&row| window.text(row)).collect();
+            let batch = Batch::new(&texts, self.max_length, self.encoder.pad_id(), self.encoder.device());
+            let next = (rows, self.encoder.encode(&batch, false));
+            if let Some((rows, embeddings)) = running.replace(next) {
+                self.fetch(rows, &embeddings, &mut vectors)?;
+                done(rows.len() as u64);
+            }
+        }
+        if let Some((rows, embeddings)) = running {
+            self.fetch(rows, &embeddings, &mut vectors)?;
+            done(rows.len() as u64);
+        }
+        vectors.ids = window.ids;
+        Ok(vectors)
+    }
+
+    /// Puts vectors (B, E) to their rows.
+    fn fetch(&self, rows: &[usize], embeddings: &Tensor, vectors: &mut Vectors) -> Result<()> {
+        let dimension = self.encoder.dimension();
+        let embeddings = embeddings.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+        let mut values = vec![0f32; rows.len() * dimension];
+        embeddings.f_copy_data(&mut values, rows.len() * dimension).map_err(Error::at(self.place))?;
+        for (vector, &row) in values.chunks_exact(dimension).zip(rows) {
+            if vector.iter().any(|value| !value.is_finite()) {
+                let place = format!("{}: row {}", self.place, vectors.first_row + row);
+                return Err(Error::new(place, "the vector has NaN or infinite values")
+                    .hint("with --precision f16, try bf16 or f32; else the model's weights are damaged"));
+            }
+            vectors.values[row * dimension..][..dimension].copy_from_slice(vector);
+        }
+        Ok(())
+    }
+}
+
+impl Window {
+    fn text(&self, row: usize) -> &[i32] {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        &self.token_ids[start..self.ends[row]]
+    }
+}
+
+/// Cuts token records into windows, the same ones however the records are batched.
+struct Reading<'a> {
+    vocabulary: usize,
+    max_length: usize,
+    window_tokens: usize,
+    place: &'a str,
+}
+
+impl Reading<'_> {
+    fn run(
+        &self,
+        tokens: impl Iterator<Item = Result<RecordBatch>>,
+        windows: SyncSender<Window>,
+    ) -> Result<Fingerprint> {
+        let mut keys = KeyHasher::default();
+        let mut window = Window::default();
+        let mut weight = 0;
+        for records in tokens {
+            let records = records?;
+            let ids = records.column(0).as_primitive::<Int64Type>();
+            let names = records.column(1).as_string::<i32>();
+            let lists = records.column(2).as_list::<i32>();
+            let values = lists.values().as_primitive::<Int32Type>().values();
+            for (row, range) in lists.value_offsets().windows(2).enumerate() {
+                let text = &values[range[0] as usize..range[1] as usize];
+                check_token_ids(text, self.vocabulary, self.place, window.first_row + window.ids.len())?;
+                keys.update(names.value(row));
+                window.ids.push(ids.value(row));
+                window.token_ids.extend_from_slice(text);
+                window.ends.push(window.token_ids.len());
+                weight += text.len().min(self.max_length);
+                if weight >= self.window_tokens || window.ids.len() >= WINDOW_TEXTS {
+                    let next = Window { first_row: window.first_row + window.ids.len(), ..Window::default() };
+                    weight = 0;
+                    if windows.send(std::mem::replace(&mut window, next)).is_err() {
+                        return Ok(keys.finish());
+                    }
+                }
+            }
+        }
+        if !window.ids.is_empty() {
+            // A closed channel means that encoding has failed, which is reported there.
+            let _ = windows.send(window);
+        }
+        Ok(keys.finish())
+    }
+}
+
+struct Writing<'a> {
+    schema: SchemaRef,
+    place: &'a str,
+}
+
+impl Writing<'_> {
+    fn run(&self, vectors: Receiver<Vectors>, mut write: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
+        for Vectors { first_row, ids, values } in vectors {
+            let dimension = values.len() / ids.len();
+            for (part, (ids, values)) in ids.chunks(RECORDS).zip(values.chunks(RECORDS * dimension)).enumerate() {
+                write(self.records(first_row + part * RECORDS, ids, values)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn records(&self, first_row: usize, ids: &[i64], values: &[f32]) -> Result<RecordBatch> {
+        let DataType::FixedSizeList(item, dimension) = self.schema.field(1).data_type() else {
+            return Err(Error::new(self.place, "embeddings are not lists"));
+        };
+        let values: ArrayRef = match item.data_type() {
+            DataType::Float16 => {
+                let narrow: Vec<f16> = Vec::from_f32_slice(values);
+                if let Some(at) = narrow.iter().position(|value| !value.is_finite()) {
+                    let row = first_row + at / *dimension as usize;
+                    return Err(Error::new(format!("{}: row {row}", self.place), "the vector overflows float16")
+                        .hint("--output-type f32"));
+                }
+                Arc::new(Float16Array::from(narrow))
+            }
+            _ => Arc::new(Float32Array::from(values.to_vec())),
+        };
+        let lists =
+            FixedSizeListArray::try_new(item.clone(), *dimension, values, None).map_err(Error::at(self.place))?;
+        let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(ids.to_vec())), Arc::new(lists)];
+        RecordBatch::try_new(self.schema.clone(), columns).map_err(Error::at(self.place))
+    }
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

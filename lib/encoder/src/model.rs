@@ -1,0 +1,215 @@
+//! An encoder: token ids in, vectors out.
+
+use std::path::{Path, PathBuf};
+
+use hardmine_records::{Error, Result};
+use tch::{Device, Kind, Tensor};
+
+use crate::checkpoint::{self, Tensors, belongs_to_a_task};
+use crate::config::{Config, Family};
+use crate::head::Head;
+use crate::modules::{self, Layout, Step};
+use crate::parameters::{Parameters, listed};
+use crate::transformer::Transformer;
+use crate::{Batch, Precision, digest};
+
+/// A text encoder of the RobertaDot or the sentence-transformers family.
+pub struct Encoder {
+    pub(crate) config: Config,
+    pub(crate) layout: Layout,
+    pub(crate) parameters: Vec<(String, Tensor)>,
+    /// Vectors don't depend on it, but transformers would draw a new one if a saved model had none.
+    pub(crate) pooler: Vec<(String, Tensor)>,
+    pub(crate) folder: PathBuf,
+    transformer: Transformer,
+    head: Head,
+    device: Device,
+    precision: Precision,
+    digest: String,
+}
+
+impl Encoder {
+    /// Loads a model folder: a RobertaDot (`config.json`, weights), or one in the layout of
+    /// sentence-transformers (`modules.json`).
+    ///
+    /// # Errors
+    /// Missing or malformed files, an architecture we don't know, weights that don't fit or aren't
+    /// finite; a language model without a head.
+    pub fn load(folder: &Path, device: Device, precision: Precision) -> Result<Encoder> {
+        Encoder::read(folder, device, precision, false)
+    }
+
+    /// [`Encoder::load`] that also takes a plain language model: a RoBERTa gets the head of a
+    /// RobertaDot, drawn from libtorch's random generator (seed it first), a BERT gets mean pooling.
+    ///
+    /// # Errors
+    /// As [`Encoder::load`].
+    pub fn load_or_begin(folder: &Path, device: Device, precision: Precision) -> Result<Encoder> {
+        Encoder::read(folder, device, precision, true)
+    }
+
+    fn read(folder: &Path, device: Device, precision: Precision, begin: bool) -> Result<Encoder> {
+        if !folder.is_dir() {
+            return Err(Error::new(folder.display(), "no such model folder"));
+        }
+        let place = folder.display().to_string();
+        let modules = modules::read(folder)?;
+        let home = match &modules {
+            Some(modules) => folder.join(&modules[0].path),
+            None => folder.to_path_buf(),
+        };
+        let config = Config::read(&home.join("config.json"))?;
+        let mut weights = checkpoint::read(&home)?;
+        let layout = match modules {
+            Some(modules) => {
+                for module in modules.iter().filter(|module| matches!(module.step, Step::Dense { .. })) {
+                    for (name, tensor) in checkpoint::read(&folder.join(&module.path))? {
+                        weights.insert(format!("{}.{name}", module.path.display()), tensor);
+                    }
+                }
+                Layout::Modules(modules)
+            }
+            None => headed(&config, &mut weights, begin, &place)?,
+        };
+
+        let prefix = match layout {
+            Layout::RobertaDot => "roberta.",
+            Layout::Modules(_) => "",
+        };
+        let weights = weights
+            .into_iter()
+            .map(|(name, tensor)| {
+                let of_transformer = ["embeddings.", "encoder.", "pooler."].iter().any(|part| name.starts_with(part));
+                if of_transformer { (format!("{prefix}{name}"), tensor) } else { (name, tensor) }
+            })
+            .collect();
+        let mut parameters = Parameters::new(weights, device);
+        let transformer = Transformer::new(&mut parameters, prefix, &config);
+        let head = Head::new(&mut parameters, &layout, &config, &place)?;
+        let (parameters, unused) = parameters.finish(&place)?;
+        let (not_needed, unknown): (Tensors, Tensors) =
+            unused.into_iter().partition(|(name, _)| belongs_to_a_task(name.strip_prefix(prefix).unwrap_or(name)));
+        if !not_needed.is_empty() {
+            tracing::debug!("{place}: not needed: {}", listed(&not_needed.keys().cloned().collect::<Vec<_>>()));
+        }
+        if !unknown.is_empty() {
+            tracing::warn!("{place}: not used: {}", listed(&unknown.into_keys().collect::<Vec<_>>()));
+        }
+        let is_pooler = |name: &String| name.strip_prefix(prefix).unwrap_or(name).starts_with("pooler.");
+        let pooler = not_needed.into_iter().filter(|(name, _)| is_pooler(name)).collect();
+        let digest = digest(folder)?;
+        let folder = folder.to_path_buf();
+        Ok(Encoder { config, layout, parameters, pooler, folder, transformer, head, device, precision, digest })
+    }
+
+    /// The same encoder for encoding only: the transformer's matrices are cast to the precision once.
+    /// Its parameters can't be trained or saved any more.
+    pub fn for_inference(mut self) -> Encoder {
+        self.parameters.clear();
+        self.transformer.cast(self.precision.kind());
+        self
+    }
+
+    /// The same encoder with vectors of the length they come out with. The method trains with inner
+    /// products that are not normalised (SIGIR 2021, section 3); a saved model has no Normalize either.
+    pub fn without_normalize(mut self) -> Encoder {
+        self.head.drop_normalize();
+        if let Layout::Modules(modules) = &mut self.layout {
+            modules.retain(|module| module.step != Step::Normalize);
+        }
+        self
+    }
+
+    /// Vectors (B, E) of a batch, float32. `train` turns dropout on; whether gradients are recorded
+    /// is for the parameters and the caller to say.
+    pub fn encode(&self, batch: &Batch, train: bool) -> Tensor {
+        let hidden = self.transformer.forward(batch, self.precision.kind(), self.head.first_only(), train);
+        self.head.forward(&hidden, batch)
+    }
+
+    /// E, the size of a vector.
+    pub fn dimension(&self) -> usize {
+        self.head.dimension as usize
+    }
+
+    /// The most tokens a text may have.
+    pub fn max_positions(&self) -> usize {
+        self.config.max_positions()
+    }
+
+    /// Token ids are below this.
+    pub fn vocabulary(&self) -> usize {
+        self.config.vocab_size as usize
+    }
+
+    /// The id that fills batches.
+    pub fn pad_id(&self) -> i64 {
+        self.config.pad_token_id
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// What it computes in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The parameters, float32, by their names in the checkpoint, in the order the model is built.
+    /// These are the tensors that [`Encoder::encode`] computes with: update them in place.
+    pub fn parameters(&self) -> &[(String, Tensor)] {
+        &self.parameters
+    }
+
+    /// The digest of the folder it was loaded from, see [`digest()`](crate::digest()).
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// For a query encoder trained by ADORE: the digest of the encoder of the documents it searches.
+    pub fn document_model(&self) -> Option<&str> {
+        self.config.document_model.as_deref()
+    }
+
+    /// Makes this the query encoder of documents encoded by the model with this digest; goes into the
+    /// saved `config.json`.
+    pub fn set_document_model(&mut self, digest: &str) {
+        self.config.document_model = Some(digest.to_owned());
+    }
+}
+
+/// The layout of a folder without `modules.json`; adds a head to `weights` if there is none and
+/// `begin` allows it.
+fn headed(config: &Config, weights: &mut Tensors, begin: bool, place: &str) -> Result<Layout> {
+    let named = config.architecture.as_deref().is_some_and(|name| name.starts_with("RobertaDot"));
+    if weights.contains_key("embeddingHead.weight") || named && !begin {
+        return Ok(Layout::RobertaDot);
+    }
+    if !begin {
+        let what = config.architecture.as_deref().unwrap_or("language model");
+        return Err(Error::new(
+            place,
+            format!("a {what} without a head that makes vectors (no modules.json, no embeddingHead)"),
+        )
+        .hint("train can start from it; to encode, give a RobertaDot or a sentence-transformers model"));
+    }
+    match config.family {
+        Family::Bert => {
+            tracing::warn!("{place}: no head; its vectors will be the mean over tokens");
+            Ok(Layout::mean_of(config.hidden_size))
+        }
+        Family::Roberta => {
+            tracing::warn!("{place}: no head; a new embeddingHead and norm are drawn at random");
+            let size = config.output_embedding_size.unwrap_or(config.hidden_size);
+            let cpu = (Kind::Float, Device::Cpu);
+            let weight = Tensor::zeros([size, config.hidden_size], cpu).normal_(0.0, config.initializer_range);
+            weights.insert("embeddingHead.weight".into(), weight);
+            weights.insert("embeddingHead.bias".into(), Tensor::zeros([size], cpu));
+            weights.insert("norm.weight".into(), Tensor::ones([size], cpu));
+            weights.insert("norm.bias".into(), Tensor::zeros([size], cpu));
+            Ok(Layout::RobertaDot)
+        }
+    }
+}

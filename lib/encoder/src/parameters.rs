@@ -1,0 +1,60 @@
+//! Parameters by name, handed out while a model is built from them.
+
+use hardmine_records::{Error, Result};
+use tch::{Device, Kind, Tensor};
+
+use crate::checkpoint::Tensors;
+
+/// Takes tensors out of a checkpoint and remembers in which order, and which were not as expected.
+pub(crate) struct Parameters {
+    found: Tensors,
+    taken: Vec<(String, Tensor)>,
+    missing: Vec<String>,
+    wrong: Vec<String>,
+    device: Device,
+}
+
+impl Parameters {
+    /// Over the tensors of a checkpoint, float32.
+    pub fn new(found: Tensors, device: Device) -> Parameters {
+        Parameters { found, taken: Vec::new(), missing: Vec::new(), wrong: Vec::new(), device }
+    }
+
+    /// The parameter `name`, on the device. One that is missing or has another shape gives an empty
+    /// tensor now and an error in [`Parameters::finish`], which can then name all of them.
+    pub fn get(&mut self, name: &str, shape: &[i64]) -> Tensor {
+        match self.found.remove(name) {
+            Some(tensor) if tensor.size() == shape => {
+                let tensor = tensor.to_device(self.device);
+                self.taken.push((name.into(), tensor.shallow_clone()));
+                return tensor;
+            }
+            Some(tensor) => self.wrong.push(format!("{name}: expected shape {shape:?}, found {:?}", tensor.size())),
+            None => self.missing.push(name.into()),
+        }
+        Tensor::empty([0], (Kind::Float, self.device))
+    }
+
+    /// The parameters taken, in the order they were, and what nobody asked for.
+    ///
+    /// # Errors
+    /// Names what was missing or of the wrong shape.
+    pub fn finish(self, place: &str) -> Result<(Vec<(String, Tensor)>, Tensors)> {
+        if !self.wrong.is_empty() {
+            return Err(Error::new(place, listed(&self.wrong)).hint("do config.json and the weights belong together?"));
+        }
+        if !self.missing.is_empty() {
+            let text = format!("missing: {}", listed(&self.missing));
+            return Err(Error::new(place, text).hint("do config.json and the weights belong together?"));
+        }
+        Ok((self.taken, self.found))
+    }
+}
+
+/// The first few, and how many more.
+pub(crate) fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names[..names.len() - more].join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}

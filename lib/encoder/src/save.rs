@@ -1,0 +1,109 @@
+//! Writing a model folder that transformers and sentence-transformers open.
+
+use std::fs;
+use std::path::Path;
+
+use hardmine_records::{Error, Result};
+use serde_json::{Map, Value, json};
+
+use crate::Encoder;
+use crate::checkpoint::{self, SAFETENSORS};
+use crate::config::read_json;
+use crate::modules::{Layout, Module, Step};
+
+/// Files beside the weights that go with a model unchanged: its tokenizer, and what
+/// sentence-transformers wants to know.
+const COMPANIONS: [&str; 10] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+];
+
+impl Encoder {
+    /// Writes the model into `folder`, in the layout it was loaded from, with the tokenizer's files
+    /// of the folder it was loaded from. Weights are float32.
+    ///
+    /// # Errors
+    /// What can't be read or written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let home = folder.join(self.layout.transformer());
+        create(&home)?;
+        let came_from = self.folder.join(self.layout.transformer());
+        write_json(&home.join("config.json"), &self.saved_config(&came_from)?)?;
+        copy_companions(&came_from, &home)?;
+        if let Layout::Modules(modules) = &self.layout {
+            copy_companions(&self.folder, folder)?;
+            let entries: Vec<&Value> = modules.iter().map(|module| &module.entry).collect();
+            write_json(&folder.join("modules.json"), &json!(entries))?;
+            modules.iter().try_for_each(|module| self.save_module(folder, module))?;
+        }
+        let dense = self.dense_prefixes();
+        let tensors = self.parameters.iter().chain(&self.pooler).map(|(name, tensor)| (name.as_str(), tensor));
+        let here = tensors.filter(|(name, _)| !dense.iter().any(|prefix| name.starts_with(prefix)));
+        checkpoint::write(&home.join(SAFETENSORS), here)
+    }
+
+    fn save_module(&self, folder: &Path, module: &Module) -> Result<()> {
+        let own = folder.join(&module.path);
+        create(&own)?;
+        if let Some(config) = &module.config {
+            let file = own.join("config.json");
+            fs::write(&file, config).map_err(Error::io(file.display()))?;
+        }
+        if matches!(module.step, Step::Dense { .. }) {
+            let prefix = format!("{}.", module.path.display());
+            let tensors =
+                self.parameters.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?, tensor)));
+            checkpoint::write(&own.join(SAFETENSORS), tensors)?;
+        }
+        Ok(())
+    }
+
+    fn dense_prefixes(&self) -> Vec<String> {
+        let Layout::Modules(modules) = &self.layout else { return Vec::new() };
+        let dense = modules.iter().filter(|module| matches!(module.step, Step::Dense { .. }));
+        dense.map(|module| format!("{}.", module.path.display())).collect()
+    }
+
+    /// The configuration it was loaded with, and what has changed since.
+    fn saved_config(&self, came_from: &Path) -> Result<Value> {
+        let mut config: Map<String, Value> = read_json(&came_from.join("config.json"))?;
+        for name in ["torch_dtype", "dtype"] {
+            if let Some(value) = config.get_mut(name) {
+                *value = json!("float32");
+            }
+        }
+        if let Layout::RobertaDot = self.layout {
+            config.insert("architectures".into(), json!(["RobertaDot"]));
+        }
+        if let Some(digest) = &self.config.document_model {
+            config.insert("hardmine".into(), json!({ "document_model": digest }));
+        }
+        Ok(Value::Object(config))
+    }
+}
+
+fn create(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io(folder.display()))
+}
+
+fn write_json(file: &Path, value: &Value) -> Result<()> {
+    fs::write(file, format!("{value:#}\n")).map_err(Error::io(file.display()))
+}
+
+fn copy_companions(from: &Path, to: &Path) -> Result<()> {
+    for name in COMPANIONS {
+        let (source, target) = (from.join(name), to.join(name));
+        if source.is_file() && source != target {
+            fs::copy(&source, &target).map_err(Error::io(target.display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! Vectors of real model folders against those that the reference computes.
+
+use std::path::{Path, PathBuf};
+
+use hardmine_encoder::{Batch, Encoder, Precision, digest};
+use tch::{Device, Kind, Tensor};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/training").join(name)
+}
+
+fn texts(name: &str) -> Vec<Vec<i32>> {
+    let lines = std::fs::read_to_string(fixture(name)).unwrap();
+    let ids = |line: &str| {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        serde_json::from_value(row["token_ids"].clone()).unwrap()
+    };
+    lines.lines().map(ids).collect()
+}
+
+fn expected(file: &str, name: &str) -> Tensor {
+    let tensors = Tensor::read_safetensors(fixture(file)).unwrap();
+    tensors.into_iter().find(|(found, _)| found == name).unwrap().1
+}
+
+fn encode(encoder: &Encoder, texts: &[Vec<i32>], max_length: usize, batch: usize) -> Tensor {
+    let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
+    let vectors: Vec<Tensor> = rows
+        .chunks(batch)
+        .map(|rows| encoder.encode(&Batch::new(rows, max_length, encoder.pad_id(), Device::Cpu), false))
+        .collect();
+    Tensor::cat(&vectors, 0)
+}
+
+fn distance(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).abs().max().double_value(&[])
+}
+
+fn load(folder: &Path) -> Encoder {
+    Encoder::load(folder, Device::Cpu, Precision::F32).unwrap()
+}
+
+/// A copy of a model folder with one of its files left out.
+fn copy(from: &Path, without: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy_all(from, folder.path());
+    std::fs::remove_file(folder.path().join(without)).unwrap();
+    folder
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_all(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_roberta_dot_gives_the_vectors_of_the_reference() {
+    let from_pickle = copy(&fixture("init"), "model.safetensors");
+    for folder in [&fixture("init"), from_pickle.path()] {
+        let encoder = load(folder);
+        for (name, file, max_length) in [
+            ("docs", "docs.tokens.jsonl", 512),
+            ("queries", "queries.tokens.jsonl", 512),
+            ("docs_max16", "docs.tokens.jsonl", 16),
+        ] {
+            let found = encode(&encoder, &texts(file), max_length, 7);
+            let distance = distance(&found, &expected("embeddings.safetensors", name));
+            assert!(distance < 2e-5, "{name}: {distance}");
+        }
+    }
+}
+
+#[test]
+fn a_mean_pooled_bert_gives_the_vectors_of_sentence_transformers() {
+    let found = encode(&load(&fixture("bert_mean")), &texts("docs.tokens.jsonl"), 128, 7);
+    let distance = distance(&found, &expected("bert_mean_embeddings.safetensors", "docs"));
+    assert!(distance < 2e-5, "{distance}");
+}
+
+#[test]
+fn a_vector_does_not_depend_on_its_batch() {
+    for model in ["init", "bert_mean"] {
+        let encoder = load(&fixture(model));
+        let texts = texts("docs.tokens.jsonl");
+        let alone = encode(&encoder, &texts, 64, 1);
+        for batch in [2, 13, 200] {
+            let distance = distance(&alone, &encode(&encoder, &texts, 64, batch));
+            assert!(distance < 2e-6, "{model} {batch}: {distance}");
+        }
+    }
+}
+
+#[test]
+fn reduced_precision_points_the_same_way() {
+    let exact = encode(&load(&fixture("init")), &texts("queries.tokens.jsonl"), 64, 16);
+    for precision in [Precision::Bf16, Precision::F16] {
+        let encoder = Encoder::load(&fixture("init"), Device::Cpu, precision).unwrap();
+        let trainable = encode(&encoder, &texts("queries.tokens.jsonl"), 64, 16);
+        let cast_once = encode(&encoder.for_inference(), &texts("queries.tokens.jsonl"), 64, 16);
+        assert_eq!(cast_once.kind(), Kind::Float);
+        assert_eq!(distance(&trainable, &cast_once), 0.0);
+        let cosine = Tensor::cosine_similarity(&exact, &cast_once, 1, 1e-8).min().double_value(&[]);
+        assert!(cosine > 0.999 && cosine < 1.0, "{precision}: {cosine}");
+    }
+}
+
+#[test]
+fn a_saved_model_is_the_model() {
+    for model in ["init", "bert_mean"] {
+        let encoder = load(&fixture(model));
+        let folder = tempfile::tempdir().unwrap();
+        encoder.save(folder.path()).unwrap();
+        let again = load(folder.path());
+        let texts = texts("queries.tokens.jsonl");
+        assert_eq!(distance(&encode(&encoder, &texts, 64, 16), &encode(&again, &texts, 64, 16)), 0.0);
+        assert_eq!(encoder.parameters().len(), again.parameters().len());
+
+        let twice = tempfile::tempdir().unwrap();
+        again.save(twice.path()).unwrap();
+        assert_eq!(digest(folder.path()).unwrap(), digest(twice.path()).unwrap());
+    }
+}
+
+#[test]
+fn a_query_encoder_says_which_documents_it_searches() {
+    let mut encoder = load(&fixture("init"));
+    assert_eq!(encoder.document_model(), None);
+    let documents = encoder.digest().to_owned();
+    encoder.set_document_model(&documents);
+    let folder = tempfile::tempdir().unwrap();
+    encoder.save(folder.path()).unwrap();
+    let again = load(folder.path());
+    assert_eq!(again.document_model(), Some(documents.as_str()));
+    assert_ne!(again.digest(), documents);
+}
+
+#[test]
+fn the_digest_does_not_depend_on_the_place() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    copy_all(&fixture("bert_mean"), elsewhere.path());
+    assert_eq!(digest(elsewhere.path()).unwrap(), digest(&fixture("bert_mean")).unwrap());
+    let pooling = elsewhere.path().join("1_Pooling/config.json");
+    std::fs::write(&pooling, std::fs::read_to_string(&pooling).unwrap() + "\n").unwrap();
+    assert_ne!(digest(elsewhere.path()).unwrap(), digest(&fixture("bert_mean")).unwrap());
+}
+
+#[test]
+fn normalize_and_dense_modules() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_all(&fixture("bert_mean"), folder.path());
+    let module = |number: usize, path: &str, class: &str| serde_json::json!({"idx": number, "name": number.to_string(), "path": path, "type": format!("sentence_transformers.models.{class}")});
+    let modules = [
+        module(0, "", "Transformer"),
+        module(1, "1_Pooling", "Pooling"),
+        module(2, "2_Dense", "Dense"),
+        module(3, "3_Normalize", "Normalize"),
+    ];
+    std::fs::write(folder.path().join("modules.json"), serde_json::to_string(&modules).unwrap()).unwrap();
+    let dense = folder.path().join("2_Dense");
+    std::fs::create_dir(&dense).unwrap();
+    let config = r#"{"in_features": 64, "out_features": 3, "bias": true, "activation_function": "torch.nn.modules.activation.Tanh"}"#;
+    std::fs::write(dense.join("config.json"), config).unwrap();
+    let weight = Tensor::randn([3, 64], (Kind::Float, Device::Cpu));
+    let bias = Tensor::randn([3], (Kind::Float, Device::Cpu));
+    let tensors = [("linear.weight", weight.shallow_clone()), ("linear.bias", bias.shallow_clone())];
+    Tensor::write_safetensors(&tensors, dense.join("model.safetensors")).unwrap();
+
+    let narrow = config.replace("64", "32");
+    std::fs::write(dense.join("config.json"), narrow).unwrap();
+    let refused = Encoder::load(folder.path(), Device::Cpu, Precision::F32).err().unwrap().to_string();
+    assert!(refused.contains("takes vectors of 32 numbers, but gets 64"), "{refused}");
+    std::fs::write(dense.join("config.json"), config).unwrap();
+
+    let texts = texts("docs.tokens.jsonl");
+    let mean = expected("bert_mean_embeddings.safetensors", "docs");
+    let after_dense = (mean.matmul(&weight.tr()) + bias).tanh();
+    let length = after_dense.square().sum_dim_intlist(1, true, Kind::Float).sqrt();
+    let encoder = load(folder.path());
+    assert_eq!(encoder.dimension(), 3);
+    assert!(distance(&encode(&encoder, &texts, 128, 9), &(&after_dense / length)) < 2e-5);
+
+    let encoder = encoder.without_normalize();
+    let saved = tempfile::tempdir().unwrap();
+    encoder.save(saved.path()).unwrap();
+    for encoder in [encoder, load(saved.path())] {
+        assert!(distance(&encode(&encoder, &texts, 128, 9), &after_dense) < 2e-5);
+    }
+}
+
+#[test]
+fn training_reaches_every_parameter_and_drops_out() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_all(&fixture("init"), folder.path());
+    let config = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap().replace("_prob\": 0.0", "_prob\": 0.1");
+    std::fs::write(&config, text).unwrap();
+    let encoder = load(folder.path());
+    for (_, parameter) in encoder.parameters() {
+        let _ = parameter.set_requires_grad(true);
+    }
+    let texts = texts("queries.tokens.jsonl");
+    let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
+    let batch = Batch::new(&rows, 64, encoder.pad_id(), Device::Cpu);
+    let [one, two] = [encoder.encode(&batch, true), encoder.encode(&batch, true)];
+    assert!(distance(&one, &two) > 1e-3, "dropout");
+    assert_eq!(distance(&encoder.encode(&batch, false), &encoder.encode(&batch, false)), 0.0);
+    one.square().sum(Kind::Float).backward();
+    for (name, parameter) in encoder.parameters() {
+        assert!(parameter.grad().defined(), "{name}");
+    }
+}
+
+#[test]
+fn a_language_model_gets_a_head_only_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_all(&fixture("init"), folder.path());
+    std::fs::remove_file(folder.path().join("pytorch_model.bin")).unwrap();
+    let weights = folder.path().join("model.safetensors");
+    let body: Vec<_> = Tensor::read_safetensors(&weights)
+        .unwrap()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("roberta."))
+        .collect();
+    Tensor::write_safetensors(&body, &weights).unwrap();
+    let config = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap().replace("RobertaDot", "RobertaModel");
+    std::fs::write(&config, text).unwrap();
+
+    let refused = Encoder::load(folder.path(), Device::Cpu, Precision::F32).err().unwrap().to_string();
+    assert!(refused.contains("without a head"), "{refused}");
+    tch::manual_seed(5);
+    let encoder = Encoder::load_or_begin(folder.path(), Device::Cpu, Precision::F32).unwrap();
+    let saved = tempfile::tempdir().unwrap();
+    encoder.save(saved.path()).unwrap();
+    let texts = texts("queries.tokens.jsonl");
+    assert_eq!(distance(&encode(&encoder, &texts, 64, 16), &encode(&load(saved.path()), &texts, 64, 16)), 0.0);
+}

@@ -1,0 +1,255 @@
+//! The lists of a run: gathered by query, checked, and the positions of the judged documents found.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Schema};
+use hardmine_records::{Error, Result};
+use rayon::prelude::*;
+
+use crate::ids::Key;
+use crate::{Judgements, Order};
+
+/// What the metrics need of a run.
+pub(crate) struct Lists {
+    /// Number of lists, one a query.
+    pub(crate) count: usize,
+    /// Numbers of the judged queries, in the run's order.
+    pub(crate) queries: Vec<i32>,
+    /// The table `run` of the metrics, `query_id, doc_id, position` numbered as the judgements are:
+    /// the judged documents only, list by list in the order of positions.
+    pub(crate) judged: RecordBatch,
+}
+
+/// The columns of one batch.
+struct Columns<'a, K: Key<'a>> {
+    queries: K::Column,
+    docs: K::Column,
+    ranks: &'a [i32],
+    scores: &'a [f32],
+}
+
+/// The rows of one query: stretches of batches (batch, first row, end), in the order of the file.
+struct List<K> {
+    query: K,
+    stretches: Vec<(usize, usize, usize)>,
+}
+
+/// The judgements of one query: its number, and each document with the number of its row.
+#[derive(Default)]
+struct Judged<K> {
+    number: i32,
+    docs: Vec<(K, i32)>,
+}
+
+impl Lists {
+    /// # Errors
+    /// Of the first list with a fault.
+    pub(crate) fn of<'a, K: Key<'a>>(
+        name: &str,
+        judgements: &'a Judgements,
+        run: &'a [RecordBatch],
+        order: Order,
+    ) -> Result<Lists> {
+        let judged = by_query::<K>(judgements);
+        let columns: Vec<Columns<K>> = run.iter().map(Columns::of).collect();
+        let lists = gather(&columns);
+        let none = Judged { number: -1, docs: Vec::new() };
+        let positions: Vec<Result<Vec<(i32, i32)>>> = lists
+            .par_iter()
+            .map_init(Scratch::default, |scratch, list| {
+                scratch.fill(name, list, &columns)?;
+                scratch.check(name, list.query, order)?;
+                Ok(scratch.positions(&judged.get(&list.query).unwrap_or(&none).docs, order))
+            })
+            .collect();
+
+        let (mut queries, mut rows) = (Vec::new(), (Vec::new(), Vec::new(), Vec::new()));
+        for (list, positions) in lists.iter().zip(positions) {
+            let Some(Judged { number, .. }) = judged.get(&list.query) else {
+                positions?;
+                continue;
+            };
+            queries.push(*number);
+            for (position, row) in positions? {
+                rows.0.push(*number);
+                rows.1.push(row);
+                rows.2.push(position);
+            }
+        }
+        let fields = ["query_id", "doc_id", "position"].map(|name| Field::new(name, DataType::Int32, false));
+        let columns = [rows.0, rows.1, rows.2].map(|column| Arc::new(Int32Array::from(column)) as ArrayRef);
+        let judged = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns.to_vec());
+        Ok(Lists { count: lists.len(), queries, judged: judged.map_err(Error::at(name))? })
+    }
+}
+
+fn by_query<'a, K: Key<'a>>(judgements: &'a Judgements) -> HashMap<K, Judged<K>> {
+    let (queries, docs) = (K::column(judgements.rows.column(0)), K::column(judgements.rows.column(1)));
+    let mut judged: HashMap<K, Judged<K>> = HashMap::with_capacity(judgements.queries());
+    for (row, &number) in judgements.query_of.iter().enumerate() {
+        let query = judged.entry(K::value(queries, row)).or_insert_with(|| Judged { number, docs: Vec::new() });
+        query.docs.push((K::value(docs, row), row as i32));
+    }
+    judged
+}
+
+impl<'a, K: Key<'a>> Columns<'a, K> {
+    fn of(batch: &'a RecordBatch) -> Self {
+        Columns {
+            queries: K::column(batch.column(0)),
+            docs: K::column(batch.column(1)),
+            ranks: batch.column(2).as_primitive::<Int32Type>().values(),
+            scores: batch.column(3).as_primitive::<Float32Type>().values(),
+        }
+    }
+}
+
+/// One list a query, in the order of their first rows; a query's rows need not stand together.
+fn gather<'a, K: Key<'a>>(columns: &[Columns<'a, K>]) -> Vec<List<K>> {
+    let mut lists: Vec<List<K>> = Vec::new();
+    let mut numbers: HashMap<K, usize> = HashMap::new();
+    for (batch, columns) in columns.iter().enumerate() {
+        let rows = columns.ranks.len();
+        let mut start = 0;
+        while start < rows {
+            let query = K::value(columns.queries, start);
+            let end = (start + 1..rows).find(|&row| K::value(columns.queries, row) != query).unwrap_or(rows);
+            let number = *numbers.entry(query).or_insert_with(|| {
+                lists.push(List { query, stretches: Vec::new() });
+                lists.len() - 1
+            });
+            lists[number].stretches.push((batch, start, end));
+            start = end;
+        }
+    }
+    lists
+}
+
+/// One list laid out, reused for the next.
+struct Scratch<K> {
+    docs: Vec<K>,
+    ranks: Vec<i32>,
+    scores: Vec<f32>,
+    rows: HashMap<K, usize>,
+    sorted: Vec<i32>,
+}
+
+impl<K> Default for Scratch<K> {
+    fn default() -> Self {
+        Scratch { docs: vec![], ranks: vec![], scores: vec![], rows: HashMap::new(), sorted: vec![] }
+    }
+}
+
+impl<'a, K: Key<'a>> Scratch<K> {
+    /// # Errors
+    /// A document that occurs twice.
+    fn fill(&mut self, name: &str, list: &List<K>, columns: &[Columns<'a, K>]) -> Result<()> {
+        self.docs.clear();
+        self.ranks.clear();
+        self.scores.clear();
+        self.rows.clear();
+        for &(batch, start, end) in &list.stretches {
+            let columns = &columns[batch];
+            self.docs.extend((start..end).map(|row| K::value(columns.docs, row)));
+            self.ranks.extend_from_slice(&columns.ranks[start..end]);
+            self.scores.extend_from_slice(&columns.scores[start..end]);
+        }
+        for (row, &doc) in self.docs.iter().enumerate() {
+            if let Some(first) = self.rows.insert(doc, row) {
+                let ranks = format!("at ranks {} and {}", self.ranks[first], self.ranks[row]);
+                return Err(Error::new(name, format!("query '{}' has document '{doc}' twice, {ranks}", list.query)));
+            }
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// Ranks that are no order of the list, or scores that are none.
+    fn check(&mut self, name: &str, query: K, order: Order) -> Result<()> {
+        let fault = |text: String| Err(Error::new(name, format!("query '{query}' {text}")));
+        match order {
+            Order::Rank => {
+                self.sorted.clone_from(&self.ranks);
+                if !self.sorted.is_sorted() {
+                    self.sorted.sort_unstable();
+                }
+                if let Some(&rank) = self.sorted.first().filter(|&&rank| rank < 1) {
+                    let hint = "ranks count from 1; --order score does without them";
+                    return fault(format!("has rank {rank}")).map_err(|e: Error| e.hint(hint));
+                }
+                match self.sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+                    Some(pair) => fault(format!("has rank {} twice", pair[0]))
+                        .map_err(|e: Error| e.hint("--order score does without ranks")),
+                    None => Ok(()),
+                }
+            }
+            Order::Score => match self.scores.iter().position(|score| score.is_nan()) {
+                Some(row) => fault(format!("has no number as the score of document '{}'", self.docs[row])),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// (position, row of the judgements) of the judged documents of the list, in the order of positions.
+    fn positions(&self, judged: &[(K, i32)], order: Order) -> Vec<(i32, i32)> {
+        let found = judged.iter().filter_map(|(doc, judgement)| Some((*self.rows.get(doc)?, *judgement)));
+        let mut positions: Vec<_> = found
+            .map(|(row, judgement)| match order {
+                Order::Rank => (self.ranks[row], judgement),
+                Order::Score => (self.position_by_score(row), judgement),
+            })
+            .collect();
+        positions.sort_unstable();
+        positions
+    }
+
+    /// Counting what comes before is cheaper than sorting the list: few of its documents are judged.
+    fn position_by_score(&self, row: usize) -> i32 {
+        let (doc, score) = (self.docs[row], self.scores[row]);
+        let better = self.scores.iter().filter(|&&other| other > score).count();
+        let equal = self.scores.iter().zip(&self.docs).filter(|(other, _)| **other == score);
+        let ahead = equal.filter(|(_, other)| other.is_after(doc)).count();
+        (better + ahead + 1) as i32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(scores: &[f32]) -> Scratch<i64> {
+        let docs: Vec<i64> = (8..).take(scores.len()).collect();
+        let rows = docs.iter().enumerate().map(|(row, &doc)| (doc, row)).collect();
+        let ranks = (1..).take(scores.len()).collect();
+        Scratch { docs, ranks, scores: scores.to_vec(), rows, sorted: vec![] }
+    }
+
+    #[test]
+    fn equal_scores_go_by_id_as_text_last_first() {
+        // As text: "8" < "9" comes after "10" < "11".
+        let list = scratch(&[1.0, 1.0, 1.0, 2.0]);
+        let order = list.positions(&[(8, 0), (9, 1), (10, 2), (11, 3)], Order::Score);
+        assert_eq!(order, [(1, 3), (2, 1), (3, 0), (4, 2)]);
+    }
+
+    #[test]
+    fn a_rank_is_the_position_even_with_gaps() {
+        let mut list = scratch(&[3.0, 2.0, 1.0]);
+        list.ranks = vec![2, 5, 9];
+        assert!(list.check("run", 1, Order::Rank).is_ok());
+        assert_eq!(list.positions(&[(10, 0), (8, 1), (77, 2)], Order::Rank), [(2, 1), (9, 0)]);
+    }
+
+    #[test]
+    fn ranks_that_are_no_order_are_refused() {
+        for ranks in [[0, 1, 2], [1, 2, 2], [-1, 1, 2], [2, 1, 2]] {
+            let mut list = scratch(&[3.0, 2.0, 1.0]);
+            list.ranks = ranks.to_vec();
+            assert!(list.check("run", 1, Order::Rank).is_err(), "{ranks:?}");
+            assert!(list.check("run", 1, Order::Score).is_ok(), "{ranks:?}");
+        }
+        assert!(scratch(&[1.0, f32::NAN]).check("run", 1, Order::Score).is_err());
+    }
+}

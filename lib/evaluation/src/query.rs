@@ -1,0 +1,189 @@
+//! Any query over any of our files: `sql`.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use arrow::util::pretty::pretty_format_batches_with_schema;
+use datafusion::execution::context::SQLOptions;
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::basic::{Compression, ZstdLevel};
+use datafusion::parquet::errors::ParquetError;
+use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::prelude::SessionConfig;
+use hardmine_records::{AtomicFile, Error, Result};
+
+use crate::NamedTable;
+use crate::engine::{Engine, failed};
+use crate::tables::register;
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ResultFormat {
+    /// Columns in a frame, for people
+    Table,
+    /// Comma-separated, with a header
+    Csv,
+    /// A list of objects, one for each row
+    Json,
+    /// Parquet; not to a terminal
+    Parquet,
+}
+
+/// Runs `sql` over `tables` on `threads` cores and writes its rows to the file `output`, or to standard
+/// output; returns their number. With one thread the result is the same each time, to the byte.
+///
+/// # Errors
+/// A table that can't be read, a query that is wrong or would change something, an output that can't be written.
+pub fn query(
+    tables: &[NamedTable],
+    sql: &str,
+    threads: usize,
+    format: ResultFormat,
+    output: Option<PathBuf>,
+) -> Result<u64> {
+    let sink = Sink::open(output, format)?;
+    let mut config = SessionConfig::new().with_information_schema(true).with_target_partitions(threads);
+    // So that an error in the query knows its place.
+    config.options_mut().sql_parser.collect_spans = true;
+    let engine = Engine::new(config)?;
+    engine.run(async {
+        register(&engine.context, tables).await?;
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let plan = engine.context.state().create_logical_plan(sql).await.map_err(failed("query"))?;
+        options
+            .verify_plan(&plan)
+            .map_err(|error| failed("query")(error).hint("a query can read, and change nothing"))?;
+        let frame = engine.context.execute_logical_plan(plan).await.map_err(failed("query"))?;
+        sink.write(Rows { stream: frame.execute_stream().await.map_err(failed("query"))?, count: 0 }, format).await
+    })
+}
+
+/// The rows of a result, batch by batch.
+struct Rows {
+    stream: SendableRecordBatchStream,
+    count: u64,
+}
+
+impl Rows {
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let batch = std::future::poll_fn(|context| self.stream.as_mut().poll_next(context)).await;
+        let batch = batch.transpose().map_err(failed("query"))?;
+        self.count += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+        Ok(batch)
+    }
+}
+
+/// Where rows go.
+enum Sink {
+    Stdout(BufWriter<io::Stdout>),
+    File(AtomicFile, String),
+}
+
+impl Sink {
+    fn open(output: Option<PathBuf>, format: ResultFormat) -> Result<Self> {
+        match output {
+            Some(path) => Ok(Sink::File(AtomicFile::create(&path)?, path.display().to_string())),
+            None if format == ResultFormat::Parquet && io::stdout().is_terminal() => {
+                Err(Error::new("standard output", "is a terminal, and Parquet is binary").hint("-o FILE"))
+            }
+            None => Ok(Sink::Stdout(BufWriter::with_capacity(1 << 20, io::stdout()))),
+        }
+    }
+
+    fn place(&self) -> &str {
+        match self {
+            Sink::Stdout(_) => "standard output",
+            Sink::File(_, path) => path,
+        }
+    }
+
+    async fn write(mut self, mut rows: Rows, format: ResultFormat) -> Result<u64> {
+        let place = self.place().to_owned();
+        let schema = rows.stream.schema();
+        match format {
+            ResultFormat::Table => {
+                let mut batches = Vec::new();
+                while let Some(batch) = rows.next().await? {
+                    batches.push(batch);
+                }
+                let table = pretty_format_batches_with_schema(schema, &batches).map_err(unwritten(&place))?;
+                writeln!(self, "{table}").map_err(Error::io(&place))?;
+            }
+            ResultFormat::Csv => {
+                let mut writer = arrow::csv::Writer::new(&mut self);
+                // The header, also of a result without rows.
+                writer.write(&RecordBatch::new_empty(schema)).map_err(unwritten(&place))?;
+                while let Some(batch) = rows.next().await? {
+                    writer.write(&batch).map_err(unwritten(&place))?;
+                }
+            }
+            ResultFormat::Json => {
+                let mut writer = arrow::json::ArrayWriter::new(&mut self);
+                while let Some(batch) = rows.next().await? {
+                    writer.write(&batch).map_err(unwritten(&place))?;
+                }
+                writer.finish().map_err(unwritten(&place))?;
+                drop(writer);
+                writeln!(self).map_err(Error::io(&place))?;
+            }
+            ResultFormat::Parquet => {
+                let zstd = Compression::ZSTD(ZstdLevel::default());
+                let properties = WriterProperties::builder().set_compression(zstd).build();
+                let mut writer =
+                    ArrowWriter::try_new(&mut self, schema, Some(properties)).map_err(unwritten_parquet(&place))?;
+                while let Some(batch) = rows.next().await? {
+                    writer.write(&batch).map_err(unwritten_parquet(&place))?;
+                }
+                writer.close().map_err(unwritten_parquet(&place))?;
+            }
+        }
+        self.finish(&place)?;
+        Ok(rows.count)
+    }
+
+    fn finish(self, place: &str) -> Result<()> {
+        match self {
+            Sink::Stdout(mut stdout) => stdout.flush().map_err(Error::io(place)),
+            Sink::File(file, _) => file.commit(),
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::Stdout(stdout) => stdout.write(bytes),
+            Sink::File(file, _) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Sink::Stdout(stdout) => stdout.flush(),
+            Sink::File(file, _) => file.flush(),
+        }
+    }
+}
+
+/// An error of a writer; a closed pipe stays recognizable.
+fn unwritten(place: &str) -> impl FnOnce(ArrowError) -> Error {
+    let place = place.to_owned();
+    move |error| match error {
+        ArrowError::IoError(_, error) => Error::io(place)(error),
+        error => Error::new(place, error).hint("lists and structs can be written with --format json or parquet"),
+    }
+}
+
+fn unwritten_parquet(place: &str) -> impl FnOnce(ParquetError) -> Error {
+    let place = place.to_owned();
+    move |error| match error {
+        ParquetError::External(error) => match error.downcast::<io::Error>() {
+            Ok(error) => Error::io(place)(*error),
+            Err(error) => Error::new(place, error),
+        },
+        error => Error::new(place, error),
+    }
+}

@@ -1,0 +1,118 @@
+//! The values of metrics for a run: each metric's .sql file over the tables `qrels` and `run`, query
+//! by query, then the mean.
+
+use arrow::array::{ArrayRef, AsArray, Int32Array, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{Float64Type, Int32Type};
+use datafusion::error::DataFusionError;
+use datafusion::prelude::SessionConfig;
+use datafusion::scalar::ScalarValue;
+use hardmine_records::{Error, IdSpace, Provenance, Result};
+
+use crate::engine::{Engine, failed};
+use crate::ids::id_text;
+use crate::{Metric, Order, Ranking};
+
+/// How runs are evaluated.
+pub struct Evaluation {
+    engine: Engine,
+    order: Order,
+    level: i32,
+    complete: bool,
+}
+
+/// The values of one run.
+pub struct RunScores {
+    /// The run's name.
+    pub run: String,
+    /// Queries of the run, judged or not.
+    pub lists: usize,
+    /// Ids of the queries that the means are over.
+    pub queries: ArrayRef,
+    /// Each metric with its values, one for each of `queries`.
+    pub values: Vec<(Metric, Vec<f64>)>,
+    pub(crate) ids: IdSpace,
+    pub(crate) provenance: Provenance,
+}
+
+impl Evaluation {
+    /// `level` is the least grade that is relevant (nDCG counts every grade above 0). `complete` has
+    /// means go over all queries of the qrels, as in rank order they always do.
+    pub fn new(order: Order, level: i32, complete: bool) -> Result<Self> {
+        // One partition and joins as they are written: sums are added up in the same order every time.
+        let mut config = SessionConfig::new().with_target_partitions(1);
+        config.options_mut().optimizer.join_reordering = false;
+        Ok(Evaluation { engine: Engine::new(config)?, order, level, complete })
+    }
+
+    /// The values of `metrics` for a run called `run`.
+    pub fn score(&self, run: &str, ranking: &Ranking, metrics: &[Metric]) -> Result<RunScores> {
+        let judgements = &ranking.judgements;
+        let numbers = self.queries(ranking);
+        let mut places = vec![None; judgements.queries()];
+        for (place, &number) in numbers.iter().enumerate() {
+            places[number as usize] = Some(place);
+        }
+
+        let tables = [("qrels", judgements.table()?), ("run", ranking.judged.clone())];
+        let computed = self.engine.run(async {
+            for (name, batch) in tables {
+                self.engine.context.deregister_table(name)?;
+                self.engine.context.register_batch(name, batch)?;
+            }
+            let mut computed = Vec::with_capacity(metrics.len());
+            for metric in metrics {
+                let mut values = vec![0.0; numbers.len()];
+                for (query, value) in self.compute(metric).await? {
+                    if let Some(place) = places[query as usize] {
+                        values[place] = value;
+                    }
+                }
+                computed.push((*metric, values));
+            }
+            Ok(computed)
+        });
+        let values = computed.map_err(failed(run))?;
+
+        let numbers = UInt32Array::from_iter_values(numbers.iter().map(|&number| number as u32));
+        let queries = take(&judgements.queries, &numbers, None).map_err(Error::at(run))?;
+        let (ids, provenance) = (judgements.ids, judgements.provenance.clone());
+        Ok(RunScores { run: run.to_owned(), lists: ranking.lists, queries, values, ids, provenance })
+    }
+
+    async fn compute(&self, metric: &Metric) -> std::result::Result<Vec<(i32, f64)>, DataFusionError> {
+        let parameters = vec![("k", metric.cut()), ("level", self.level)];
+        let parameters: Vec<_> = parameters.into_iter().map(|(name, n)| (name, ScalarValue::Int32(Some(n)))).collect();
+        let query = self.engine.context.sql(metric.sql()).await?.with_param_values(parameters)?;
+        let mut rows = Vec::new();
+        for batch in query.collect().await? {
+            let queries: &Int32Array = batch.column(0).as_primitive::<Int32Type>();
+            let values = batch.column(1).as_primitive::<Float64Type>();
+            rows.extend(queries.values().iter().zip(values).map(|(&query, value)| (query, value.unwrap_or(0.0))));
+        }
+        Ok(rows)
+    }
+
+    /// Numbers of the queries that the means are over, in the order in which they are added up:
+    /// msmarco_eval's is that of the run (what it adds nothing for comes last here), trec_eval's by id.
+    fn queries(&self, ranking: &Ranking) -> Vec<i32> {
+        let judgements = &ranking.judgements;
+        let mut numbers = ranking.queries.clone();
+        if self.complete || self.order == Order::Rank {
+            let mut ranked = vec![false; judgements.queries()];
+            numbers.iter().for_each(|&number| ranked[number as usize] = true);
+            numbers.extend((0..judgements.queries() as i32).filter(|&number| !ranked[number as usize]));
+        }
+        if self.order == Order::Score {
+            numbers.sort_by_cached_key(|&number| id_text(&judgements.queries, number as usize));
+        }
+        numbers
+    }
+}
+
+impl RunScores {
+    /// Each metric with its mean over [`RunScores::queries`].
+    pub fn means(&self) -> impl Iterator<Item = (Metric, f64)> {
+        self.values.iter().map(|(metric, values)| (*metric, values.iter().sum::<f64>() / values.len() as f64))
+    }
+}

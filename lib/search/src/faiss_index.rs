@@ -1,0 +1,257 @@
+//! faiss indexes of any factory string, by inner product: building from a stream of embeddings, searching, and files
+//! that `faiss.read_index` opens, too.
+
+use std::path::Path;
+
+use faiss::index::autotune::ParameterSpace;
+use faiss::index::flat::FlatIndex;
+use faiss::index::io::{read_index, write_index};
+use faiss::index::{Idx, IndexImpl};
+use faiss::{Index, MetricType, index_factory};
+use hardmine_records::{Error, Input, Kind, Output, Provenance, Result, Writer, provenance};
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use crate::blocks::{Blocks, Rows};
+use crate::index_file::{self, Header, IndexOutput};
+use crate::ranking::{Hit, rank_best};
+
+/// Provenance of an index: its factory string.
+pub const FACTORY: &str = "hardmine.factory";
+
+/// Vectors added at once.
+const ADD_ROWS: usize = 8192;
+/// Training vectors that suffice for product quantizers: 256 for each of 256 centroids.
+const TRAIN_ROWS: usize = 65_536;
+/// Training vectors a centroid below which faiss warns.
+const TRAIN_ROWS_PER_LIST: usize = 39;
+/// Draws the training vectors.
+const SEED: u64 = 1234;
+
+/// A faiss index and where its vectors came from.
+pub struct FaissIndex {
+    index: IndexImpl,
+    provenance: Provenance,
+}
+
+impl FaissIndex {
+    /// Builds an index from embeddings, with `train_rows` of them drawn at random where its kind needs training (by
+    /// default 65,536, or 39 for each inverted list if that is more). Holds the index, the training vectors and a
+    /// few thousand vectors more in memory; standard input is copied to a temporary file if it has to be read twice.
+    /// Calls `added` with numbers of vectors.
+    ///
+    /// # Errors
+    /// Input that is not embeddings, a factory string faiss doesn't know, too few vectors to train on, ids that the
+    /// index can't keep.
+    pub fn build(
+        input: &Input,
+        factory: &str,
+        train_rows: Option<usize>,
+        mut added: impl FnMut(usize),
+    ) -> Result<Self> {
+        let place = || format!("--factory {factory}");
+        let mut blocks = Blocks::open(input, ADD_ROWS)?;
+        let index = index_factory(blocks.dim() as u32, factory, MetricType::InnerProduct);
+        let mut index = index.map_err(|e| {
+            Error::new(place(), plain(&e))
+                .hint("such as Flat, HNSW32, IVF256,Flat or IVF256,PQ48; faiss's wiki lists more")
+        })?;
+        let mut spooled = None;
+        if !index.is_trained() {
+            if *input == Input::Stdin {
+                blocks = spooled.insert(spool(blocks)?).open()?;
+            }
+            let rows = train_rows.unwrap_or_else(|| TRAIN_ROWS.max(TRAIN_ROWS_PER_LIST * inverted_lists(factory)));
+            let name = blocks.name().to_owned();
+            let sample = sample(blocks, rows)?;
+            tracing::info!("training on {} vectors", sample.ids.len());
+            index.train(&sample.vectors).map_err(|e| {
+                Error::new(&name, format!("too little to train {factory} on? {}", plain(&e)))
+                    .hint("a smaller factory, such as fewer inverted lists, or more --train-rows")
+            })?;
+            blocks = match &spooled {
+                Some(file) => file.open()?,
+                None => Blocks::open(input, ADD_ROWS)?,
+            };
+        }
+        let name = blocks.name().to_owned();
+        let keeps_ids = factory.contains("IDMap");
+        let embeddings = blocks.for_each_ahead(|rows| {
+            add(&mut index, rows, keeps_ids).map_err(|e| {
+                Error::new(&name, format!("{factory} can't take ids that are not row numbers ({})", plain(&e)))
+                    .hint(format!("--factory IDMap,{factory}"))
+            })?;
+            added(rows.ids.len());
+            Ok(())
+        })?;
+        if index.ntotal() == 0 {
+            return Err(Error::new(name, "has no embeddings"));
+        }
+        let mut provenance = Provenance::default();
+        provenance.merge(&embeddings);
+        provenance.set(provenance::KIND, index_file::KIND);
+        provenance.set(provenance::SCHEMA_VERSION, index_file::VERSION);
+        provenance.stamp_program();
+        provenance.set(FACTORY, factory);
+        Ok(FaissIndex { index, provenance })
+    }
+
+    /// Writes the index.
+    pub fn write(&self, output: IndexOutput) -> Result<()> {
+        output.write(&self.provenance, |path| write_index(&self.index, path).map_err(|e| plain(&e)))
+    }
+
+    /// Reads an index that `index` or faiss wrote.
+    ///
+    /// # Errors
+    /// A broken file, and a metric other than inner product.
+    pub fn read(path: &Path) -> Result<Self> {
+        let Header { name, provenance, .. } = Header::read(path)?;
+        let index = read_index(&name)
+            .map_err(|e| Error::new(&name, format!("is a truncated or broken faiss index ({})", plain(&e))))?;
+        Ok(FaissIndex { index, provenance })
+    }
+
+    /// Sets search parameters written as faiss does, such as `nprobe=16` or `efSearch=64,quantizer_efSearch=32`.
+    ///
+    /// # Errors
+    /// One that this kind of index doesn't have.
+    pub fn set_parameters(&mut self, parameters: &str) -> Result<()> {
+        let wrong = |message: String| {
+            Error::new(format!("--search-parameters {parameters}"), message).hint("such as nprobe=16 or efSearch=64")
+        };
+        let space = ParameterSpace::new().map_err(|e| wrong(plain(&e)))?;
+        for parameter in parameters.split(',') {
+            let (name, value) =
+                parameter.split_once('=').ok_or_else(|| wrong(format!("'{parameter}' is not NAME=VALUE")))?;
+            let value: f64 = value.trim().parse().map_err(|_| wrong(format!("'{value}' is not a number")))?;
+            space.set_index_parameter(&self.index, name.trim(), value).map_err(|e| wrong(plain(&e)))?;
+        }
+        Ok(())
+    }
+
+    /// The best `top_k` documents of every query, (Q, E), that faiss finds, in our order; fewer where it finds fewer.
+    ///
+    /// Among equal scores at the end of the list, faiss chooses.
+    pub fn search(&mut self, queries: &[f32], top_k: usize) -> Result<Vec<Vec<Hit>>> {
+        let top_k = top_k.min(self.len());
+        let found = self.index.search(queries, top_k).map_err(|e| Error::new("faiss", plain(&e)))?;
+        let lists = found.labels.chunks(top_k).zip(found.distances.chunks(top_k)).map(|(ids, scores)| {
+            let hits = ids.iter().zip(scores).filter(|(id, _)| id.is_some());
+            // Adding 0 turns −0 into 0.
+            let mut hits: Vec<Hit> = hits.map(|(id, score)| Hit { id: id.to_native(), score: score + 0.0 }).collect();
+            rank_best(&mut hits, top_k);
+            hits
+        });
+        Ok(lists.collect())
+    }
+
+    /// Number of documents.
+    pub fn len(&self) -> usize {
+        self.index.ntotal() as usize
+    }
+
+    /// Whether there is no document.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Dimension of the vectors.
+    pub fn dim(&self) -> usize {
+        self.index.d() as usize
+    }
+
+    /// Where the vectors came from.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    /// The index as one of plain vectors, which its file says it is.
+    pub(crate) fn into_flat(self) -> Result<FlatIndex> {
+        self.index.into_flat().map_err(|e| Error::new("faiss", plain(&e)))
+    }
+}
+
+fn add(index: &mut IndexImpl, rows: &Rows, keeps_ids: bool) -> std::result::Result<(), faiss::error::Error> {
+    let numbers = index.ntotal() as i64..;
+    if !keeps_ids && numbers.zip(&rows.ids).all(|(number, &id)| number == id) {
+        return index.add(&rows.vectors);
+    }
+    let ids: Vec<Idx> = rows.ids.iter().map(|&id| id.into()).collect();
+    index.add_with_ids(&rows.vectors, &ids)
+}
+
+/// A uniform sample of `rows` vectors, drawn in one pass (Vitter's algorithm R, 1985).
+fn sample(blocks: Blocks, rows: usize) -> Result<Rows> {
+    let dim = blocks.dim();
+    let mut random = Pcg64Mcg::seed_from_u64(SEED);
+    let mut sample = Rows::default();
+    let mut seen = 0;
+    blocks.for_each_ahead(|block| {
+        for (&id, vector) in block.ids.iter().zip(block.vectors.chunks(dim)) {
+            if sample.ids.len() < rows {
+                sample.ids.push(id);
+                sample.vectors.extend_from_slice(vector);
+            } else {
+                let place = random.random_range(0..=seen);
+                if place < rows {
+                    sample.ids[place] = id;
+                    sample.vectors[place * dim..(place + 1) * dim].copy_from_slice(vector);
+                }
+            }
+            seen += 1;
+        }
+        Ok(())
+    })?;
+    Ok(sample)
+}
+
+/// Embeddings from standard input in a temporary file.
+struct Spooled {
+    folder: tempfile::TempDir,
+}
+
+impl Spooled {
+    fn open(&self) -> Result<Blocks> {
+        Blocks::open(&Input::Path(self.folder.path().join("embeddings.arrow")), ADD_ROWS)
+    }
+}
+
+fn spool(blocks: Blocks) -> Result<Spooled> {
+    let folder = tempfile::tempdir().map_err(Error::io("temporary folder"))?;
+    let output = Output::Path(folder.path().join("embeddings.arrow"), hardmine_records::Format::File);
+    let mut table = blocks.into_table();
+    let mut writer = Writer::create(&output, Kind::Embeddings, table.schema(), Provenance::default())?;
+    for batch in &mut table {
+        writer.write(&batch?)?;
+    }
+    writer.provenance_mut().merge(table.provenance());
+    writer.finish()?;
+    Ok(Spooled { folder })
+}
+
+/// The number after `IVF` in a factory string.
+fn inverted_lists(factory: &str) -> usize {
+    let digits = factory.split_once("IVF").map_or("", |(_, rest)| rest);
+    digits.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or(0)
+}
+
+/// faiss's message without its source file, function and condition.
+fn plain(error: &faiss::error::Error) -> String {
+    let text = error.to_string();
+    let text =
+        text.split_once(".cpp:").and_then(|(_, rest)| rest.split_once(": ")).map_or(text.as_str(), |(_, rest)| rest);
+    text.split_once("failed: ").map_or(text, |(_, rest)| rest).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inverted_lists_are_read_from_the_factory_string() {
+        assert_eq!(inverted_lists("OPQ16_64,IVF65536_HNSW32,PQ16"), 65_536);
+        assert_eq!(inverted_lists("IVF256,Flat"), 256);
+        assert_eq!(inverted_lists("Flat"), 0);
+    }
+}

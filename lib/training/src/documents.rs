@@ -1,0 +1,178 @@
+//! The frozen side of ADORE: the embeddings of all documents, searched exactly at every step.
+
+use arrow::array::{Array, AsArray, PrimitiveArray};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, Float32Type, Int64Type};
+use hardmine_encoder::Encoder;
+use hardmine_records::provenance::MODEL;
+use hardmine_records::{Error, Input, Kind as RecordKind, Mapped, Provenance, Result, check_finite};
+use tch::{Device, Kind, Tensor};
+
+/// Scores of at least this many documents are looked through at once.
+const BLOCK: i64 = 65_536;
+
+/// Embeddings of documents, ids 0, 1, 2, …; on the CPU they are views of the memory map.
+pub struct Documents {
+    /// Consecutive rows, each (n, E).
+    parts: Vec<Tensor>,
+    /// Id of the first row of each part.
+    firsts: Vec<i64>,
+    rows: i64,
+    dimension: i64,
+    device: Device,
+    /// Holds the memory that the parts may be views of.
+    mapped: Mapped,
+}
+
+impl Documents {
+    /// Opens an embeddings file for search on `device`.
+    ///
+    /// # Errors
+    /// No vectors, NaN in a vector, or ids other than 0, 1, 2, … in order.
+    pub fn open(input: &Input, device: Device) -> Result<Self> {
+        let mapped = Mapped::open(input, RecordKind::Embeddings)?;
+        let name = mapped.name();
+        if mapped.rows() == 0 {
+            return Err(Error::new(name, "no embeddings"));
+        }
+        let (mut parts, mut firsts, mut rows) = (Vec::new(), Vec::new(), 0);
+        for batch in mapped.batches().iter().filter(|batch| batch.num_rows() > 0) {
+            check_finite(name, batch)?;
+            let ids = batch.column(0).as_primitive::<Int64Type>();
+            if let Some((expected, id)) = (rows..).zip(ids.values()).find(|(expected, id)| expected != *id) {
+                let text = format!("id {id}, expected {expected}: the documents are not all there, in order");
+                return Err(Error::new(format!("{name}: row {expected}"), text).hint("embed the whole tokens file"));
+            }
+            parts.push(view(batch.column(1).as_ref()));
+            firsts.push(rows);
+            rows += batch.num_rows() as i64;
+        }
+        let dimension = parts[0].size()[1];
+        if device != Device::Cpu {
+            (parts, firsts) = moved(parts, device);
+        }
+        Ok(Documents { parts, firsts, rows, dimension, device, mapped })
+    }
+
+    /// Refuses an `encoder` of vectors of another size; warns when it has nothing to do with these documents.
+    pub(crate) fn check(&self, encoder: &Encoder) -> Result<()> {
+        if self.dimension != encoder.dimension() as i64 {
+            let text =
+                format!("embeddings of {} dimensions, expected {}, the model's", self.dimension, encoder.dimension());
+            return Err(Error::new(self.name(), text).hint("--init is the model that embedded the documents"));
+        }
+        if let Some(model) = self.provenance().get(MODEL)
+            && model != encoder.digest()
+            && Some(model) != encoder.document_model()
+        {
+            tracing::warn!("{}: embedded by another model than --init", self.name());
+        }
+        Ok(())
+    }
+
+    /// Number of documents.
+    pub fn rows(&self) -> usize {
+        self.rows as usize
+    }
+
+    /// Numbers of a vector.
+    pub fn dimension(&self) -> i64 {
+        self.dimension
+    }
+
+    /// Name of the file.
+    pub fn name(&self) -> &str {
+        self.mapped.name()
+    }
+
+    /// Where the embeddings come from.
+    pub fn provenance(&self) -> &Provenance {
+        self.mapped.provenance()
+    }
+
+    /// Ids of the `top_k` documents (no more than there are) of highest inner product with each of `queries`
+    /// (B, E), best first, as (B, top_k). Equal scores are ordered by id.
+    pub fn search(&self, queries: &Tensor, top_k: i64) -> Tensor {
+        let mut best: Option<(Tensor, Tensor)> = None;
+        let mut start = 0;
+        while start < self.parts.len() {
+            let first = self.firsts[start];
+            let end = self.firsts.partition_point(|&id| id < first + BLOCK);
+            let scores: Vec<Tensor> = self.parts[start..end]
+                .iter()
+                .map(|part| queries.matmul(&part.to_kind(Kind::Float).tr())) // (B, n)
+                .collect();
+            let scores = Tensor::cat(&scores, 1);
+            let (scores, places) = scores.topk(top_k.min(scores.size()[1]), 1, true, true);
+            best = Some(match best {
+                None => (scores, places + first),
+                Some((best_scores, best_ids)) => {
+                    let scores = Tensor::cat(&[best_scores, scores], 1);
+                    let ids = Tensor::cat(&[best_ids, places + first], 1);
+                    let (scores, places) = scores.topk(top_k.min(scores.size()[1]), 1, true, true);
+                    (scores, ids.gather(1, &places, false))
+                }
+            });
+            start = end;
+        }
+        let (scores, ids) = best.expect("there is at least one part");
+        let (ids, places) = ids.sort(1, false);
+        let (_, order) = scores.gather(1, &places, false).sort_stable(true, 1, true);
+        ids.gather(1, &order, false)
+    }
+
+    /// Embeddings of `ids`, which may repeat, as (n, E) in float32.
+    pub fn embeddings(&self, ids: &[i64]) -> Tensor {
+        let mut order: Vec<usize> = (0..ids.len()).collect();
+        order.sort_by_key(|&place| ids[place]);
+        let mut back = vec![0i64; ids.len()];
+        order.iter().enumerate().for_each(|(sorted, &place)| back[place] = sorted as i64);
+        let mut found = Vec::new();
+        for group in order.chunk_by(|&one, &next| self.part_of(ids[one]) == self.part_of(ids[next])) {
+            let part = self.part_of(ids[group[0]]);
+            let rows: Vec<i64> = group.iter().map(|&place| ids[place] - self.firsts[part]).collect();
+            let rows = Tensor::from_slice(&rows).to_device(self.device);
+            found.push(self.parts[part].index_select(0, &rows).to_kind(Kind::Float));
+        }
+        Tensor::cat(&found, 0).index_select(0, &Tensor::from_slice(&back).to_device(self.device))
+    }
+
+    fn part_of(&self, id: i64) -> usize {
+        self.firsts.partition_point(|&first| first <= id) - 1
+    }
+}
+
+/// The column `embedding` of a batch as a tensor (n, E) over the same memory.
+fn view(column: &dyn Array) -> Tensor {
+    let lists = column.as_fixed_size_list();
+    let size = [lists.len() as i64, i64::from(lists.value_length())];
+    let offset = lists.value_offset(0) as usize;
+    match lists.values().data_type() {
+        DataType::Float16 => over(lists.values().as_primitive::<Float16Type>(), offset, &size, Kind::Half),
+        _ => over(lists.values().as_primitive::<Float32Type>(), offset, &size, Kind::Float),
+    }
+}
+
+fn over<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>, offset: usize, size: &[i64; 2], kind: Kind) -> Tensor {
+    let values = &values.values()[offset..offset + (size[0] * size[1]) as usize];
+    // SAFETY: the slice has as many numbers of that kind, and `Documents` holds its memory as long as the tensor;
+    // the tensor is only read.
+    unsafe { Tensor::from_blob(values.as_ptr().cast(), size, &[], kind, Device::Cpu) }
+}
+
+/// The same rows on `device`, in parts large enough for its arithmetic.
+fn moved(parts: Vec<Tensor>, device: Device) -> (Vec<Tensor>, Vec<i64>) {
+    let (mut large, mut firsts, mut rows) = (Vec::new(), Vec::new(), 0);
+    let mut waiting: Vec<Tensor> = Vec::new();
+    let mut parts = parts.into_iter().peekable();
+    while let Some(part) = parts.next() {
+        waiting.push(part.to_device(device));
+        let size: i64 = waiting.iter().map(|part| part.size()[0]).sum();
+        if size >= BLOCK || parts.peek().is_none() {
+            large.push(Tensor::cat(&waiting, 0));
+            firsts.push(rows);
+            rows += size;
+            waiting.clear();
+        }
+    }
+    (large, firsts)
+}

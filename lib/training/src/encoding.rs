@@ -1,0 +1,105 @@
+//! Encoding the texts of a batch so that a gradient can flow back, texts of like length together.
+
+use hardmine_encoder::{Batch, Encoder, check_token_ids};
+use hardmine_records::{MappedTokens, Result};
+use tch::{Device, Kind, Tensor, no_grad};
+
+/// Texts encoded together where no chunk size is given and the arithmetic is the CPU's: sorting by length spares
+/// padding, and matrices of so many texts keep two cores as busy as larger ones.
+const CPU_GROUP: usize = 16;
+
+/// How texts are encoded.
+pub struct Encoding<'a> {
+    encoder: &'a Encoder,
+    /// Encode so many texts at a time, twice: memory then grows with this number, not with the batch.
+    chunk_size: Option<usize>,
+}
+
+/// Embeddings of texts, on their way to a loss and back.
+pub struct Encoded<'a> {
+    /// (B, E), float32, in the order of the texts.
+    pub embeddings: Tensor,
+    /// What was encoded without a graph and is to be encoded again for its gradient.
+    replays: Vec<Group<'a>>,
+}
+
+/// Texts of like length, where they stand in the batch, and the seed of their dropout.
+struct Group<'a> {
+    places: Vec<usize>,
+    rows: Vec<&'a [i32]>,
+    seed: i64,
+}
+
+impl<'a> Encoding<'a> {
+    /// Encoding by `encoder`.
+    pub fn new(encoder: &'a Encoder, chunk_size: Option<usize>) -> Self {
+        Encoding { encoder, chunk_size }
+    }
+
+    /// Encodes the texts `ids` of `tokens`, cut to `max_length` tokens, in training mode; `seed` gives the seed of
+    /// the dropout of each group of texts.
+    ///
+    /// # Errors
+    /// A text without tokens, or with one that the model doesn't know.
+    pub fn encode<'t>(
+        &self,
+        tokens: &'t MappedTokens,
+        ids: &[u32],
+        max_length: usize,
+        seed: impl Fn(u64) -> i64,
+    ) -> Result<Encoded<'t>> {
+        let rows: Vec<&[i32]> = ids.iter().map(|&id| tokens.token_ids(id as usize)).collect();
+        for (row, &id) in rows.iter().zip(ids) {
+            check_token_ids(row, self.encoder.vocabulary(), tokens.name(), id as usize)?;
+        }
+        let whole = if self.encoder.device() == Device::Cpu { CPU_GROUP } else { rows.len() };
+        let size = self.chunk_size.unwrap_or(whole).max(1);
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|&place| rows[place].len().min(max_length));
+        let groups: Vec<Group> = order
+            .chunks(size)
+            .enumerate()
+            .map(|(number, places)| Group {
+                places: places.to_vec(),
+                rows: places.iter().map(|&place| rows[place]).collect(),
+                seed: seed(number as u64),
+            })
+            .collect();
+        let cached = self.chunk_size.is_some_and(|size| size < rows.len());
+        let forward = || {
+            let embeddings: Vec<Tensor> = groups.iter().map(|group| self.forward(group, max_length)).collect();
+            Tensor::cat(&embeddings, 0).index_select(0, &self.inverse(&order))
+        };
+        Ok(match cached {
+            false => Encoded { embeddings: forward(), replays: Vec::new() },
+            true => Encoded { embeddings: no_grad(forward).set_requires_grad(true), replays: groups },
+        })
+    }
+
+    /// Carries the gradient at the embeddings, known after the loss went backward, on to the parameters.
+    pub fn backward(&self, encoded: Encoded, max_length: usize) {
+        if encoded.replays.is_empty() {
+            return;
+        }
+        let gradient = encoded.embeddings.grad();
+        for group in &encoded.replays {
+            let places: Vec<i64> = group.places.iter().map(|&place| place as i64).collect();
+            let gradient = gradient.index_select(0, &Tensor::from_slice(&places).to_device(self.encoder.device()));
+            (self.forward(group, max_length) * gradient).sum(Kind::Float).backward();
+        }
+    }
+
+    /// Embeddings of one group, (n, E). The same seed gives the same dropout again.
+    fn forward(&self, group: &Group, max_length: usize) -> Tensor {
+        tch::manual_seed(group.seed);
+        let batch = Batch::new(&group.rows, max_length, self.encoder.pad_id(), self.encoder.device());
+        self.encoder.encode(&batch, true)
+    }
+
+    /// For each place where its text stands in `order`.
+    fn inverse(&self, order: &[usize]) -> Tensor {
+        let mut inverse = vec![0i64; order.len()];
+        order.iter().enumerate().for_each(|(sorted, &place)| inverse[place] = sorted as i64);
+        Tensor::from_slice(&inverse).to_device(self.encoder.device())
+    }
+}

@@ -1,0 +1,101 @@
+//! The training log: one row a step.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float32Array, Int64Array, RecordBatch};
+use hardmine_records::{Error, Format, Kind, Output, Provenance, Result, Writer, schema};
+use std::path::Path;
+use tch::Tensor;
+
+/// What is said of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The step, from 0.
+    pub step: u64,
+    /// Passes over the queries when the step was done.
+    pub epoch: f32,
+    /// Loss of the batch before the update.
+    pub loss: f32,
+    /// Rate of the update.
+    pub learning_rate: f32,
+    /// Global norm of the gradients before clipping.
+    pub gradient_norm: f32,
+    /// MRR@10 and Recall@10 of the retrieved lists, where there are any.
+    pub retrieved: Option<(f32, f32)>,
+    /// Speed of the step.
+    pub queries_per_second: f32,
+}
+
+/// Numbers a row takes in a checkpoint.
+const WIDTH: usize = 8;
+
+/// Rows as a tensor (steps, 8) of float64, which holds all their numbers exactly.
+pub fn to_tensor(rows: &[Row]) -> Tensor {
+    let numbers = |row: &Row| {
+        let (mrr_10, recall_10) = row.retrieved.map_or((f64::NAN, f64::NAN), |(m, r)| (m.into(), r.into()));
+        let Row { step, epoch, loss, learning_rate, gradient_norm, queries_per_second, .. } = *row;
+        let floats = [epoch, loss, learning_rate, gradient_norm, queries_per_second].map(f64::from);
+        [step as f64, floats[0], floats[1], floats[2], floats[3], mrr_10, recall_10, floats[4]]
+    };
+    let numbers: Vec<f64> = rows.iter().flat_map(numbers).collect();
+    Tensor::from_slice(&numbers).view([rows.len() as i64, WIDTH as i64])
+}
+
+/// The rows of [`to_tensor`].
+pub fn from_tensor(tensor: &Tensor) -> std::result::Result<Vec<Row>, tch::TchError> {
+    let numbers: Vec<f64> = Vec::try_from(tensor.flatten(0, -1))?;
+    let row = |n: &[f64]| Row {
+        step: n[0] as u64,
+        epoch: n[1] as f32,
+        loss: n[2] as f32,
+        learning_rate: n[3] as f32,
+        gradient_norm: n[4] as f32,
+        retrieved: (!n[5].is_nan()).then_some((n[5] as f32, n[6] as f32)),
+        queries_per_second: n[7] as f32,
+    };
+    Ok(numbers.chunks_exact(WIDTH).map(row).collect())
+}
+
+/// Writes the log as Parquet.
+pub fn write(path: &Path, rows: &[Row], provenance: Provenance) -> Result<()> {
+    let floats = |of: fn(&Row) -> f32| Arc::new(Float32Array::from_iter_values(rows.iter().map(of))) as ArrayRef;
+    let retrieved = |of: fn((f32, f32)) -> f32| {
+        Arc::new(rows.iter().map(|row| row.retrieved.map(of)).collect::<Float32Array>()) as ArrayRef
+    };
+    let columns = vec![
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.step as i64))) as ArrayRef,
+        floats(|row| row.epoch),
+        floats(|row| row.loss),
+        floats(|row| row.learning_rate),
+        floats(|row| row.gradient_norm),
+        retrieved(|(mrr_10, _)| mrr_10),
+        retrieved(|(_, recall_10)| recall_10),
+        floats(|row| row.queries_per_second),
+    ];
+    let batch = RecordBatch::try_new(schema::training_log(), columns).map_err(Error::at(path.display()))?;
+    let output = Output::Path(path.into(), Format::Parquet);
+    let mut writer = Writer::create(&output, Kind::TrainingLog, schema::training_log(), provenance)?;
+    writer.write(&batch)?;
+    writer.finish()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_survive_a_checkpoint() {
+        let row = Row {
+            step: 3,
+            epoch: 0.1,
+            loss: 0.7,
+            learning_rate: 1e-4,
+            gradient_norm: f32::INFINITY,
+            retrieved: None,
+            queries_per_second: 9.0,
+        };
+        let rows = vec![row.clone(), Row { retrieved: Some((0.3, 0.1)), gradient_norm: 1.0, ..row }];
+        assert_eq!(from_tensor(&to_tensor(&rows)).unwrap(), rows);
+    }
+}

@@ -1,0 +1,213 @@
+//! The four methods: which documents a step draws and which loss it takes of them.
+
+use hardmine_encoder::Encoder;
+use hardmine_records::{MappedTokens, Provenance, Result};
+use tch::{Device, Tensor};
+
+use crate::documents::Documents;
+use crate::encoding::{Encoded, Encoding};
+use crate::lists::Lists;
+use crate::losses::{adore, inbatch, randneg, star};
+use crate::ranked::RankedLists;
+use crate::sampler::{Sampler, dropout_seed};
+use crate::settings::Settings;
+
+/// A method, with the documents it trains on.
+pub enum Method {
+    /// In-batch negatives.
+    InBatch {
+        /// The collection.
+        docs: MappedTokens,
+    },
+    /// Negatives drawn at random from the whole collection.
+    RandNeg {
+        /// The collection.
+        docs: MappedTokens,
+        /// Documents drawn for each query.
+        rand_num: u32,
+    },
+    /// Static hard negatives and in-batch negatives.
+    Star {
+        /// The collection.
+        docs: MappedTokens,
+        /// What hard negatives are drawn from.
+        negatives: Lists,
+        /// Documents drawn for each query.
+        hard_num: u32,
+    },
+    /// Negatives retrieved at every step.
+    Adore {
+        /// The collection, embedded.
+        documents: Documents,
+        /// Documents retrieved for each query.
+        top_k: i64,
+        /// The last position that counts in the metric that is optimized.
+        metric_cut: Option<i64>,
+    },
+}
+
+/// All that a step looks at, besides the method.
+pub struct Batches<'a> {
+    /// The queries' tokens.
+    pub tokens: &'a MappedTokens,
+    /// Relevant documents of the queries.
+    pub relevant: &'a Lists,
+    /// Draws.
+    pub sampler: Sampler<'a>,
+    /// Encodes.
+    pub encoding: Encoding<'a>,
+    /// Settings of the run.
+    pub settings: &'a Settings,
+    /// Where the parameters are.
+    pub device: Device,
+}
+
+/// The loss of a step, and what was found on the way to it.
+pub struct Forward<'a> {
+    /// A scalar that knows its graph.
+    pub loss: Tensor,
+    /// MRR@10 and Recall@10 of the retrieved lists.
+    pub retrieved: Option<(f32, f32)>,
+    queries: Encoded<'a>,
+    docs: Option<Encoded<'a>>,
+}
+
+impl Method {
+    /// The loss of `queries` at `step`.
+    pub fn forward<'a>(&'a self, batches: &Batches<'a>, step: u64, queries: &[u32]) -> Result<Forward<'a>> {
+        match self {
+            Method::InBatch { docs } => batches.inbatch(step, queries, docs),
+            Method::RandNeg { docs, rand_num } => batches.randneg(step, queries, docs, *rand_num),
+            Method::Star { docs, negatives, hard_num } => batches.star(step, queries, docs, negatives, *hard_num),
+            Method::Adore { documents, top_k, metric_cut } => {
+                batches.adore(step, queries, documents, *top_k, *metric_cut)
+            }
+        }
+    }
+
+    /// Refuses documents and lengths that don't go with `encoder`.
+    pub(crate) fn check(&self, encoder: &Encoder, settings: &Settings) -> Result<()> {
+        Settings::check_length("--max-query-length", settings.max_query_length, encoder)?;
+        match self {
+            Method::Adore { documents, .. } => documents.check(encoder),
+            Method::InBatch { .. } | Method::RandNeg { .. } | Method::Star { .. } => {
+                Settings::check_length("--max-doc-length", settings.max_doc_length, encoder)
+            }
+        }
+    }
+
+    /// Where the documents come from.
+    pub fn provenance(&self) -> &Provenance {
+        match self {
+            Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => docs.provenance(),
+            Method::Adore { documents, .. } => documents.provenance(),
+        }
+    }
+
+    /// The method's name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Method::InBatch { .. } => "inbatch",
+            Method::RandNeg { .. } => "randneg",
+            Method::Star { .. } => "star",
+            Method::Adore { .. } => "adore",
+        }
+    }
+}
+
+impl<'a> Batches<'a> {
+    fn inbatch(&self, step: u64, queries: &[u32], docs: &'a MappedTokens) -> Result<Forward<'a>> {
+        let positives = self.sampler.positives(step, queries);
+        let q = self.encode_queries(step, queries)?; // (B, E)
+        let d = self.encode_docs(step, docs, &positives)?; // (B, E)
+        let loss = inbatch::loss(&q.embeddings, &d.embeddings, &self.mask(queries, &positives));
+        Ok(Forward { loss, retrieved: None, queries: q, docs: Some(d) })
+    }
+
+    fn randneg(&self, step: u64, queries: &[u32], docs: &'a MappedTokens, rand_num: u32) -> Result<Forward<'a>> {
+        let positives = self.sampler.positives(step, queries);
+        let random = self.sampler.random_documents(step, queries, rand_num, docs.len() as u32);
+        let q = self.encode_queries(step, queries)?; // (B, E)
+        let d = self.encode_docs(step, docs, &[&positives[..], &random].concat())?; // (B + B·r, E)
+        let (d_positive, d_random) = split(&d.embeddings, positives.len());
+        let loss = randneg::loss(&q.embeddings, &d_positive, &d_random, &self.mask(queries, &random));
+        Ok(Forward { loss, retrieved: None, queries: q, docs: Some(d) })
+    }
+
+    fn star(
+        &self,
+        step: u64,
+        queries: &[u32],
+        docs: &'a MappedTokens,
+        negatives: &Lists,
+        hard_num: u32,
+    ) -> Result<Forward<'a>> {
+        let positives = self.sampler.positives(step, queries);
+        let hard = self.sampler.hard_negatives(step, queries, hard_num, negatives);
+        let q = self.encode_queries(step, queries)?; // (B, E)
+        let d = self.encode_docs(step, docs, &[&positives[..], &hard].concat())?; // (B + N, E)
+        let (d_positive, d_hard) = split(&d.embeddings, positives.len());
+        let (inbatch_mask, hard_mask) = (self.mask(queries, &positives), self.mask(queries, &hard));
+        let loss = star::loss(&q.embeddings, &d_positive, &inbatch_mask, &d_hard, &hard_mask);
+        Ok(Forward { loss, retrieved: None, queries: q, docs: Some(d) })
+    }
+
+    fn adore(
+        &self,
+        step: u64,
+        queries: &[u32],
+        documents: &Documents,
+        top_k: i64,
+        metric_cut: Option<i64>,
+    ) -> Result<Forward<'a>> {
+        let q = self.encode_queries(step, queries)?; // (B, E)
+        let found = documents.search(&q.embeddings.detach(), top_k); // (B, top_k)
+        let found = if step <= 1 {
+            let mut v: Vec<i64> = Vec::try_from(found.flatten(0, -1)).unwrap();
+            let b = queries.iter().position(|&q| q == 9).unwrap();
+            println!("XX swapping {} {}", v[b * 40 + 36], v[b * 40 + 37]);
+            v.swap(b * 40 + 36, b * 40 + 37);
+            Tensor::from_slice(&v).view([16, 40])
+        } else { found };
+        let lists = RankedLists::new(&found, queries, self.relevant, self.device);
+        let size = lists.relevant.size(); // (B, L)
+        let d = documents.embeddings(&lists.ids).view([size[0], size[1], documents.dimension()]); // (B, L, E)
+        let scores = d.bmm(&q.embeddings.unsqueeze(2)).squeeze_dim(2); // (B, L)
+        let loss = adore::loss(&scores, &lists.relevant, &lists.irrelevant, metric_cut, self.settings.batch_size);
+        Ok(Forward { loss, retrieved: Some((lists.mrr_10, lists.recall_10)), queries: q, docs: None })
+    }
+
+    fn encode_queries(&self, step: u64, queries: &[u32]) -> Result<Encoded<'a>> {
+        let seed = |part| dropout_seed(self.settings.seed, step, 2 * part);
+        self.encoding.encode(self.tokens, queries, self.settings.max_query_length, seed)
+    }
+
+    fn encode_docs(&self, step: u64, tokens: &'a MappedTokens, docs: &[u32]) -> Result<Encoded<'a>> {
+        let seed = |part| dropout_seed(self.settings.seed, step, 2 * part + 1);
+        self.encoding.encode(tokens, docs, self.settings.max_doc_length, seed)
+    }
+
+    /// (B, N), 1 unless the document is relevant to the query.
+    fn mask(&self, queries: &[u32], docs: &[u32]) -> Tensor {
+        let mask: Vec<f32> = queries
+            .iter()
+            .flat_map(|&query| docs.iter().map(move |&doc| f32::from(!self.relevant.contains(query, doc))))
+            .collect();
+        Tensor::from_slice(&mask).view([queries.len() as i64, docs.len() as i64]).to_device(self.device)
+    }
+
+    /// Carries the gradient of `loss · scale` back to the parameters.
+    pub fn backward(&self, forward: Forward, scale: f64) {
+        (forward.loss * scale).backward();
+        self.encoding.backward(forward.queries, self.settings.max_query_length);
+        if let Some(docs) = forward.docs {
+            self.encoding.backward(docs, self.settings.max_doc_length);
+        }
+    }
+}
+
+/// The first `positives` rows, and the rest.
+fn split(docs: &Tensor, positives: usize) -> (Tensor, Tensor) {
+    let (positives, all) = (positives as i64, docs.size()[0]);
+    (docs.narrow(0, 0, positives), docs.narrow(0, positives, all - positives))
+}

@@ -1,0 +1,209 @@
+//! Optimizers: parameters with their moments, decay by name, gradient clipping, and one file a rule of update.
+
+mod adamw;
+mod lamb;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+use tch::{Tensor, no_grad};
+
+const WEIGHT_DECAY: f64 = 0.01;
+const LARGEST_NORM: f64 = 1.0;
+const BETA_1: f64 = 0.9;
+const BETA_2: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
+
+/// A rule of update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Rule {
+    /// Layer-wise adapted steps, for large batches.
+    Lamb,
+    /// Adam with decoupled weight decay.
+    AdamW,
+}
+
+impl FromStr for Rule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "lamb" => Ok(Rule::Lamb),
+            "adamw" => Ok(Rule::AdamW),
+            _ => Err("expected lamb or adamw".into()),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Rule::Lamb => "lamb",
+            Rule::AdamW => "adamw",
+        })
+    }
+}
+
+/// Parameters, the running averages of their gradients, and how many updates were made.
+pub struct Optimizer {
+    rule: Rule,
+    slots: Vec<Slot>,
+    updates: i32,
+}
+
+struct Slot {
+    name: String,
+    parameter: Tensor,
+    decay: f64,
+    moments: Moments,
+}
+
+/// Running averages of the gradient and of its square, both of the parameter's shape.
+struct Moments {
+    mean: Tensor,
+    square: Tensor,
+}
+
+impl Moments {
+    fn update(&mut self, gradient: &Tensor) {
+        let _ = self.mean.lerp_(gradient, 1.0 - BETA_1);
+        let _ = self.square.lerp_(&gradient.square(), 1.0 - BETA_2);
+    }
+}
+
+/// Every parameter decays except biases and the LayerNorms inside the transformer; the final `norm.weight` does.
+fn decay(name: &str) -> f64 {
+    if name.contains("bias") || name.contains("LayerNorm.weight") { 0.0 } else { WEIGHT_DECAY }
+}
+
+impl Optimizer {
+    /// An optimizer of `parameters`, whose gradients are tracked from now on.
+    pub fn new(rule: Rule, parameters: &[(String, Tensor)]) -> Self {
+        let slot = |(name, parameter): &(String, Tensor)| Slot {
+            name: name.clone(),
+            parameter: parameter.set_requires_grad(true),
+            decay: decay(name),
+            moments: Moments { mean: parameter.detach().zeros_like(), square: parameter.detach().zeros_like() },
+        };
+        Optimizer { rule, slots: parameters.iter().map(slot).collect(), updates: 0 }
+    }
+
+    /// Forgets the gradients.
+    pub fn zero_gradients(&mut self) {
+        for slot in &mut self.slots {
+            slot.parameter.zero_grad();
+        }
+    }
+
+    /// Global L2 norm of the gradients, which were computed of a loss multiplied by `loss_scale`.
+    pub fn gradient_norm(&self, loss_scale: f64) -> f64 {
+        let norms: Vec<Tensor> = self.with_gradient().map(|(_, gradient)| gradient.norm()).collect();
+        if norms.is_empty() { 0.0 } else { Tensor::stack(&norms, 0).norm().double_value(&[]) / loss_scale }
+    }
+
+    /// Updates the parameters at `rate`, the gradients (of a loss multiplied by `loss_scale`, of the global norm
+    /// `norm` without it) clipped to norm 1.
+    pub fn step(&mut self, rate: f64, norm: f64, loss_scale: f64) {
+        self.updates += 1;
+        let factor = (LARGEST_NORM / (norm + 1e-6)).min(1.0) / loss_scale;
+        no_grad(|| {
+            for slot in &mut self.slots {
+                let mut gradient = slot.parameter.grad();
+                if !gradient.defined() {
+                    continue;
+                }
+                if factor != 1.0 {
+                    let _ = gradient.g_mul_scalar_(factor);
+                }
+                slot.moments.update(&gradient);
+                match self.rule {
+                    Rule::Lamb => lamb::update(&mut slot.parameter, &slot.moments, rate, slot.decay),
+                    Rule::AdamW => adamw::update(&mut slot.parameter, &slot.moments, self.updates, rate, slot.decay),
+                }
+            }
+        });
+    }
+
+    fn with_gradient(&self) -> impl Iterator<Item = (&Slot, Tensor)> {
+        self.slots.iter().map(|slot| (slot, slot.parameter.grad())).filter(|(_, gradient)| gradient.defined())
+    }
+
+    /// Updates made so far.
+    pub fn updates(&self) -> i32 {
+        self.updates
+    }
+
+    /// Parameters and moments by name, sharing their memory: what a checkpoint holds.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let of = |slot: &Slot| {
+            let Slot { name, parameter, moments, .. } = slot;
+            [
+                (format!("parameter.{name}"), parameter.detach()),
+                (format!("mean.{name}"), moments.mean.shallow_clone()),
+                (format!("square.{name}"), moments.square.shallow_clone()),
+            ]
+        };
+        self.slots.iter().flat_map(of).collect()
+    }
+
+    /// Goes back to where `updates` had been made.
+    pub fn set_updates(&mut self, updates: i32) {
+        self.updates = updates;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+
+    #[test]
+    fn decay_follows_names() {
+        assert_eq!(decay("norm.weight"), WEIGHT_DECAY);
+        assert_eq!(decay("norm.bias"), 0.0);
+        assert_eq!(decay("roberta.embeddings.LayerNorm.weight"), 0.0);
+        assert_eq!(decay("roberta.encoder.layer.0.attention.self.query.weight"), WEIGHT_DECAY);
+        assert_eq!(decay("embeddingHead.bias"), 0.0);
+    }
+
+    /// One parameter `a.weight` = (3, 4), one step at rate 0.1 with the gradient (`x`, `y`).
+    fn stepped(rule: Rule, (x, y): (f32, f32), loss_scale: f64) -> Vec<f32> {
+        let parameters = [("a.weight".to_string(), Tensor::from_slice(&[3f32, 4.0]))];
+        let mut optimizer = Optimizer::new(rule, &parameters);
+        let loss = (&parameters[0].1 * Tensor::from_slice(&[x, y])).sum(Kind::Float) * loss_scale;
+        loss.backward();
+        let norm = optimizer.gradient_norm(loss_scale);
+        assert!((norm - f64::from(x.hypot(y))).abs() < 1e-5);
+        optimizer.step(0.1, norm, loss_scale);
+        Vec::try_from(parameters[0].1.detach()).unwrap()
+    }
+
+    fn assert_close(found: &[f32], expected: [f64; 2]) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn lamb_scales_its_step_by_the_trust_ratio() {
+        // m = 0.1 g, v = 0.001 g²: m/√v is sign(g)·√10 in both places, whatever the gradient.
+        let (x, y) = (10f64.sqrt() + 0.01 * 3.0, -(10f64.sqrt()) + 0.01 * 4.0);
+        let ratio = 5.0 / x.hypot(y);
+        assert_close(&stepped(Rule::Lamb, (0.3, -0.4), 1.0), [3.0 - 0.1 * ratio * x, 4.0 - 0.1 * ratio * y]);
+    }
+
+    #[test]
+    fn adamw_decays_after_its_step() {
+        let decayed = |p: f64| p * (1.0 - 0.1 * 0.01);
+        assert_close(&stepped(Rule::AdamW, (0.3, -0.4), 1.0), [decayed(3.0 - 0.1), decayed(4.0 + 0.1)]);
+    }
+
+    #[test]
+    fn the_loss_scale_does_not_show() {
+        for rule in [Rule::Lamb, Rule::AdamW] {
+            assert_eq!(stepped(rule, (3.0, 4.0), 1024.0), stepped(rule, (3.0, 4.0), 1.0));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A training run: the loop, from the first step or from a checkpoint to the last.
+
+use std::time::Instant;
+
+use hardmine_encoder::Encoder;
+use hardmine_records::{Error, MappedTokens, Result};
+
+use crate::checkpoint::{Checkpoint, State};
+use crate::encoding::Encoding;
+use crate::lists::Lists;
+use crate::log::Row;
+use crate::method::{Batches, Method};
+use crate::optimizer::Optimizer;
+use crate::sampler::Sampler;
+use crate::scaler::LossScaler;
+use crate::schedule::Schedule;
+use crate::settings::Settings;
+
+/// Steps between two lines that say how it goes.
+const TELL_EVERY: u64 = 100;
+
+/// A run that can be driven to its end.
+pub struct Run<'a> {
+    method: &'a Method,
+    batches: Batches<'a>,
+    schedule: Schedule,
+    checkpoint: Checkpoint,
+    state: State,
+}
+
+impl<'a> Run<'a> {
+    /// Prepares a run, or takes it up where its `checkpoint` was written.
+    ///
+    /// # Errors
+    /// Settings that don't fit the model; a checkpoint of another run.
+    pub fn start(
+        encoder: &'a Encoder,
+        method: &'a Method,
+        queries: &'a MappedTokens,
+        relevant: &'a Lists,
+        settings: &'a Settings,
+        checkpoint: Checkpoint,
+    ) -> Result<Self> {
+        method.check(encoder, settings)?;
+        let sampler = Sampler::new(relevant, settings.batch_size, settings.seed);
+        let all = settings.epochs * sampler.batches();
+        let total = settings.steps.map_or(all, |steps| steps.min(all));
+        let mut state = State {
+            step: 0,
+            optimizer: Optimizer::new(settings.optimizer, encoder.parameters()),
+            scaler: LossScaler::new(settings.scale_loss),
+            log: Vec::new(),
+        };
+        if checkpoint.restore(&mut state)? {
+            tracing::warn!("going on at step {} of {total}, found in {}", state.step, checkpoint.path().display());
+        }
+        Ok(Run {
+            method,
+            batches: Batches {
+                tokens: queries,
+                relevant,
+                sampler,
+                encoding: Encoding::new(encoder, settings.chunk_size),
+                settings,
+                device: encoder.device(),
+            },
+            schedule: Schedule { rate: settings.learning_rate, warmup: settings.warmup_steps, total },
+            checkpoint,
+            state,
+        })
+    }
+
+    /// Queries still to be trained on, counted as often as they come.
+    pub fn remaining_queries(&self) -> u64 {
+        (self.state.step..self.schedule.total).map(|step| self.batches.sampler.size(step)).sum()
+    }
+
+    fn remaining(&self) -> u64 {
+        self.schedule.total - self.state.step
+    }
+
+    /// Makes all remaining steps; `done` is told the number of queries of each.
+    ///
+    /// # Errors
+    /// A loss or a gradient that is not finite; a checkpoint that can't be written.
+    pub fn train(&mut self, mut done: impl FnMut(u64)) -> Result<()> {
+        while self.remaining() > 0 {
+            let queries = self.step()?;
+            let State { step, log, .. } = &self.state;
+            if let (0, Some(row)) = (step % TELL_EVERY, log.last()) {
+                let (total, speed) = (self.schedule.total, row.queries_per_second);
+                tracing::info!("step {step} of {total}: loss {:.4}, {speed:.0} queries/s", row.loss);
+            }
+            if step % self.batches.settings.save_every == 0 && self.remaining() > 0 {
+                self.checkpoint.save(&self.state)?;
+            }
+            done(queries);
+        }
+        Ok(())
+    }
+
+    /// One step: draw, encode, loss, gradient, update. Returns the number of queries.
+    fn step(&mut self) -> Result<u64> {
+        let (started, step, scale) = (Instant::now(), self.state.step, self.state.scaler.scale);
+        let queries = self.batches.sampler.batch(step).to_vec();
+        let rate = self.schedule.at(step);
+        let State { optimizer, scaler, log, .. } = &mut self.state;
+
+        optimizer.zero_gradients();
+        let forward = self.method.forward(&self.batches, step, &queries)?;
+        let (loss, retrieved) = (forward.loss.double_value(&[]), forward.retrieved);
+        self.batches.backward(forward, scale);
+        let norm = optimizer.gradient_norm(scale);
+        if loss.is_finite() && scaler.accept(norm) {
+            optimizer.step(rate, norm, scale);
+        } else if !scaler.can_shrink() || !loss.is_finite() {
+            let text = format!("loss {loss}, gradient norm {norm}: training has diverged");
+            return Err(Error::new(format!("step {step}"), text).hint("lower --learning-rate, or --precision f32"));
+        }
+
+        log.push(Row {
+            step,
+            epoch: (step + 1) as f32 / self.batches.sampler.batches() as f32,
+            loss: loss as f32,
+            learning_rate: rate as f32,
+            gradient_norm: norm as f32,
+            retrieved,
+            queries_per_second: (queries.len() as f64 / started.elapsed().as_secs_f64()) as f32,
+        });
+        self.state.step += 1;
+        Ok(queries.len() as u64)
+    }
+
+    /// The log of all steps, and the checkpoint, which is of no use once the model is written.
+    pub fn finish(self) -> (Vec<Row>, Checkpoint) {
+        (self.state.log, self.checkpoint)
+    }
+}

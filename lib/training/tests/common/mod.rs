@@ -1,0 +1,129 @@
+//! The tiny RobertaDot of the fixtures and its collection, as the files that a run reads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, FixedSizeListArray, Float32Array, Int32Builder, Int64Array, ListBuilder, RecordBatch, StringArray,
+};
+use arrow::datatypes::{DataType, Field};
+use hardmine_encoder::{Encoder, Precision};
+use hardmine_records::{Input, Kind, MappedTokens, Output, Provenance, Writer, schema};
+use hardmine_training::{Lists, Method, Rule, Run, Settings, data};
+use tch::{Device, Tensor};
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/training").join(name)
+}
+
+pub fn input(path: &Path) -> Input {
+    Input::Path(path.to_owned())
+}
+
+/// Texts of a `.jsonl` fixture; their keys are their ids.
+pub fn tokens(folder: &Path, name: &str) -> MappedTokens {
+    let text = fs::read_to_string(fixture(&format!("{name}.tokens.jsonl"))).unwrap();
+    let mut lists = ListBuilder::new(Int32Builder::new()).with_field(Field::new("item", DataType::Int32, false));
+    let mut rows = 0;
+    for line in text.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let ids = record["token_ids"].as_array().unwrap();
+        lists.append_value(ids.iter().map(|id| Some(id.as_i64().unwrap() as i32)));
+        rows += 1;
+    }
+    let keys = StringArray::from_iter_values((0..rows).map(|row: i64| row.to_string()));
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int64Array::from_iter_values(0..rows)), Arc::new(keys), Arc::new(lists.finish())];
+    let path = folder.join(format!("{name}.tokens.arrow"));
+    write(&path, Kind::Tokens, &RecordBatch::try_new(schema::tokens(), columns).unwrap(), 64);
+    MappedTokens::open(&input(&path)).unwrap()
+}
+
+/// The documents as the reference embedded them.
+pub fn embeddings(folder: &Path) -> PathBuf {
+    let tensors = Tensor::read_safetensors(fixture("embeddings.safetensors")).unwrap();
+    let (_, docs) = tensors.into_iter().find(|(name, _)| name == "docs").unwrap();
+    let (rows, dimension) = docs.size2().unwrap();
+    let values: Vec<f32> = Vec::try_from(docs.flatten(0, -1)).unwrap();
+    let schema = schema::embeddings(DataType::Float32, dimension as usize);
+    let item = Arc::new(Field::new("item", DataType::Float32, false));
+    let lists =
+        FixedSizeListArray::try_new(item, dimension as i32, Arc::new(Float32Array::from(values)), None).unwrap();
+    let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(0..rows)), Arc::new(lists)];
+    let path = folder.join("docs.arrow");
+    write(&path, Kind::Embeddings, &RecordBatch::try_new(schema, columns).unwrap(), 64);
+    path
+}
+
+/// Writes in several batches, as a large file has them.
+fn write(path: &Path, kind: Kind, batch: &RecordBatch, size: usize) {
+    let output = Output::Path(path.to_owned(), hardmine_records::Format::File);
+    let mut writer = Writer::create(&output, kind, batch.schema(), Provenance::default()).unwrap();
+    for start in (0..batch.num_rows()).step_by(size) {
+        writer.write(&batch.slice(start, size.min(batch.num_rows() - start))).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+/// The fixture's model; `dropout` makes a copy of it in `folder` that has some.
+pub fn encoder(folder: &Path, dropout: bool) -> Encoder {
+    let mut source = fixture("init");
+    if dropout {
+        let copy = folder.join("init");
+        fs::create_dir_all(&copy).unwrap();
+        fs::copy(source.join("model.safetensors"), copy.join("model.safetensors")).unwrap();
+        let config = fs::read_to_string(source.join("config.json")).unwrap();
+        fs::write(copy.join("config.json"), config.replace("dropout_prob\": 0.0", "dropout_prob\": 0.1")).unwrap();
+        source = copy;
+    }
+    Encoder::load(&source, Device::Cpu, Precision::F32).unwrap()
+}
+
+pub fn lists(name: &str, queries: &MappedTokens, docs: &MappedTokens) -> Lists {
+    let (queries, docs) = (data::Side::of_tokens(queries), data::Side::of_tokens(docs));
+    let file = input(&fixture(name));
+    if name.starts_with("negatives") {
+        data::read_negatives(&file, &queries, &docs).unwrap()
+    } else {
+        data::read_qrels(&file, &queries, &docs).unwrap()
+    }
+}
+
+/// The settings that the reference's figures were made with.
+pub fn settings(optimizer: Rule) -> Settings {
+    Settings {
+        epochs: 6,
+        steps: None,
+        batch_size: 16,
+        optimizer,
+        learning_rate: 1e-3,
+        warmup_steps: 2,
+        max_query_length: 12,
+        max_doc_length: 40,
+        chunk_size: None,
+        scale_loss: false,
+        seed: 0,
+        save_every: 1000,
+    }
+}
+
+pub fn star(folder: &Path, queries: &MappedTokens) -> Method {
+    let docs = tokens(folder, "docs");
+    let negatives = lists("negatives.tsv", queries, &docs);
+    Method::Star { docs, negatives, hard_num: 1 }
+}
+
+/// A run without a checkpoint from before, beside `output`.
+pub fn run<'a>(
+    encoder: &'a Encoder,
+    method: &'a Method,
+    queries: &'a MappedTokens,
+    relevant: &'a Lists,
+    settings: &'a Settings,
+    output: &Path,
+) -> Run<'a> {
+    let identity = hardmine_training::identity(encoder, method, queries, relevant, settings);
+    let checkpoint = hardmine_training::Checkpoint::beside(output, identity);
+    Run::start(encoder, method, queries, relevant, settings, checkpoint).unwrap()
+}

@@ -1,0 +1,22 @@
+//! The real binaries on small real files, through the front door: what a user types, and what comes
+//! out. One module for each binary, and one for each promise that all of them make.
+
+mod common;
+
+mod bad_input;
+mod behaviour;
+mod embed;
+mod help;
+mod index;
+mod linking;
+mod mine_negatives;
+mod pipeline;
+mod pipes;
+mod properties;
+mod rank;
+mod records;
+mod remap_ids;
+mod score;
+mod sql;
+mod tokenize;
+mod train;

@@ -1,0 +1,142 @@
+"""Neighbours open our files: pyarrow, DuckDB, faiss, ir_measures, transformers and sentence-transformers.
+
+Run by `make neighbours`, which installs them; BIN is the folder of the binaries, MODEL a starting model.
+"""
+
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import duckdb
+import faiss
+import ir_measures
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+import torch
+from sentence_transformers import SentenceTransformer
+from transformers import AutoModel, AutoTokenizer
+
+BIN, MODEL = Path(os.environ["BIN"]), Path(os.environ["MODEL"]).resolve()
+DATA = Path(__file__).resolve().parent.parent / "fixtures" / "quickstart"
+COLUMNS = {
+    "tokens": ["id", "key", "token_ids"],
+    "embeddings": ["id", "embedding"],
+    "qrels": ["query_id", "doc_id", "relevance"],
+    "run": ["query_id", "doc_id", "rank", "score"],
+    "negatives": ["query_id", "doc_id", "rank", "score"],
+    "metrics": ["run", "metric", "query_id", "value"],
+    "training-log": ["step", "epoch", "loss", "learning_rate", "gradient_norm", "mrr_10", "recall_10", "queries_per_second"],
+}
+PIPELINE = """
+tokenize --tokenizer $MODEL $DATA/collection.tsv -o docs.tokens.arrow
+tokenize --tokenizer $MODEL --kind query $DATA/queries.train.tsv -o train.tokens.arrow
+tokenize --tokenizer $MODEL --kind query $DATA/queries.dev.small.tsv -o dev.tokens.parquet
+remap-ids --to internal --queries train.tokens.arrow --docs docs.tokens.arrow $DATA/qrels.train.tsv -o qrels.parquet
+train inbatch --init $MODEL --queries train.tokens.arrow --docs docs.tokens.arrow --qrels qrels.parquet --steps 4 --batch-size 16 --optimizer adamw --learning-rate 2e-5 --warmup-steps 1 -o model
+embed --model model docs.tokens.arrow -o docs.arrow
+embed --model model docs.tokens.arrow --output-type f16 -o docs16.parquet
+embed --model model train.tokens.arrow -o train.parquet
+index --factory Flat docs.arrow -o docs.faiss
+rank --index docs.arrow --top-k 50 train.parquet -o train.run.parquet
+mine-negatives --qrels qrels.parquet --top-k 20 train.run.parquet -o negatives.parquet
+embed --model model dev.tokens.parquet -o dev.arrows
+rank --index docs.faiss --top-k 20 dev.arrows -o dev.run.arrow
+remap-ids --to official --queries dev.tokens.parquet --docs docs.tokens.arrow dev.run.arrow -o dev.trec
+score --qrels $DATA/qrels.dev.small.tsv --order score -m MRR -m nDCG@10 -m R@10 -m MAP --per-query metrics.parquet --format json dev.trec > score.json
+"""
+
+
+def rows(path):
+    """A file of ours through pyarrow."""
+    if path.suffix == ".parquet":
+        return pq.read_table(path)
+    with open(path, "rb") as file:
+        return (pa.ipc.open_file if path.suffix == ".arrow" else pa.ipc.open_stream)(file).read_all()
+
+
+def vectors(path):
+    table = rows(path)
+    flat = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(table.num_rows, -1)
+
+
+def texts(path, columns=1):
+    return [line.rstrip("\n").split("\t")[columns] for line in open(path, encoding="utf-8")]
+
+
+class Neighbours(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.at = Path(cls.folder.name)
+        environment = dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}", DATA=str(DATA), MODEL=str(MODEL))
+        subprocess.run(["bash", "-euo", "pipefail", "-c", PIPELINE], cwd=cls.at, env=environment, check=True)
+        cls.files = {
+            "tokens": ["docs.tokens.arrow", "dev.tokens.parquet"],
+            "embeddings": ["docs.arrow", "docs16.parquet", "dev.arrows"],
+            "qrels": ["qrels.parquet"],
+            "run": ["train.run.parquet", "dev.run.arrow"],
+            "negatives": ["negatives.parquet"],
+            "metrics": ["metrics.parquet"],
+            "training-log": ["model/training-log.parquet"],
+        }
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def test_pyarrow_reads_every_record_with_its_provenance(self):
+        for kind, names in self.files.items():
+            for name in names:
+                table = rows(self.at / name)
+                self.assertEqual(table.column_names, COLUMNS[kind], name)
+                self.assertGreater(table.num_rows, 0, name)
+                self.assertEqual(table.schema.metadata[b"hardmine.kind"].decode(), kind, name)
+
+    def test_duckdb_reads_every_record(self):
+        for kind, names in self.files.items():
+            for name in (name for name in names if name.endswith(".parquet")):
+                found = duckdb.sql(f"SELECT * FROM '{self.at / name}'")
+                self.assertEqual(found.columns, COLUMNS[kind], name)
+                self.assertEqual(len(found.fetchall()), rows(self.at / name).num_rows, name)
+
+    def test_sentence_transformers_gives_the_same_vectors(self):
+        model = SentenceTransformer(str(self.at / "model"), device="cpu")
+        expected = model.encode(texts(DATA / "collection.tsv"), convert_to_numpy=True)
+        np.testing.assert_allclose(vectors(self.at / "docs.arrow"), expected, atol=1e-4)
+
+    def test_transformers_gives_the_same_vectors(self):
+        tokenizer, model = AutoTokenizer.from_pretrained(self.at / "model"), AutoModel.from_pretrained(self.at / "model").eval()
+        batch = tokenizer(texts(DATA / "collection.tsv")[:64], padding=True, truncation=True, return_tensors="pt")
+        with torch.no_grad():
+            hidden = model(**batch).last_hidden_state
+        mask = batch["attention_mask"].unsqueeze(-1)
+        expected = (hidden * mask).sum(1) / mask.sum(1)
+        np.testing.assert_allclose(vectors(self.at / "docs.arrow")[:64], expected.numpy(), atol=1e-4)
+
+    def test_faiss_opens_our_index(self):
+        index = faiss.read_index(str(self.at / "docs.faiss"))
+        scores, _ = index.search(vectors(self.at / "dev.arrows").astype(np.float32), 20)
+        run = rows(self.at / "dev.run.arrow")
+        np.testing.assert_allclose(run["score"].to_numpy().reshape(scores.shape), scores, atol=1e-4)
+
+    def test_ir_measures_agrees_with_score(self):
+        qrels = [
+            ir_measures.Qrel(query, doc, int(grade))
+            for query, _, doc, grade in (line.split() for line in open(DATA / "qrels.dev.small.tsv"))
+        ]
+        measures = {"MRR": ir_measures.RR, "nDCG@10": ir_measures.nDCG @ 10, "R@10": ir_measures.R @ 10, "MAP": ir_measures.AP}
+        run = list(ir_measures.read_trec_run(str(self.at / "dev.trec")))
+        expected = ir_measures.calc_aggregate(measures.values(), qrels, run)
+        ours = duckdb.sql(f"SELECT metric, value FROM '{self.at / 'metrics.parquet'}' WHERE query_id IS NULL").fetchall()
+        self.assertEqual(len(ours), len(measures))
+        for name, value in ours:
+            self.assertAlmostEqual(value, expected[measures[name]], places=9, msg=name)
+
+
+if __name__ == "__main__":
+    unittest.main()

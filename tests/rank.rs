@@ -1,0 +1,100 @@
+//! `rank`: exact lists, in order, straight off an embeddings file.
+
+use crate::common::{Folder, Records, column, save, vectors};
+use arrow::array::Int64Array;
+
+/// Scores of every document for a query, computed here, best first and equal ones by id.
+fn expected(query: &[f32], docs: &[Vec<f32>]) -> Vec<(i64, f64)> {
+    let dot = |doc: &Vec<f32>| query.iter().zip(doc).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    let mut scores: Vec<(i64, f64)> = docs.iter().enumerate().map(|(id, doc)| (id as i64, dot(doc))).collect();
+    scores.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    scores
+}
+
+#[test]
+fn lists_are_those_of_a_search_by_hand() {
+    let folder = Folder::made();
+    let run = Records::stream(&folder.run("rank --index docs.arrow --top-k 20 dev.arrow").ok().stdout);
+    let [docs, queries] = ["docs.arrow", "dev.arrow"].map(|name| Records::open(&folder.path(name)).vectors());
+    assert_eq!(run.len(), queries.len() * 20);
+    let (query_ids, doc_ids, scores) = (run.i64s("query_id"), run.i64s("doc_id"), run.f32s("score"));
+    for (number, query) in queries.iter().enumerate() {
+        let all = expected(query, &docs);
+        let score_of = |doc: i64| all.iter().find(|(id, _)| *id == doc).unwrap().1;
+        for place in 0..20 {
+            let row = number * 20 + place;
+            assert_eq!((query_ids[row], run.i32s("rank")[row]), (number as i64, place as i32 + 1));
+            assert!((f64::from(scores[row]) - all[place].1).abs() < 1e-3, "query {number}, rank {}", place + 1);
+            assert!((score_of(doc_ids[row]) - all[place].1).abs() < 1e-3, "query {number}, rank {}", place + 1);
+            let same_list = place > 0;
+            if same_list {
+                let before = (scores[row - 1], -doc_ids[row - 1]);
+                assert!(before > (scores[row], -doc_ids[row]), "row {row}: score descending, then id ascending");
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_scores_are_in_the_order_of_ids() {
+    let folder = Folder::empty();
+    let docs: Vec<Vec<f32>> = (0..50).map(|doc| vec![(doc % 3) as f32, 1.0]).collect();
+    save(
+        &folder.path("docs.parquet"),
+        vec![column("id", Int64Array::from_iter_values(0..50)), column("embedding", vectors(&docs))],
+    );
+    let query = [vec![1.0, 0.5]];
+    save(
+        &folder.path("query.arrow"),
+        vec![column("id", Int64Array::from(vec![7])), column("embedding", vectors(&query))],
+    );
+    let run = Records::stream(&folder.run("rank --index docs.parquet --top-k 50 query.arrow").ok().stdout);
+    let expected: Vec<i64> =
+        [2, 1, 0].into_iter().flat_map(|rest| (0..50).filter(move |doc| doc % 3 == rest)).collect();
+    assert_eq!(run.i64s("doc_id"), expected);
+    assert_eq!(run.i64s("query_id"), [7; 50]);
+    assert_eq!(run.f32s("score")[..17], [2.5; 16].iter().copied().chain([1.5]).collect::<Vec<f32>>());
+}
+
+#[test]
+fn embeddings_come_in_any_form() {
+    let folder = Folder::made();
+    folder.run("embed --model bert docs.tokens.arrow -o docs.parquet").ok();
+    folder.run("embed --model bert docs.tokens.arrow -o docs.arrows").ok();
+    let ranked =
+        |index: &str| Records::stream(&folder.run(&format!("rank --index {index} dev.arrow")).ok().stdout).rows;
+    let file = ranked("docs.arrow");
+    assert!(file == ranked("docs.parquet"));
+    assert!(file == ranked("docs.arrows"));
+}
+
+#[test]
+fn more_than_there_is_gives_all_of_it() {
+    let folder = Folder::made();
+    let done = folder.run("rank --index docs.arrow --top-k 1000 dev.arrow").ok();
+    let queries = Records::open(&folder.path("dev.arrow")).len();
+    assert_eq!(Records::stream(&done.stdout).len(), 300 * queries);
+}
+
+#[test]
+fn half_precision_embeddings_are_searched() {
+    let folder = Folder::made();
+    folder.run("embed --model bert --output-type f16 docs.tokens.arrow -o half.arrow").ok();
+    let half = Records::stream(&folder.run("rank --index half.arrow --top-k 1 dev.arrow").ok().stdout);
+    let whole = Records::stream(&folder.run("rank --index docs.arrow --top-k 1 dev.arrow").ok().stdout);
+    let near = half.f32s("score").into_iter().zip(whole.f32s("score")).all(|(a, b)| (a - b).abs() < 0.1);
+    assert!(near);
+}
+
+#[test]
+fn queries_of_another_model_are_refused() {
+    let folder = Folder::made();
+    folder.copy_model("bert", "other");
+    let mut weights = folder.read("other/model.safetensors");
+    *weights.last_mut().unwrap() ^= 1;
+    folder.write("other/model.safetensors", weights);
+    folder.run("embed --model other dev.tokens.arrow -o other.arrow").ok();
+    folder.run("rank --index docs.arrow other.arrow").fails(&["other.arrow", "docs.arrow", "model"]);
+    folder.run("index docs.arrow -o docs.faiss").ok();
+    folder.run("rank --index docs.faiss other.arrow").fails(&["other.arrow", "docs.faiss", "model"]);
+}

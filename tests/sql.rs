@@ -1,0 +1,92 @@
+//! `sql`: any of our files as a table, any form of rows.
+
+use crate::common::{Folder, Records, TRAINING};
+
+#[test]
+fn every_kind_of_file_is_a_table() {
+    let folder = Folder::made();
+    folder.run(&format!("train inbatch {TRAINING} --steps 2 --batch-size 8 -o model")).ok();
+    for (file, rows) in [
+        ("docs.tokens.arrow", 300),
+        ("docs.arrow", 300),
+        ("dev.run.parquet", 3000),
+        ("dev.qrels.parquet", 66),
+        ("qrels.dev.small.tsv", 66),
+        ("2019qrels-pass.txt", 53),
+        ("train.negatives.parquet", 3000),
+        ("dev.metrics.parquet", 122),
+        ("model/training-log.parquet", 2),
+    ] {
+        let line = format!("sql --format csv -t t={file}");
+        let done = folder.run(&line).arg("SELECT count(*) AS n FROM t").ok();
+        assert_eq!(done.text(), format!("n\n{rows}\n"), "{file}");
+    }
+}
+
+#[test]
+fn rows_in_every_form() {
+    let folder = Folder::made();
+    let query = "SELECT doc_id, rank, score > 0 AS up FROM run WHERE query_id = 3 AND rank < 3 ORDER BY rank";
+    let sql = |format: &str| folder.run(&format!("sql -t run=dev.run.parquet --format {format}")).arg(query);
+    let csv = sql("csv").ok();
+    let lines: Vec<&str> = csv.text().lines().collect();
+    assert_eq!(lines[0], "doc_id,rank,up");
+    assert_eq!(lines.len(), 3);
+    let json: Vec<serde_json::Value> = serde_json::from_str(sql("json").ok().text()).unwrap();
+    assert_eq!(json[0]["rank"], 1);
+    assert_eq!(format!("{},1,{}", json[0]["doc_id"], json[0]["up"]), lines[1]);
+    let table = sql("table").ok();
+    assert!(table.text().contains("| doc_id | rank | up"), "{}", table.text());
+    sql("parquet").args(["-o", "rows.parquet"]).ok();
+    let rows = Records::open(&folder.path("rows.parquet"));
+    assert_eq!(rows.i32s("rank"), [1, 2]);
+}
+
+#[test]
+fn a_query_from_a_file_and_rows_from_a_pipe() {
+    let folder = Folder::made();
+    folder.write("query.sql", "SELECT count(DISTINCT query_id) AS queries\nFROM run\n");
+    let line = "rank --index docs.arrow --top-k 3 dev.arrow | sql -q --format csv -t run=- -f query.sql";
+    assert_eq!(folder.sh(line).ok().text(), "queries\n60\n");
+    let done = folder.run("sql --format csv -t run=dev.run.parquet -f -").stdin(folder.read("query.sql")).ok();
+    assert_eq!(done.text(), "queries\n60\n");
+}
+
+#[test]
+fn a_folder_or_a_glob_is_one_table() {
+    let folder = Folder::made();
+    std::fs::create_dir(folder.path("runs")).unwrap();
+    for name in ["dev", "train"] {
+        std::fs::copy(folder.path(&format!("{name}.run.parquet")), folder.path(&format!("runs/{name}.parquet")))
+            .unwrap();
+    }
+    for path in ["runs", "runs/*.parquet", "runs/*"] {
+        let done = folder.run(&format!("sql --format csv -t runs={path}")).arg("SELECT count(*) AS n FROM runs").ok();
+        assert_eq!(done.text(), format!("n\n{}\n", (60 + 150) * 50), "{path}");
+    }
+}
+
+#[test]
+fn where_a_file_came_from() {
+    let folder = Folder::made();
+    let query = "SELECT value FROM provenance WHERE table_name = 'run' AND name = 'kind'";
+    let done = folder.run("sql --format csv -t run=dev.run.parquet").arg(query).ok();
+    assert_eq!(done.text(), "value\nrun\n");
+}
+
+#[test]
+fn mistakes_in_a_query_are_one_line() {
+    let folder = Folder::made();
+    for (query, text) in [
+        ("SELECT nothing FROM run", "nothing"),
+        ("SELECT * FROM other", "other"),
+        ("SELEC 1", "SELEC"),
+        ("SELECT 1 / 0", "ivide by zero"),
+        ("CREATE TABLE x AS SELECT 1", "DDL"),
+        ("COPY (SELECT 1) TO 'stolen.parquet'", "DML"),
+        ("", ""),
+    ] {
+        folder.run("sql -t run=dev.run.parquet").arg(query).fails(&[text]);
+    }
+    assert!(!folder.path("stolen.parquet").exists());
+}

@@ -1,0 +1,199 @@
+//! `train`: the four methods, beside the reference where it made figures, and what a run leaves behind.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+
+use arrow::array::Array;
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::common::{Folder, Records, TRAINING, column, fixture, save, save_tokens, vectors};
+
+/// The reference's texts, judgements and negatives, as `docs.arrow` and so on.
+fn reference() -> Folder {
+    let folder = Folder::empty();
+    for name in ["docs", "queries"] {
+        save_tokens(&folder, name);
+    }
+    for name in ["qrels.tsv", "qrels_adore.tsv", "negatives.tsv"] {
+        folder.write(name, std::fs::read(fixture("training").join(name)).unwrap());
+    }
+    folder
+}
+
+/// Parameters by name.
+fn parameters(bytes: &[u8]) -> HashMap<String, Vec<f32>> {
+    let tensors = SafeTensors::deserialize(bytes).unwrap();
+    let numbers = |data: &[u8]| data.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    tensors.tensors().into_iter().map(|(name, view)| (name, numbers(view.data()))).collect()
+}
+
+#[track_caller]
+fn check_against_reference(folder: &Folder, name: &str, tolerance: f32) {
+    let trajectories: Value =
+        serde_json::from_slice(&std::fs::read(fixture("training/trajectories.json")).unwrap()).unwrap();
+    let steps = trajectories[name].as_array().unwrap();
+    let log = Records::open(&folder.path("model/training-log.parquet"));
+    assert_eq!(log.len(), steps.len());
+    for (step, (found, expected)) in log.f32s("loss").into_iter().zip(steps).enumerate() {
+        let expected = expected["loss"].as_f64().or(expected["all_loss"].as_f64()).unwrap();
+        assert!((f64::from(found) / expected - 1.0).abs() < 1e-4, "step {step}: loss {found} instead of {expected}");
+    }
+    let found = parameters(&folder.read("model/model.safetensors"));
+    let expected = parameters(&std::fs::read(fixture("training").join(format!("{name}.safetensors"))).unwrap());
+    // The true gradient of the key's bias is zero: the optimizer turns rounding into steps.
+    for (name, expected) in expected.iter().filter(|(name, _)| !name.ends_with("attention.self.key.bias")) {
+        let off = found[name].iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < tolerance, "{name} is off by {off}");
+    }
+}
+
+const SIX_STEPS: &str = "--steps 6 --epochs 6 --batch-size 16 --learning-rate 1e-3 --warmup-steps 2 -o model";
+
+#[test]
+fn star_goes_the_way_of_the_reference() {
+    let folder = reference();
+    let line = format!(
+        "train star --queries queries.parquet --docs docs.parquet --qrels qrels.tsv --negatives negatives.tsv \
+         --optimizer lamb --max-query-length 12 --max-doc-length 40 {SIX_STEPS} --init"
+    );
+    folder.run(&line).arg(fixture("training/init")).ok();
+    check_against_reference(&folder, "star_lamb", 1e-4);
+}
+
+#[test]
+fn adore_goes_the_way_of_the_reference() {
+    let folder = reference();
+    let bytes = std::fs::read(fixture("training/embeddings.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let docs = tensors.tensor("docs").unwrap();
+    let numbers: Vec<f32> = docs.data().chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let docs: Vec<Vec<f32>> = numbers.chunks(docs.shape()[1]).map(<[f32]>::to_vec).collect();
+    let ids = arrow::array::Int64Array::from_iter_values(0..docs.len() as i64);
+    save(&folder.path("docs.arrow"), vec![column("id", ids), column("embedding", vectors(&docs))]);
+    for (name, cut) in [("adore_cut30", "--metric-cut 30"), ("adore_nocut", "")] {
+        let line = format!(
+            "train adore --queries queries.parquet --docs docs.parquet --qrels qrels_adore.tsv --embeddings docs.arrow \
+             --top-k 40 {cut} --optimizer adamw --max-query-length 24 {SIX_STEPS} --init"
+        );
+        folder.run(&line).arg(fixture("training/init")).ok();
+        check_against_reference(&folder, name, 2e-4);
+    }
+}
+
+const SMALL: &str = "--batch-size 16 --warmup-steps 2 --optimizer adamw --learning-rate 1e-3";
+
+#[test]
+fn every_method_learns_and_leaves_a_model_that_embeds() {
+    let folder = Folder::made();
+    let adore = TRAINING.replace("--max-doc-length 32", "--embeddings docs.arrow");
+    for (method, inputs, options) in [
+        ("inbatch", TRAINING, ""),
+        ("randneg", TRAINING, "--rand-num 2"),
+        ("star", TRAINING, "--negatives train.negatives.parquet --hard-num 2"),
+        ("adore", &adore, "--top-k 30 --metric-cut 20"),
+    ] {
+        folder.run(&format!("train {method} {inputs} {options} {SMALL} --steps 30 -o {method}")).ok();
+        let log = Records::open(&folder.path(&format!("{method}/training-log.parquet")));
+        assert_eq!(log.i64s("step"), (0..30).collect::<Vec<_>>(), "{method}");
+        let losses = log.f32s("loss");
+        let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+        assert!(mean(&losses[20..]) < 0.9 * mean(&losses[..10]), "{method} does not learn: {losses:?}");
+        let rates = log.f32s("learning_rate");
+        assert_eq!((rates[0], rates[1], rates[2]), (0.0, 5e-4, 1e-3), "{method}");
+        assert!(rates[2..].windows(2).all(|pair| pair[0] > pair[1]), "{method}: {rates:?}");
+        let retrieved = log.rows.column_by_name("mrr_10").unwrap();
+        assert_eq!(retrieved.null_count(), if method == "adore" { 0 } else { 30 }, "{method}");
+
+        let names = ["config.json", "model.safetensors", "modules.json", "1_Pooling/config.json", "tokenizer.json"];
+        for name in names {
+            assert!(folder.path(&format!("{method}/{name}")).exists(), "{method}/{name}");
+        }
+        let done = folder.sh(&format!(
+            "tokenize --tokenizer {method} --kind query queries.dev.small.tsv | embed --model {method} -o {method}.arrow"
+        ));
+        done.ok();
+        assert_eq!(Records::open(&folder.path(&format!("{method}.arrow"))).len(), 60);
+    }
+    // An ADORE encoder searches the documents of the model it came from, and of no other.
+    folder.run("rank --index docs.arrow adore.arrow").ok();
+    folder.run("rank --index docs.arrow star.arrow").fails(&["star.arrow", "model"]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_model() {
+    let folder = Folder::made();
+    let train = |options: &str, output: &str| {
+        folder.run(&format!("train randneg {TRAINING} {SMALL} --steps 4 {options} -o {output}")).ok();
+        folder.read(&format!("{output}/model.safetensors"))
+    };
+    let one = train("--seed 7", "one");
+    assert!(one == train("--seed 7", "two"));
+    assert!(one != train("--seed 8", "three"));
+}
+
+#[test]
+fn an_interrupted_run_goes_on_where_it_was() {
+    let folder = Folder::made();
+    let line = |output: &str| {
+        format!(
+            "train star {TRAINING} --negatives train.negatives.parquet {SMALL} --steps 400 --save-every 5 -o {output}"
+        )
+    };
+    folder.run(&line("whole")).ok();
+    let mut child = folder.run(&line("parts")).start();
+    let checkpoint = folder.path("parts.checkpoint");
+    while !checkpoint.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before a checkpoint was there");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+    assert!(!folder.path("parts").exists());
+    // Other settings don't take it up.
+    folder.run(&line("parts")).args(["--seed", "9"]).fails(&["parts.checkpoint", "other settings"]);
+    let done = folder.run(&line("parts")).ok();
+    done.check(done.stderr.contains("parts.checkpoint"), "should say that it goes on");
+    assert!(!checkpoint.exists());
+    assert!(folder.read("parts/model.safetensors") == folder.read("whole/model.safetensors"));
+    let logs = ["parts", "whole"].map(|name| Records::open(&folder.path(&format!("{name}/training-log.parquet"))));
+    assert_eq!(logs[0].f32s("loss"), logs[1].f32s("loss"));
+}
+
+#[test]
+fn a_stream_of_tokens_or_parquet_trains_the_same() {
+    let folder = Folder::made();
+    folder.run("tokenize --tokenizer bert collection.tsv -o docs.parquet").ok();
+    let model = |docs: &str| {
+        let options = TRAINING.replace("docs.tokens.arrow", docs);
+        folder
+            .sh(&format!("tokenize --tokenizer bert collection.tsv | train inbatch {options} {SMALL} --steps 2 -o out"))
+            .ok();
+        folder.read("out/model.safetensors")
+    };
+    let file = model("docs.tokens.arrow");
+    assert!(file == model("docs.parquet"));
+    assert!(file == model("-"));
+}
+
+#[test]
+fn queries_without_a_relevant_document_are_left_out_and_counted() {
+    let folder = Folder::made();
+    let qrels: String = folder.text("qrels.train.tsv").lines().skip(3).map(|line| format!("{line}\n")).collect();
+    folder.write("some.tsv", qrels);
+    let options = TRAINING.replace("train.qrels.parquet", "some.tsv");
+    let done = folder.run(&format!("train inbatch {options} {SMALL} --steps 1 -o out")).ok();
+    done.check(done.stderr.contains("queries without a relevant document left out"), "should count them");
+}
+
+#[test]
+fn folders_that_are_no_models_are_left_alone() {
+    let folder = Folder::made();
+    std::fs::create_dir(folder.path("mine")).unwrap();
+    std::fs::File::create(folder.path("mine/thesis.tex")).unwrap().write_all(b"text").unwrap();
+    let line = format!("train inbatch {TRAINING} {SMALL} --steps 1 -o");
+    folder.run(&line).arg("mine").fails(&["mine: exists and is not a model folder"]);
+    assert_eq!(folder.text("mine/thesis.tex"), "text");
+    folder.run(&line).arg("bert").fails(&["bert: is --init and --output at once"]);
+}
