@@ -7,6 +7,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SECONDARY:
 .SECONDEXPANSION:
 
+# OpenMP's threads spin while they wait, which starves whatever runs beside them (a pipe, make -j).
+export OMP_WAIT_POLICY ?= passive
+
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 BIN := $(TARGET)/release
 DEPS := .deps

@@ -157,7 +157,9 @@ impl Command {
     fn finished(self, code: Option<i32>, stdout: Vec<u8>, stderr: &[u8]) -> Done {
         let words = std::iter::once(self.inner.get_program()).chain(self.inner.get_args());
         let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-        let listing = std::process::Command::new("ls").args(["-lA"]).current_dir(&self.folder).output().unwrap();
+        // What is linked there is there for every test.
+        let find = ["-mindepth", "1", "-maxdepth", "2", "!", "-type", "l", "-printf", "%M %8s %P\n"];
+        let listing = std::process::Command::new("find").args(find).current_dir(&self.folder).output().unwrap();
         let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
         Done { line, listing, code, stdout, stderr: String::from_utf8_lossy(stderr).into_owned() }
     }

@@ -112,7 +112,7 @@ fn read(input: &Input, kind: Kind, queries: &Side, docs: &Side) -> Result<Lists>
         let what = if kind == Kind::Qrels { "no relevant document for any query" } else { "no negatives" };
         return Err(Error::new(name, what));
     }
-    Ok(Lists::new(queries.rows, pairs))
+    Ok(Lists::new(queries.rows, docs.rows, &pairs))
 }
 
 /// Which rows of `batch` count: of judgements, those that say relevant.

@@ -9,28 +9,54 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// Lists for `queries` queries from (query, document) pairs; each list is sorted and names a document once.
-    pub fn new(queries: usize, mut pairs: Vec<(u32, u32)>) -> Self {
-        pairs.sort_unstable();
-        pairs.dedup();
+    /// Lists for `queries` queries from (query, document) pairs, the documents less than `docs`. A list keeps the order
+    /// of its pairs (ADORE appends relevant documents in it) and names a document once.
+    pub fn new(queries: usize, docs: usize, pairs: &[(u32, u32)]) -> Self {
         let mut starts = vec![0; queries + 1];
-        for &(query, _) in &pairs {
+        for &(query, _) in pairs {
             starts[query as usize + 1] += 1;
         }
         for query in 0..queries {
             starts[query + 1] += starts[query];
         }
-        Lists { starts, docs: pairs.into_iter().map(|(_, doc)| doc).collect() }
+        let mut next = starts.clone();
+        let mut all = vec![0; pairs.len()];
+        for &(query, doc) in pairs {
+            all[next[query as usize]] = doc;
+            next[query as usize] += 1;
+        }
+        Lists { starts, docs: all }.without_repeats(docs)
     }
 
-    /// The documents of `query`, ascending.
+    fn without_repeats(mut self, docs: usize) -> Self {
+        // For each document the last list it was seen in, counted from 1.
+        let mut seen = vec![0u32; docs];
+        let mut kept = 0;
+        for query in 0..self.len() {
+            let list = self.starts[query]..self.starts[query + 1];
+            self.starts[query] = kept;
+            for place in list {
+                let doc = self.docs[place];
+                if std::mem::replace(&mut seen[doc as usize], query as u32 + 1) != query as u32 + 1 {
+                    self.docs[kept] = doc;
+                    kept += 1;
+                }
+            }
+        }
+        let queries = self.len();
+        self.starts[queries] = kept;
+        self.docs.truncate(kept);
+        self
+    }
+
+    /// The documents of `query`.
     pub fn of(&self, query: u32) -> &[u32] {
         &self.docs[self.starts[query as usize]..self.starts[query as usize + 1]]
     }
 
     /// Whether `doc` is in the list of `query`.
     pub fn contains(&self, query: u32, doc: u32) -> bool {
-        self.of(query).binary_search(&doc).is_ok()
+        self.of(query).contains(&doc)
     }
 
     /// Number of queries.
@@ -54,10 +80,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_sorted_and_name_a_document_once() {
-        let lists = Lists::new(3, vec![(2, 5), (0, 9), (2, 1), (2, 5)]);
-        assert_eq!((lists.of(0), lists.of(1), lists.of(2)), (&[9u32][..], &[][..], &[1, 5][..]));
-        assert!(lists.contains(2, 5) && !lists.contains(0, 5));
+    fn lists_keep_their_order_and_name_a_document_once() {
+        let lists = Lists::new(3, 10, &[(2, 5), (0, 9), (2, 1), (2, 5), (0, 5)]);
+        assert_eq!((lists.of(0), lists.of(1), lists.of(2)), (&[9u32, 5][..], &[][..], &[5, 1][..]));
+        assert!(lists.contains(2, 5) && !lists.contains(2, 9));
         assert_eq!(lists.queries(), [0, 2]);
     }
 }

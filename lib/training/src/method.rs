@@ -162,13 +162,6 @@ impl<'a> Batches<'a> {
     ) -> Result<Forward<'a>> {
         let q = self.encode_queries(step, queries)?; // (B, E)
         let found = documents.search(&q.embeddings.detach(), top_k); // (B, top_k)
-        let found = if step <= 1 {
-            let mut v: Vec<i64> = Vec::try_from(found.flatten(0, -1)).unwrap();
-            let b = queries.iter().position(|&q| q == 9).unwrap();
-            println!("XX swapping {} {}", v[b * 40 + 36], v[b * 40 + 37]);
-            v.swap(b * 40 + 36, b * 40 + 37);
-            Tensor::from_slice(&v).view([16, 40])
-        } else { found };
         let lists = RankedLists::new(&found, queries, self.relevant, self.device);
         let size = lists.relevant.size(); // (B, L)
         let d = documents.embeddings(&lists.ids).view([size[0], size[1], documents.dimension()]); // (B, L, E)

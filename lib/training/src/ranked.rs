@@ -16,13 +16,14 @@ pub struct RankedLists {
     pub irrelevant: Tensor,
     /// Mean reciprocal rank of the retrieved lists, cut at 10.
     pub mrr_10: f32,
-    /// Recall of the retrieved lists, cut at 10.
+    /// Share of the retrieved lists with a relevant document among their first 10: recall, as the reference logs it
+    /// (the two are one where each query has one relevant document).
     pub recall_10: f32,
 }
 
 impl RankedLists {
     /// Lists of what was `found` (B, top_k) for `queries`. Where nothing relevant was found, all relevant documents
-    /// of the query follow at the end of the list.
+    /// of the query follow at the end of the list, in the order of the judgements.
     pub fn new(found: &Tensor, queries: &[u32], relevant: &Lists, device: Device) -> Self {
         let top_k = found.size()[1] as usize;
         let found: Vec<i64> = Vec::try_from(found.flatten(0, -1)).expect("ids are 64-bit integers");
@@ -49,15 +50,12 @@ impl RankedLists {
             Some(place) => 1.0 / (place + 1) as f32,
             None => 0.0,
         };
-        let recall = |list: &[(i64, bool)], query: u32| {
-            list.iter().filter(|&&(_, relevant)| relevant).count() as f32 / relevant.of(query).len() as f32
-        };
         RankedLists {
             ids: padded().map(|entry| entry.map_or(0, |(id, _)| id)).collect(),
             relevant: matrix(true),
             irrelevant: matrix(false),
             mrr_10: retrieved().map(reciprocal).sum::<f32>() / queries.len() as f32,
-            recall_10: retrieved().zip(queries).map(|(list, &query)| recall(list, query)).sum::<f32>()
+            recall_10: retrieved().filter(|list| list.iter().any(|&(_, relevant)| relevant)).count() as f32
                 / queries.len() as f32,
         }
     }
@@ -69,13 +67,13 @@ mod tests {
 
     #[test]
     fn relevant_documents_are_appended_only_where_none_was_found() {
-        let relevant = Lists::new(2, vec![(0, 7), (0, 9), (1, 5), (1, 6)]);
+        let relevant = Lists::new(2, 10, &[(0, 7), (0, 9), (1, 6), (1, 5)]);
         let found = Tensor::from_slice(&[3i64, 9, 4, 1, 2, 3]).view([2, 3]);
         let lists = RankedLists::new(&found, &[0, 1], &relevant, Device::Cpu);
-        assert_eq!(lists.ids, [3, 9, 4, 0, 0, 1, 2, 3, 5, 6]);
+        assert_eq!(lists.ids, [3, 9, 4, 0, 0, 1, 2, 3, 6, 5]);
         let flags = |matrix: &Tensor| Vec::<f32>::try_from(matrix.flatten(0, -1)).unwrap();
         assert_eq!(flags(&lists.relevant), [0., 1., 0., 0., 0., 0., 0., 0., 1., 1.]);
         assert_eq!(flags(&lists.irrelevant), [1., 0., 1., 0., 0., 1., 1., 1., 0., 0.]);
-        assert_eq!((lists.mrr_10, lists.recall_10), (0.25, 0.25));
+        assert_eq!((lists.mrr_10, lists.recall_10), (0.25, 0.5));
     }
 }

@@ -122,7 +122,8 @@ mod tests {
 
     fn lists() -> Lists {
         // Query 3 has no relevant document.
-        Lists::new(11, (0..11).filter(|&q| q != 3).flat_map(|q| [(q, q), (q, q + 20)]).collect())
+        let pairs: Vec<_> = (0..11).filter(|&q| q != 3).flat_map(|q| [(q, q), (q, q + 20)]).collect();
+        Lists::new(11, 40, &pairs)
     }
 
     #[test]
@@ -171,8 +172,8 @@ mod tests {
 
     #[test]
     fn a_short_list_gives_all_it_has() {
-        let negatives = Lists::new(2, vec![(0, 4), (0, 8)]);
-        let relevant = Lists::new(2, vec![(0, 1), (1, 1)]);
+        let negatives = Lists::new(2, 9, &[(0, 4), (0, 8)]);
+        let relevant = Lists::new(2, 9, &[(0, 1), (1, 1)]);
         let sampler = Sampler::new(&relevant, 2, 0);
         let mut drawn = sampler.hard_negatives(0, &[0, 1], 3, &negatives);
         drawn.sort_unstable();

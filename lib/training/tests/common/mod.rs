@@ -4,14 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, FixedSizeListArray, Float32Array, Int32Builder, Int64Array, ListBuilder, RecordBatch, StringArray,
-};
+use arrow::array::{ArrayRef, Int32Builder, Int64Array, ListBuilder, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field};
 use hardmine_encoder::{Encoder, Precision};
 use hardmine_records::{Input, Kind, MappedTokens, Output, Provenance, Writer, schema};
 use hardmine_training::{Lists, Method, Rule, Run, Settings, data};
-use tch::{Device, Tensor};
+use tch::Device;
 
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/training").join(name)
@@ -40,24 +38,8 @@ pub fn tokens(folder: &Path, name: &str) -> MappedTokens {
     MappedTokens::open(&input(&path)).unwrap()
 }
 
-/// The documents as the reference embedded them.
-pub fn embeddings(folder: &Path) -> PathBuf {
-    let tensors = Tensor::read_safetensors(fixture("embeddings.safetensors")).unwrap();
-    let (_, docs) = tensors.into_iter().find(|(name, _)| name == "docs").unwrap();
-    let (rows, dimension) = docs.size2().unwrap();
-    let values: Vec<f32> = Vec::try_from(docs.flatten(0, -1)).unwrap();
-    let schema = schema::embeddings(DataType::Float32, dimension as usize);
-    let item = Arc::new(Field::new("item", DataType::Float32, false));
-    let lists =
-        FixedSizeListArray::try_new(item, dimension as i32, Arc::new(Float32Array::from(values)), None).unwrap();
-    let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(0..rows)), Arc::new(lists)];
-    let path = folder.join("docs.arrow");
-    write(&path, Kind::Embeddings, &RecordBatch::try_new(schema, columns).unwrap(), 64);
-    path
-}
-
 /// Writes in several batches, as a large file has them.
-fn write(path: &Path, kind: Kind, batch: &RecordBatch, size: usize) {
+pub fn write(path: &Path, kind: Kind, batch: &RecordBatch, size: usize) {
     let output = Output::Path(path.to_owned(), hardmine_records::Format::File);
     let mut writer = Writer::create(&output, kind, batch.schema(), Provenance::default()).unwrap();
     for start in (0..batch.num_rows()).step_by(size) {
@@ -77,6 +59,8 @@ pub fn encoder(folder: &Path, dropout: bool) -> Encoder {
         fs::write(copy.join("config.json"), config.replace("dropout_prob\": 0.0", "dropout_prob\": 0.1")).unwrap();
         source = copy;
     }
+    // Products so small gain nothing from threads, and lose much where other programs keep the cores busy.
+    tch::set_num_threads(1);
     Encoder::load(&source, Device::Cpu, Precision::F32).unwrap()
 }
 
