@@ -215,9 +215,11 @@ train_options_$(1) := --docs $(OUT)/$(1)/tokens/docs.arrow --queries $(OUT)/$(1)
 	--qrels $(OUT)/$(1)/qrels/train.parquet --max-doc-length $($(1)_train_length)
 
 $(OUT)/$(1)/models/inbatch-neg/config.json: $(INIT)/config.json $$(train_inputs_$(1)) | build
+	@mkdir -p $(OUT)/$(1)/models
 	$(BIN)/train inbatch --init $(INIT) $$(train_options_$(1)) $(TRAIN) -o $$(@D)
 
 $(OUT)/$(1)/models/rand-neg/config.json: $(INIT)/config.json $$(train_inputs_$(1)) | build
+	@mkdir -p $(OUT)/$(1)/models
 	$(BIN)/train randneg --init $(INIT) $$(train_options_$(1)) --rand-num $(RAND_NUM) $(TRAIN) -o $$(@D)
 
 $(OUT)/$(1)/negatives/train.parquet: $(OUT)/$(1)/models/$(STAR_FROM)/config.json $(OUT)/$(1)/embeddings/$(STAR_FROM).arrow \

@@ -12,7 +12,10 @@ use hardmine_records::{Error, Input, Kind, Output, Provenance, Result, Table, Wr
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Example: rank --index docs.arrow --top-k 250 train.arrow | mine-negatives --qrels qrels.train.parquet --top-k 200 -o negatives.parquet"
+    after_help = "\
+Example:
+  rank --index docs.arrow --top-k 250 train.arrow \\
+  | mine-negatives --qrels qrels.train.parquet --top-k 200 -o negatives.parquet"
 )]
 struct Args {
     /// Run of the training queries, sorted by query and rank; - is standard input

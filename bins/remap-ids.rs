@@ -11,7 +11,10 @@ use hardmine_records::{Error, IdSpace, Input, Kind, MappedTokens, Output, Remap,
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Example: remap-ids --queries queries.tokens.arrow --docs docs.tokens.arrow --to internal qrels.tsv -o qrels.parquet"
+    after_help = "\
+Example:
+  remap-ids --queries queries.tokens.arrow --docs docs.tokens.arrow --to internal \\
+    qrels.tsv -o qrels.parquet"
 )]
 struct Args {
     /// Run, negatives or qrels: Arrow, Parquet, TSV or TREC; - is standard input

@@ -19,10 +19,7 @@ use hardmine_text::{Corpus, Judged, TextKind, Tokenizer, tokenize};
 /// Texts are stripped; a title goes in front of its text with a space between, as BEIR does; url, title
 /// and body of a document are joined with spaces, too.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Example: tokenize --tokenizer M collection.tsv | embed --model M -o docs.arrow"
-)]
+#[command(version, after_help = "Example: tokenize --tokenizer M collection.tsv | embed --model M -o docs.arrow")]
 struct Args {
     /// Texts; - or nothing for standard input
     #[arg(default_value = "-", hide_default_value = true)]

@@ -13,11 +13,13 @@ use hardmine_training::{Checkpoint, Documents, Lists, Method, ModelFolder, Rule,
 
 const EXAMPLE: &str = "\
 Examples:
-  train randneg --init start/ --queries queries.tokens.arrow --docs docs.tokens.arrow --qrels qrels.tsv -o warm/
-  train star --init warm/ --queries queries.tokens.arrow --docs docs.tokens.arrow --qrels qrels.tsv \\
-    --negatives negatives.parquet -o star/
+  train randneg --init start/ --queries queries.tokens.arrow --docs docs.tokens.arrow \\
+    --qrels qrels.tsv -o warm/
+  train star --init warm/ --queries queries.tokens.arrow --docs docs.tokens.arrow \\
+    --qrels qrels.tsv --negatives negatives.parquet -o star/
   embed --model star/ docs.tokens.arrow -o docs.arrow
-  train adore --init star/ --queries queries.tokens.arrow --qrels qrels.parquet --embeddings docs.arrow -o adore/";
+  train adore --init star/ --queries queries.tokens.arrow --qrels qrels.parquet \\
+    --embeddings docs.arrow -o adore/";
 
 /// Train an encoder into a model folder that embed, transformers and sentence-transformers open.
 ///

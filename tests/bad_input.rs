@@ -260,7 +260,7 @@ fn lines_that_are_malformed() {
         (b"1\tone\n2\ttwo\tthree\n", "line 2: expected 2 fields"),
         (b"\tone\n", "line 1: the id is empty"),
         (b"1\tone\n2\t\xff\xfe\n", "line 2: is not UTF-8"),
-        (b"{\"_id\": \"1\", \"text\": \"one\"}\n{\"_id\": \"2\", \"text\": }\n", "line 2: bad JSON at column 23"),
+        (b"{\"_id\": \"1\", \"text\": \"one\"}\n{\"_id\": \"2\", \"text\": }\n", "line 2: bad JSON at column 22"),
         (b"{\"_id\": \"1\", \"text\": \"one\"}\n{\"_id\": \"2\"}\n", "line 2: missing field `text`"),
         (b"{\"_id\": \"1\", \"text\": 1}\n", "line 1: "),
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x01", "texts: "),
@@ -462,7 +462,7 @@ fn models_that_are_not_whole() {
     let remove = |name: &'static str| move |model: &str| std::fs::remove_file(format!("{model}/{name}")).unwrap();
     let at = |model: &str| folder.path(model).to_str().unwrap().to_owned();
     both(&|model| remove("config.json")(&at(model)), &["model/config.json: no such file"]);
-    both(&|model| remove("model.safetensors")(&at(model)), &["model: no model.safetensors or pytorch_model.bin"]);
+    both(&|model| remove("model.safetensors")(&at(model)), &["model", ": no model.safetensors or pytorch_model.bin"]);
     both(&|model| remove("1_Pooling/config.json")(&at(model)), &["model/1_Pooling/config.json: no such file"]);
     let replace = |name: &'static str, from: &'static str, to: &'static str| {
         let folder = &folder;
@@ -515,9 +515,17 @@ fn tokenizers_that_are_not_whole() {
 #[test]
 fn texts_that_the_model_cannot_take() {
     let folder = Folder::made();
-    // RoBERTa's vocabulary is larger than the tiny BERT's.
-    folder.run("tokenize --tokenizer dot collection.tsv -o large.arrow").ok();
-    refused(&folder, "embed --model bert large.arrow", &["large.arrow", "vocabulary"]);
+    folder.run("tokenize --tokenizer dot collection.tsv -o other.arrow").ok();
+    refused(
+        &folder,
+        "embed --model bert other.arrow",
+        &["other.arrow: made with tokenizer ", "; hint: tokenize --tokenizer bert"],
+    );
+    // RoBERTa's vocabulary is larger than the tiny BERT's, and nothing says where these tokens are from.
+    let tokens = Records::open(&folder.path("other.arrow"));
+    let columns = ["id", "key", "token_ids"].map(|name| (name, tokens.rows.column_by_name(name).unwrap().clone()));
+    save(&folder.path("large.arrow"), columns.into());
+    refused(&folder, "embed --model bert large.arrow", &["large.arrow: row 0: token id", "vocabulary"]);
     refused(&folder, "embed --model bert --max-length 100 dev.tokens.arrow", &["--max-length 100", "64"]);
     let options =
         TRAINING.replace("docs.tokens.arrow", "large.arrow").replace("train.qrels.parquet", "qrels.train.tsv");

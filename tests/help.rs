@@ -12,6 +12,10 @@ fn pages() -> Vec<(String, String)> {
     binaries.chain(methods).collect()
 }
 
+fn help(folder: &Folder, command: &str) -> String {
+    folder.run(&format!("{command} --help")).without_env("COLUMNS").ok().text().to_owned()
+}
+
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.txt"))
 }
@@ -20,23 +24,20 @@ fn golden(name: &str) -> PathBuf {
 fn help_is_as_it_was() {
     let folder = Folder::empty();
     for (command, name) in pages() {
-        let help = folder.run(&format!("{command} --help")).without_env("COLUMNS").ok();
-        let path = golden(&name);
+        let (help, path) = (help(&folder, &command), golden(&name));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(&path, help.text()).unwrap();
+            std::fs::write(&path, &help).unwrap();
         }
         let expected = std::fs::read_to_string(&path).unwrap_or_default();
-        help.check(
-            help.text() == expected,
-            &format!("differs from {}; UPDATE_GOLDEN=1 writes it anew", path.display()),
-        );
+        assert_eq!(help, expected, "{command} --help: run with UPDATE_GOLDEN=1 to write {} anew", path.display());
     }
 }
 
 #[test]
 fn help_says_something_of_every_option() {
-    for (_, name) in pages() {
-        let text = std::fs::read_to_string(golden(&name)).unwrap();
+    let folder = Folder::empty();
+    for (command, name) in pages() {
+        let text = help(&folder, &command);
         let lines: Vec<&str> = text.lines().collect();
         for (line, next) in lines.iter().zip(&lines[1..]) {
             let option =
@@ -82,12 +83,14 @@ fn examples_have_options_that_exist() {
     }
     folder.write("stubs/zcat", "#!/bin/sh\n");
     let mut checked = 0;
-    for (_, name) in pages() {
-        for example in examples(&std::fs::read_to_string(golden(&name)).unwrap()) {
+    for (command, _) in pages() {
+        for example in examples(&help(&folder, &command)) {
             folder.sh(&format!("chmod +x stubs/*; PATH=\"$PWD/stubs:$PATH\"; {example}")).ok();
             checked += 1;
         }
     }
     assert!(checked >= BINARIES.len(), "{checked} examples");
-    folder.sh("PATH=\"$PWD/stubs:$PATH\"; embed --model M --no-such-option x").is_wrong_usage(&["--no-such-option"]);
+    folder
+        .sh("PATH=\"$PWD/stubs:$PATH\"; embed --model M --no-such-option x")
+        .fails_as_wrong_usage(&["--no-such-option"]);
 }

@@ -21,11 +21,11 @@ fn lists_are_those_of_a_search_by_hand() {
     for (number, query) in queries.iter().enumerate() {
         let all = expected(query, &docs);
         let score_of = |doc: i64| all.iter().find(|(id, _)| *id == doc).unwrap().1;
-        for place in 0..20 {
+        for (place, (_, best)) in all.iter().take(20).enumerate() {
             let row = number * 20 + place;
             assert_eq!((query_ids[row], run.i32s("rank")[row]), (number as i64, place as i32 + 1));
-            assert!((f64::from(scores[row]) - all[place].1).abs() < 1e-3, "query {number}, rank {}", place + 1);
-            assert!((score_of(doc_ids[row]) - all[place].1).abs() < 1e-3, "query {number}, rank {}", place + 1);
+            assert!((f64::from(scores[row]) - best).abs() < 1e-3, "query {number}, rank {}", place + 1);
+            assert!((score_of(doc_ids[row]) - best).abs() < 1e-3, "query {number}, rank {}", place + 1);
             let same_list = place > 0;
             if same_list {
                 let before = (scores[row - 1], -doc_ids[row - 1]);

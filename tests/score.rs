@@ -123,9 +123,9 @@ fn rows_that_pandas_would_write() {
 }
 
 #[test]
-fn a_metric_that_there_is_none_of_is_wrong_usage() {
+fn a_metric_that_there_is_none_of_fails_as_wrong_usage() {
     let folder = folder();
     for metric in ["MRR@0", "Recall", "BLEU@4", "nDCG@x"] {
-        folder.run("score --qrels qrels.tsv run.trec -m").arg(metric).is_wrong_usage(&[metric]);
+        folder.run("score --qrels qrels.tsv run.trec -m").arg(metric).fails_as_wrong_usage(&[metric]);
     }
 }

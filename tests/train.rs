@@ -82,7 +82,7 @@ fn adore_goes_the_way_of_the_reference() {
     }
 }
 
-const SMALL: &str = "--batch-size 16 --warmup-steps 2 --optimizer adamw --learning-rate 1e-3";
+const SMALL: &str = "--batch-size 30 --warmup-steps 2 --optimizer adamw --learning-rate 1e-3";
 
 #[test]
 fn every_method_learns_and_leaves_a_model_that_embeds() {
@@ -94,17 +94,18 @@ fn every_method_learns_and_leaves_a_model_that_embeds() {
         ("star", TRAINING, "--negatives train.negatives.parquet --hard-num 2"),
         ("adore", &adore, "--top-k 30 --metric-cut 20"),
     ] {
-        folder.run(&format!("train {method} {inputs} {options} {SMALL} --steps 30 -o {method}")).ok();
+        folder.run(&format!("train {method} {inputs} {options} {SMALL} --steps 40 --epochs 8 -o {method}")).ok();
         let log = Records::open(&folder.path(&format!("{method}/training-log.parquet")));
-        assert_eq!(log.i64s("step"), (0..30).collect::<Vec<_>>(), "{method}");
-        let losses = log.f32s("loss");
-        let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
-        assert!(mean(&losses[20..]) < 0.9 * mean(&losses[..10]), "{method} does not learn: {losses:?}");
+        assert_eq!(log.i64s("step"), (0..40).collect::<Vec<_>>(), "{method}");
+        // Five steps see each query once; ADORE's losses are of lists that change.
+        let (values, sign) = if method == "adore" { (log.f32s("mrr_10"), 1.0) } else { (log.f32s("loss"), -1.0) };
+        let (first, last) = (values[..10].iter().sum::<f32>(), values[30..].iter().sum::<f32>());
+        assert!(sign * (last / first - 1.0) > 0.1, "{method} does not learn: {values:?}");
         let rates = log.f32s("learning_rate");
         assert_eq!((rates[0], rates[1], rates[2]), (0.0, 5e-4, 1e-3), "{method}");
         assert!(rates[2..].windows(2).all(|pair| pair[0] > pair[1]), "{method}: {rates:?}");
         let retrieved = log.rows.column_by_name("mrr_10").unwrap();
-        assert_eq!(retrieved.null_count(), if method == "adore" { 0 } else { 30 }, "{method}");
+        assert_eq!(retrieved.null_count(), if method == "adore" { 0 } else { 40 }, "{method}");
 
         let names = ["config.json", "model.safetensors", "modules.json", "1_Pooling/config.json", "tokenizer.json"];
         for name in names {

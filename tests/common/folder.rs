@@ -27,7 +27,7 @@ impl Folder {
             folder.link(&super::fixture("quickstart").join(name));
         }
         for model in models::all() {
-            folder.link(&model);
+            folder.link(model);
         }
         folder
     }

@@ -38,7 +38,8 @@ impl Command {
             std::process::Command::new(if BINARIES.contains(&program) { ours.as_path() } else { program.as_ref() });
         let path = std::env::var("PATH").unwrap_or_default();
         inner.current_dir(folder).env("PATH", format!("{}:{path}", bin().display()));
-        inner.env_remove("RUST_LOG").stdin(Stdio::null());
+        // Several tests run at once, and idle threads that spin take their time.
+        inner.env("OMP_NUM_THREADS", "1").env_remove("RUST_LOG").stdin(Stdio::null());
         Command { inner, folder: folder.into(), stdin: None }
     }
 
@@ -105,7 +106,7 @@ impl Command {
 
     /// Runs it to its end: exit code 2, and a usage message with all of `texts` in it.
     #[track_caller]
-    pub fn is_wrong_usage(self, texts: &[&str]) {
+    pub fn fails_as_wrong_usage(self, texts: &[&str]) {
         let done = self.done();
         done.check(done.code == Some(2), "should fail with exit code 2");
         done.check(done.stdout.is_empty(), "should write nothing to standard output");

@@ -200,7 +200,9 @@ fn remove_temporaries_on_signals() {
                 drop(std::fs::remove_file(path));
             }
         }
-        std::process::exit(130);
+        // SAFETY: nothing of this process is used any more. Its other threads are still at work, so that
+        // exit's destructors would pull the libraries away from under them.
+        unsafe { libc::_exit(130) };
     });
     if let Err(error) = set {
         tracing::debug!("no handler for interrupts: {error}");

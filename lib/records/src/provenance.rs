@@ -142,9 +142,11 @@ fn command_line(arguments: impl Iterator<Item = String>) -> String {
     let mut kept: Vec<String> = Vec::new();
     let mut arguments = arguments.peekable();
     while let Some(argument) = arguments.next() {
-        if argument == "-o" || argument == "--output" {
+        if ["-o", "--output", "--per-query"].contains(&argument.as_str()) {
             arguments.next();
-        } else if !(argument.starts_with("--output=") || argument.starts_with("-o") && argument.len() > 2) {
+        } else if !(["--output=", "--per-query="].iter().any(|option| argument.starts_with(option))
+            || argument.starts_with("-o") && argument.len() > 2)
+        {
             kept.push(without_folder(&argument));
         }
     }
@@ -181,8 +183,7 @@ mod tests {
 
     #[test]
     fn the_command_line_has_no_folders_and_no_output() {
-        let line =
-            "/usr/bin/rank --index=a/docs.arrow q.arrow -o /tmp/x.parquet --top-k 5 -ofoo.tsv -t run=x/a.parquet";
+        let line = "/usr/bin/rank --index=a/docs.arrow q.arrow -o /tmp/x.parquet --top-k 5 -ofoo.tsv --per-query m.parquet -t run=x/a.parquet";
         let kept = command_line(line.split(' ').map(str::to_owned));
         assert_eq!(kept, "rank --index=docs.arrow q.arrow --top-k 5 -t run=a.parquet");
     }

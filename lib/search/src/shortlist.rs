@@ -66,10 +66,9 @@ impl Shortlist {
         const STEP: usize = 32;
         let bar = self.bar(slack);
         for (step, scores) in scanned.chunks(STEP).enumerate() {
-            // Written so that NaN counts: scoring it again ends in an error.
-            if scores.iter().fold(false, |any, &score| any | !(score < bar)) {
+            if scores.iter().fold(false, |any, &score| any | !is_below(score, bar)) {
                 for (offset, &score) in scores.iter().enumerate() {
-                    if !(score < bar) {
+                    if !is_below(score, bar) {
                         self.push(first + step * STEP + offset, score);
                     }
                 }
@@ -104,7 +103,7 @@ impl Shortlist {
         let (_, lowest, _) = scratch.select_nth_unstable_by(top_k - 1, |a, b| b.total_cmp(a));
         self.floor = self.floor.max(*lowest);
         let bar = self.bar(slack);
-        self.candidates.retain(|candidate| !(candidate.scanned < bar));
+        self.candidates.retain(|candidate| !is_below(candidate.scanned, bar));
     }
 
     /// Scores the candidates, which then compete for the list.
@@ -147,4 +146,9 @@ impl Shortlist {
         rank_best(&mut self.kept, top_k);
         self.kept
     }
+}
+
+/// Never of NaN, so that it is kept: scoring it again ends in an error.
+fn is_below(score: f32, bar: f32) -> bool {
+    score < bar
 }
