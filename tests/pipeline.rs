@@ -109,12 +109,7 @@ fn all_rows_of_the_passage_table() {
     let score = folder.run("score --format tsv -m MRR@10 --qrels qrels.dev.small.tsv").arg(run).ok();
     let value: f64 = score.text().trim().rsplit('\t').next().unwrap().parse().unwrap();
     let metrics = Records::open(&folder.path("out/passage/metrics/star.dev.parquet"));
-    let mean = metrics
-        .f64s("value")
-        .into_iter()
-        .zip(metrics.texts("metric"))
-        .filter(|(_, metric)| metric == "MRR@10")
-        .next_back();
+    let mean = metrics.f64s("value").into_iter().zip(metrics.texts("metric")).rfind(|(_, metric)| metric == "MRR@10");
     assert_eq!(mean.unwrap().0, value);
 
     // A second time only the table is shown.

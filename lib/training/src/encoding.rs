@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 /// Texts encoded together where no chunk size is given and the arithmetic is the CPU's: sorting by length spares
 /// padding, and matrices of so many texts keep two cores as busy as larger ones.
-const CPU_GROUP: usize = 64;
+const CPU_GROUP: usize = 16;
 
 /// How texts are encoded.
 pub struct Encoding<'a> {
