@@ -139,7 +139,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
     let folder = Folder::made();
     let line = |output: &str| {
         format!(
-            "train star {TRAINING} --negatives train.negatives.parquet {SMALL} --steps 400 --save-every 5 -o {output}"
+            "train star {TRAINING} --negatives train.negatives.parquet {SMALL} --steps 100 --save-every 5 -o {output}"
         )
     };
     folder.run(&line("whole")).ok();
