@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::{FileWriter, StreamWriter};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter, encode_arrow_schema};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -61,7 +62,11 @@ impl Writer {
                     }
                     Format::File => Sink::File(Box::new(FileWriter::try_new(file, &stamped).map_err(arrow(&place))?)),
                     Format::Parquet => {
-                        let writer = ArrowWriter::try_new(file, schema.clone(), Some(parquet_properties(kind)));
+                        // The Arrow schema is written at the end, with the whole provenance.
+                        let options = ArrowWriterOptions::new()
+                            .with_properties(parquet_properties(kind))
+                            .with_skip_arrow_metadata(true);
+                        let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options);
                         Sink::Parquet(Box::new(writer.map_err(Error::at(&place))?))
                     }
                     Format::Tsv | Format::Trec => Sink::Text(file, *format),
@@ -118,6 +123,10 @@ impl Writer {
                 for (name, value) in self.provenance.iter() {
                     writer.append_key_value_metadata(KeyValue::new(name.to_owned(), value.to_owned()));
                 }
+                // pyarrow takes a schema's metadata from here, and from nowhere else.
+                let schema = Schema::new_with_metadata(self.schema.fields().clone(), self.provenance.to_metadata());
+                let encoded = encode_arrow_schema(&schema);
+                writer.append_key_value_metadata(KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encoded));
                 writer.into_inner().map_err(Error::at(place))?.commit()?;
             }
             Sink::Text(file, _) => file.commit()?,
