@@ -186,6 +186,15 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 static TEMPORARIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
+/// Makes a temporary file or folder that is removed when the program is interrupted or terminated, at whatever
+/// moment: the list of them is locked from before it exists.
+pub fn removable<T, E>(make: impl FnOnce() -> Result<T, E>, path: impl FnOnce(&T) -> PathBuf) -> Result<T, E> {
+    let mut temporaries = TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let made = make()?;
+    temporaries.push(path(&made));
+    Ok(made)
+}
+
 /// Has the temporary file or folder removed when the program is interrupted or terminated.
 pub fn remove_when_interrupted(path: &Path) {
     TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(path.into());

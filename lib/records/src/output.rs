@@ -135,13 +135,13 @@ impl AtomicFile {
         }
         let folder = folder_of(path);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(".tmp")
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)
+        let make = || {
+            let permissions = Permissions::from_mode(0o666);
+            let name = format!(".{name}.");
+            tempfile::Builder::new().prefix(&name).suffix(".tmp").permissions(permissions).tempfile_in(folder)
+        };
+        let temporary = command::removable(make, |file| file.path().into())
             .map_err(|e| Error::new(folder.display(), format!("can't write into this folder: {e}")))?;
-        command::remove_when_interrupted(temporary.path());
         Ok(AtomicFile { path: path.into(), writer: BufWriter::with_capacity(1 << 20, temporary) })
     }
 

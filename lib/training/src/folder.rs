@@ -55,7 +55,6 @@ impl ModelFolder {
             fs::rename(self.temporary.path(), &self.path).map_err(Error::io(&place))?;
         } else {
             let old = self.temporary.path().with_extension("old");
-            command::remove_when_interrupted(&old);
             fs::rename(&self.path, &old).map_err(Error::io(&place))?;
             fs::rename(self.temporary.path(), &self.path).map_err(Error::io(&place))?;
             fs::remove_dir_all(&old).map_err(Error::io(old.display()))?;
