@@ -52,15 +52,23 @@ build: setup
 
 # ---- one table row, from a folder in MS MARCO's layout ----------------------------------------------------
 
-# The collection, the starting model, where results go.
+# The collection, the starting model (its tokenizer makes the tokens), where results go.
 DATA ?= data
-INIT ?= model
+INIT ?= $(or $(STAR),model)
 OUT ?= out
+# Mirrors of MS MARCO's files and of TREC's judgements (URL or folder) for data-passage and data-doc, and the rows
+# of each file (TSV: name, rows) where a mirror holds another collection.
+MSMARCO ?=
+TREC ?=
+MSMARCO_ROWS ?=
 DEVICE ?= auto
 PRECISION ?= f32
 SEED ?= 42
 # Where STAR starts, and whose run its negatives are mined from; a BM25 warm-up model, say. Rand-Neg if not given.
 INIT_STAR ?=
+# The authors' checkpoints, for reproduce-passage and reproduce-doc.
+STAR ?=
+ADORE_STAR ?=
 
 # Tokens kept: when encoding for retrieval, and in training.
 PASSAGE_LENGTH ?= 256
@@ -96,6 +104,9 @@ METRIC_CUT ?= 200
 # Documents a query in a run.
 TOP_K ?= 1000
 
+# Whether tables stand beside the paper's figures, which are those of MS MARCO; empty for another collection.
+PUBLISHED ?= yes
+
 # Texts encoded at once in training, where a whole batch doesn't fit the memory: the same step, a third slower.
 CHUNK_SIZE ?=
 
@@ -108,6 +119,9 @@ ROWS := $(WARM_ROWS) $(ADORE_ROWS)
 TABLE_ROWS ?= $(ROWS)
 # The row whose model STAR starts from and whose run is mined.
 STAR_FROM := $(if $(INIT_STAR),warm-up,rand-neg)
+PUBLISHED_ROWS := published-star published-adore-star
+# Rows whose models are not trained here.
+GIVEN := start warm-up $(PUBLISHED_ROWS)
 
 # A file of DATA, packed or not.
 data = $(firstword $(wildcard $(DATA)/$(1) $(DATA)/$(1).gz $(DATA)/$(1).zst) $(DATA)/$(1))
@@ -124,6 +138,8 @@ passage_length = $(PASSAGE_LENGTH)
 passage_train_length = $(TRAIN_PASSAGE_LENGTH)
 passage_metric_cut = $(METRIC_CUT)
 passage_mrr := MRR@10
+passage_leaderboard := $(call data,queries.eval.small.tsv)
+passage_leaderboard_top_k = $(TOP_K)
 
 doc_docs := $(call data,msmarco-docs.tsv)
 doc_kind := document
@@ -137,6 +153,8 @@ doc_length = $(DOCUMENT_LENGTH)
 doc_train_length = $(TRAIN_DOCUMENT_LENGTH)
 doc_metric_cut =
 doc_mrr := MRR@100
+doc_leaderboard := $(call data,docleaderboard-queries.tsv)
+doc_leaderboard_top_k := 100
 
 # Settings shared by the rows of one kind.
 TRAIN = --optimizer $(OPTIMIZER) --learning-rate $(LEARNING_RATE) --warmup-steps $(WARMUP_STEPS) \
@@ -147,13 +165,23 @@ TRAIN_ADORE = --optimizer $(ADORE_OPTIMIZER) --learning-rate $(ADORE_LEARNING_RA
 	--top-k $(ADORE_TOP_K) --max-query-length $(ADORE_QUERY_LENGTH) --device $(DEVICE) --seed $(SEED)
 EMBED = $(BIN)/embed --device $(DEVICE) --precision $(PRECISION)
 
-# $(call row_rules,form,row,row whose documents are searched,query length): encode the queries, search, score.
+# $(call search,form,row,row whose documents are searched,query length,split,top-k,options of embed)
+define search
+	@mkdir -p $(@D)
+	$(EMBED) --model $(OUT)/$(1)/models/$(2) --max-length $(4) $(7) $(OUT)/$(1)/tokens/$(5).arrow \
+	| $(BIN)/rank --index $(OUT)/$(1)/embeddings/$(3).arrow --top-k $(6) --device $(DEVICE) \
+	| $(BIN)/remap-ids --to official --queries $(OUT)/$(1)/tokens/$(5).arrow --docs $(OUT)/$(1)/tokens/docs.arrow -o $@
+endef
+
+# $(call row_rules,form,row,row whose documents are searched,query length,options of embed): encode the queries,
+# search, score.
 define row_rules
 $(OUT)/$(1)/runs/$(2).%.parquet: $(OUT)/$(1)/models/$(2)/config.json $(OUT)/$(1)/embeddings/$(3).arrow $(OUT)/$(1)/tokens/%.arrow | build
-	@mkdir -p $$(@D)
-	$(EMBED) --model $(OUT)/$(1)/models/$(2) --max-length $(4) $(OUT)/$(1)/tokens/$$*.arrow \
-	| $(BIN)/rank --index $(OUT)/$(1)/embeddings/$(3).arrow --top-k $(TOP_K) --device $(DEVICE) \
-	| $(BIN)/remap-ids --to official --queries $(OUT)/$(1)/tokens/$$*.arrow --docs $(OUT)/$(1)/tokens/docs.arrow -o $$@
+	$$(call search,$(1),$(2),$(3),$(4),$$*,$(TOP_K),$(5))
+
+# In the form that is handed in.
+$(OUT)/$(1)/runs/$(2).leaderboard.tsv: $(OUT)/$(1)/models/$(2)/config.json $(OUT)/$(1)/embeddings/$(3).arrow $(OUT)/$(1)/tokens/leaderboard.arrow | build
+	$$(call search,$(1),$(2),$(3),$(4),leaderboard,$($(1)_leaderboard_top_k),$(5))
 
 $(OUT)/$(1)/metrics/$(2).dev.parquet: $(OUT)/$(1)/runs/$(2).dev.parquet $($(1)_dev_qrels)
 	@mkdir -p $$(@D)
@@ -199,6 +227,10 @@ $(OUT)/$(1)/tokens/train.arrow $(OUT)/$(1)/tokens/dev.arrow $(OUT)/$(1)/tokens/t
 	@mkdir -p $$(@D)
 	$(BIN)/tokenize --tokenizer $(INIT) $(COMPAT) --kind query --judged $$(word 2,$$^) $$< -o $$@
 
+$(OUT)/$(1)/tokens/leaderboard.arrow: $($(1)_leaderboard) | build
+	@mkdir -p $$(@D)
+	$(BIN)/tokenize --tokenizer $(INIT) $(COMPAT) --kind query $$< -o $$@
+
 $(OUT)/$(1)/qrels/train.parquet: $($(1)_train_qrels) $(OUT)/$(1)/tokens/train.arrow $(OUT)/$(1)/tokens/docs.arrow
 	@mkdir -p $$(@D)
 	$(BIN)/remap-ids --to internal --queries $(OUT)/$(1)/tokens/train.arrow --docs $(OUT)/$(1)/tokens/docs.arrow $$< -o $$@
@@ -206,7 +238,9 @@ $(OUT)/$(1)/qrels/train.parquet: $($(1)_train_qrels) $(OUT)/$(1)/tokens/train.ar
 # Models that are taken as they are.
 $(OUT)/$(1)/models/start/config.json: $(INIT)/config.json
 $(OUT)/$(1)/models/warm-up/config.json: $(INIT_STAR)/config.json
-$(OUT)/$(1)/models/start/config.json $(OUT)/$(1)/models/warm-up/config.json:
+$(OUT)/$(1)/models/published-star/config.json: $(STAR)/config.json
+$(OUT)/$(1)/models/published-adore-star/config.json: $(ADORE_STAR)/config.json
+$(GIVEN:%=$(OUT)/$(1)/models/%/config.json):
 	@mkdir -p $(OUT)/$(1)/models
 	ln -sfn $$(abspath $$(<D)) $$(@D)
 
@@ -234,36 +268,73 @@ $(OUT)/$(1)/models/star/config.json: $(OUT)/$(1)/models/$(STAR_FROM)/config.json
 	  --negatives $(OUT)/$(1)/negatives/train.parquet --hard-num $(HARD_NUM) $(TRAIN) -o $$(@D)
 
 $(OUT)/$(1)/table.parquet: $(foreach row,$(TABLE_ROWS),$(OUT)/$(1)/metrics/$(row).dev.parquet $(OUT)/$(1)/metrics/$(row).test.parquet) | build
-	$(BIN)/sql -q -t metrics=$(OUT)/$(1)/metrics "$$$$(sed 's/MRR@10/$($(1)_mrr)/' lib/evaluation/sql/table.sql)" --format parquet -o $$@
+	$(BIN)/sql -q -t metrics=$(OUT)/$(1)/metrics "$$$$($(call query,$(1),table))" --format parquet -o $$@
 
 $(OUT)/$(1)/table.tsv: $(OUT)/$(1)/table.parquet | build
-	$(BIN)/sql -q -t t=$$< 'SELECT * FROM t' --format csv | tr , '\t' > $$@
+	$(BIN)/sql -q -t t=$$< 'SELECT * FROM t' -o $$@
 
-.PHONY: $(1)
+.PHONY: $(1) $(1)-leaderboard reproduce-$(1)
 $(1): $(OUT)/$(1)/table.tsv
-	$(BIN)/sql -q -t t=$(OUT)/$(1)/table.parquet 'SELECT * FROM t'
+	$$(call show,$(1))
+
+$(1)-leaderboard: $(foreach row,$(ROWS),$(OUT)/$(1)/runs/$(row).leaderboard.tsv)
+
+reproduce-$(1): $(foreach row,$(PUBLISHED_ROWS),$(1)-$(row)) | build
+	@$(BIN)/sql -q -t metrics=$(OUT)/$(1)/metrics "$$$$($(call query,$(1),reproduction))"
 endef
+
+# $(call query,form,name): a query over one form's table or metrics.
+query = sed 's/MRR@10/$($(1)_mrr)/g; s/FORM/$(1)/' lib/evaluation/sql/$(2).sql
+
+# $(call show,form): its table, and the notes on the figures it is compared with.
+define show
+	@$(BIN)/sql -q -t t=$(OUT)/$(1)/table.parquet "$$($(call query,$(1),$(if $(PUBLISHED),comparison,shown)))"
+	@$(if $(PUBLISHED),sed -n 's/^-- $(1): //p' lib/evaluation/sql/comparison.sql)
+
+endef
+
+# A model folder that was not given.
+/config.json:
+	@echo "make: give STAR=folder and ADORE_STAR=folder, the authors' checkpoints" >&2; exit 1
 
 $(foreach form,passage doc,$(eval $(call form_rules,$(form))) \
   $(foreach row,start $(WARM_ROWS) $(if $(INIT_STAR),warm-up),$(eval $(call warm_rules,$(form),$(row)))) \
-  $(foreach row,$(WARM_ROWS),$(eval $(call adore_rules,$(form),$(row)))))
+  $(foreach row,$(WARM_ROWS),$(eval $(call adore_rules,$(form),$(row)))) \
+  $(eval $(call warm_rules,$(form),published-star)) \
+  $(eval $(call row_rules,$(form),published-adore-star,published-star,$(ADORE_QUERY_LENGTH),--document-model $(STAR))))
 
 ## passage-ROW: one row of the passage table; rows: inbatch-neg rand-neg star adore-inbatch-neg adore-rand-neg adore-star
 ## doc-ROW: the same of the document table
 ## passage: all six rows from DATA, INIT into OUT, and their table
 ## doc: the same for documents
+## passage-leaderboard: runs of the six rows for the leaderboard's queries, in the form that is handed in
+## doc-leaderboard: the same for documents
+## reproduce-passage: score the authors' checkpoints STAR and ADORE_STAR, beside the published figures
+## reproduce-doc: the same for documents
 ## table: the tables that have been made so far
 .PHONY: table
 table: build
-	@for form in passage doc; do \
-	  if [ -f $(OUT)/$$form/table.parquet ]; then $(BIN)/sql -q -t t=$(OUT)/$$form/table.parquet 'SELECT * FROM t'; fi; done
+	$(foreach form,passage doc,$(if $(wildcard $(OUT)/$(form)/table.parquet),$(call show,$(form))))
+
+# ---- data -------------------------------------------------------------------------------------------------
+
+## data-passage: fetch MS MARCO's passages and TREC DL 2019 into DATA, and check every file's rows (5 GB of disk)
+## data-doc: the same of documents (31 GB of disk)
+.PHONY: data-passage data-doc
+data-passage data-doc: data-%:
+	python3 lib/text/msmarco.py $* $(DATA) $(if $(MSMARCO),--from $(MSMARCO)) $(if $(TREC),--trec-from $(TREC)) \
+	  $(if $(MSMARCO_ROWS),--rows $(MSMARCO_ROWS))
+
+# What is not there when a row needs it.
+$(DATA)/%:
+	@echo "make: no $@; hint: make data-passage or data-doc fetches MS MARCO, DATA=folder names a collection" >&2; exit 1
 
 # ---- quick start ------------------------------------------------------------------------------------------
 
 QUICKSTART := out/quickstart
 # Small enough for ten minutes on two cores. To choose others without looking at dev, make a collection
 # with lib/text/quickstart.py --tune, whose "dev" is a part of train.
-QUICKSTART_SETTINGS := INIT=$(DEPS)/minilm TABLE_ROWS="start $(ROWS)" TOP_K=100 \
+QUICKSTART_SETTINGS := INIT=$(DEPS)/minilm TABLE_ROWS="start $(ROWS)" PUBLISHED= TOP_K=100 \
   PASSAGE_LENGTH=64 QUERY_LENGTH=32 ADORE_QUERY_LENGTH=32 TRAIN_PASSAGE_LENGTH=32 TRAIN_QUERY_LENGTH=24 \
   OPTIMIZER=adamw LEARNING_RATE=3e-5 WARMUP_STEPS=5 BATCH_SIZE=24 STEPS=50 \
   ADORE_LEARNING_RATE=3e-5 ADORE_WARMUP_STEPS=5 ADORE_BATCH_SIZE=32 ADORE_STEPS=50 ADORE_TOP_K=200 METRIC_CUT=200

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use arrow::datatypes::DataType;
 use clap::{Parser, ValueEnum};
-use hardmine_encoder::{DeviceChoice, Embedding, Encoder, Precision, default_batch_tokens};
+use hardmine_encoder::{DeviceChoice, Embedding, Encoder, Precision, default_batch_tokens, digest};
 use hardmine_records::command::{self, Common, Report};
 use hardmine_records::{Error, Input, Kind, Output, Provenance, Table, Writer, provenance, schema};
 use hardmine_text::tokenizer_digest;
@@ -30,6 +30,11 @@ struct Args {
     /// sentence-transformers
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
+
+    /// Folder of the encoder whose document vectors will be searched, where that is not --model itself and --model
+    /// doesn't say: for ADORE query encoders that train did not write
+    #[arg(long, value_name = "DIR")]
+    document_model: Option<PathBuf>,
 
     /// Most token ids of a text to encode; of longer ones the first are taken, and the last (a special
     /// token). All that were stored, up to what the model can take, if not given
@@ -81,7 +86,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
 
     let mut about = Provenance::default();
     about.set(provenance::MODEL, encoder.digest());
-    about.set_some(provenance::DOCUMENT_MODEL, encoder.document_model());
+    let document_model = args.document_model.as_deref().map(digest).transpose()?;
+    about.set_some(provenance::DOCUMENT_MODEL, document_model.as_deref().or(encoder.document_model()));
     about.set(provenance::PRECISION, args.precision);
     for name in [provenance::KEYS, provenance::TOKENIZER, provenance::COMPAT, provenance::TEXT_KIND] {
         about.set_some(name, tokens.provenance().get(name));

@@ -56,7 +56,7 @@ struct Args {
     #[arg(short, long = "table", value_name = "NAME=PATH")]
     tables: Vec<NamedTable>,
 
-    /// Form of the rows; by default the one that the output's ending tells (.parquet, .csv, .json),
+    /// Form of the rows; by default the one that the output's ending tells (.parquet, .csv, .tsv, .json),
     /// else table
     #[arg(long, value_enum)]
     format: Option<ResultFormat>,
@@ -116,6 +116,7 @@ fn by_ending(output: &Option<PathBuf>) -> ResultFormat {
     match output.as_ref().and_then(|path| path.extension()).and_then(|ending| ending.to_str()) {
         Some("parquet") => ResultFormat::Parquet,
         Some("csv") => ResultFormat::Csv,
+        Some("tsv") => ResultFormat::Tsv,
         Some("json") => ResultFormat::Json,
         _ => ResultFormat::Table,
     }

@@ -232,9 +232,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let queries = MappedTokens::open(&shared.queries)?;
     let (method, relevant) = args.method.open(&queries, &encoder)?;
     let docs = method.provenance();
-    if let (Method::Adore { .. }, Some(model)) = (&method, docs.get(MODEL)) {
-        encoder.set_document_model(model);
-    }
+    // A model that one of the other methods makes encodes its documents itself, whatever it started from.
+    encoder.set_document_model(docs.get(MODEL).filter(|_| matches!(method, Method::Adore { .. })));
 
     let identity = identity(&encoder, &method, &queries, &relevant, &settings);
     let checkpoint = Checkpoint::beside(&shared.output, identity);

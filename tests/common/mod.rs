@@ -4,12 +4,14 @@
 mod folder;
 mod made;
 mod models;
+mod project;
 mod records;
 mod run;
 
 pub use folder::Folder;
 pub use made::made;
 pub use models::numbers;
+pub use project::Project;
 pub use records::{Records, column, messages, save, save_stream, save_tokens, vectors};
 pub use run::{BINARIES, Command, Terminal};
 

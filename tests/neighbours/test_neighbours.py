@@ -4,6 +4,7 @@ Run by `make neighbours`, which installs them; BIN is the folder of the binaries
 """
 
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
+import safetensors.torch
 import torch
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
@@ -136,6 +138,39 @@ class Neighbours(unittest.TestCase):
         self.assertEqual(len(ours), len(measures))
         for name, value in ours:
             self.assertAlmostEqual(value, expected[measures[name]], places=9, msg=name)
+
+    def test_what_torch_saves_is_the_same_model(self):
+        start = Path(self.at / "model")
+        weights = safetensors.torch.load_file(start / "model.safetensors")
+        expected = vectors(self.at / "docs.arrow")
+        for name, form in {"zip": True, "old": False}.items():
+            for dtype, tolerance in ((torch.float32, 1e-6), (torch.float16, 1e-2), (torch.bfloat16, 1e-1)):
+                for prefix in ("", "bert."):
+                    folder = self.at / f"{name}-{dtype}-{prefix}"
+                    shutil.copytree(start, folder)
+                    (folder / "model.safetensors").unlink()
+                    state = {prefix + key: tensor.to(dtype) for key, tensor in weights.items()}
+                    torch.save(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=form)
+                    command = [BIN / "embed", "-q", "--model", folder, self.at / "docs.tokens.arrow", "-o", folder / "docs.arrow"]
+                    subprocess.run(command, check=True)
+                    np.testing.assert_allclose(vectors(folder / "docs.arrow"), expected, atol=tolerance, err_msg=folder.name)
+
+    def test_a_pickle_that_names_a_function_is_refused(self):
+        folder = self.at / "hostile"
+        shutil.copytree(self.at / "model", folder)
+        (folder / "model.safetensors").unlink()
+        trace = self.at / "executed"
+
+        class Hostile:
+            def __reduce__(self):
+                return os.system, (f"touch {trace}",)
+
+        torch.save({"embeddings.word_embeddings.weight": Hostile()}, folder / "pytorch_model.bin")
+        done = subprocess.run([BIN / "embed", "--model", folder, self.at / "docs.tokens.arrow"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("system", done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertFalse(trace.exists())
 
 
 if __name__ == "__main__":

@@ -115,7 +115,11 @@ impl Encoder {
     pub fn without_normalize(mut self) -> Encoder {
         self.head.drop_normalize();
         if let Layout::Modules(modules) = &mut self.layout {
+            let before = modules.len();
             modules.retain(|module| module.step != Step::Normalize);
+            if modules.len() < before {
+                tracing::warn!("{}: its Normalize module is left out", self.folder.display());
+            }
         }
         self
     }
@@ -173,10 +177,10 @@ impl Encoder {
         self.config.document_model.as_deref()
     }
 
-    /// Makes this the query encoder of documents encoded by the model with this digest; goes into the
-    /// saved `config.json`.
-    pub fn set_document_model(&mut self, digest: &str) {
-        self.config.document_model = Some(digest.to_owned());
+    /// Makes this the query encoder of documents encoded by the model with this digest, or, with none, one
+    /// that encodes its documents itself; goes into the saved `config.json`.
+    pub fn set_document_model(&mut self, digest: Option<&str>) {
+        self.config.document_model = digest.map(str::to_owned);
     }
 }
 

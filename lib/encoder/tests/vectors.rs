@@ -134,7 +134,7 @@ fn a_query_encoder_says_which_documents_it_searches() {
     let mut encoder = load(&fixture("init"));
     assert_eq!(encoder.document_model(), None);
     let documents = encoder.digest().to_owned();
-    encoder.set_document_model(&documents);
+    encoder.set_document_model(Some(&documents));
     let folder = tempfile::tempdir().unwrap();
     encoder.save(folder.path()).unwrap();
     let again = load(folder.path());

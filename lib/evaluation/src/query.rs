@@ -26,6 +26,8 @@ pub enum ResultFormat {
     Table,
     /// Comma-separated, with a header
     Csv,
+    /// Separated by tabs, with a header
+    Tsv,
     /// A list of objects, one for each row
     Json,
     /// Parquet; not to a terminal
@@ -112,8 +114,9 @@ impl Sink {
                 let table = pretty_format_batches_with_schema(schema, &batches).map_err(unwritten(&place))?;
                 writeln!(self, "{table}").map_err(Error::io(&place))?;
             }
-            ResultFormat::Csv => {
-                let mut writer = arrow::csv::Writer::new(&mut self);
+            ResultFormat::Csv | ResultFormat::Tsv => {
+                let delimiter = if format == ResultFormat::Tsv { b'\t' } else { b',' };
+                let mut writer = arrow::csv::WriterBuilder::new().with_delimiter(delimiter).build(&mut self);
                 // The header, also of a result without rows.
                 writer.write(&RecordBatch::new_empty(schema)).map_err(unwritten(&place))?;
                 while let Some(batch) = rows.next().await? {

@@ -195,11 +195,6 @@ pub fn removable<T, E>(make: impl FnOnce() -> Result<T, E>, path: impl FnOnce(&T
     Ok(made)
 }
 
-/// Has the temporary file or folder removed when the program is interrupted or terminated.
-pub fn remove_when_interrupted(path: &Path) {
-    TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(path.into());
-}
-
 fn remove_temporaries_on_signals() {
     let set = ctrlc::set_handler(|| {
         for path in TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {

@@ -8,11 +8,12 @@ use tch::kind::Element;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::dot::{norm, slack};
+use crate::narrow::{self, NarrowBlock, NarrowQueries};
 use crate::ranking::Hit;
 use crate::shortlist::{Block, Shortlist};
 
 /// Documents in a matrix product on the CPU: the scores of a tile stay in the cache until they are looked at.
-const TILE: usize = 512;
+pub(crate) const TILE: usize = 512;
 /// Queries in a matrix product on the CPU.
 const TILE_QUERIES: usize = 256;
 /// Documents in a matrix product on a GPU.
@@ -26,6 +27,8 @@ pub struct Searcher {
     top_k: usize,
     device: Device,
     workers: ThreadPool,
+    /// Whether to take a first look at scores in bfloat16.
+    narrow: bool,
 }
 
 /// Queries and what was found for them so far.
@@ -37,6 +40,7 @@ pub struct Search<'a> {
     norms: Vec<f32>,
     lists: Vec<Shortlist>,
     on_device: Option<Tensor>,
+    narrow: Option<NarrowQueries>,
 }
 
 impl Searcher {
@@ -46,7 +50,7 @@ impl Searcher {
         // Each worker multiplies tiles of its own; threads inside a product would get in the way.
         let workers = ThreadPoolBuilder::new().num_threads(threads).start_handler(|_| tch::set_num_threads(1)).build();
         let workers = workers.map_err(Error::at("exact search"))?;
-        Ok(Searcher { dim, top_k, device, workers })
+        Ok(Searcher { dim, top_k, device, workers, narrow: device == Device::Cpu && narrow::is_fast() })
     }
 
     /// Bytes that a query may take while it is searched for, its vector and ranked list included.
@@ -62,7 +66,9 @@ impl Searcher {
             Device::Cpu => None,
             device => Some(upload(queries, self.dim, device).map_err(failed)?),
         };
-        Ok(Search { searcher: self, queries, norms, lists, on_device })
+        let narrow = self.narrow && norms.len() >= narrow::FEWEST_QUERIES;
+        let narrow = narrow.then(|| NarrowQueries::new(queries, self.dim));
+        Ok(Search { searcher: self, queries, norms, lists, on_device, narrow })
     }
 }
 
@@ -74,16 +80,16 @@ impl Search<'_> {
     pub fn add(&mut self, ids: &[i64], vectors: &[f32]) -> Result<()> {
         let Searcher { dim, top_k, .. } = *self.searcher;
         let block = Block { ids, vectors, dim };
-        let longest = self.searcher.workers.install(|| vectors.par_chunks(dim).map(norm).reduce(|| 0.0, f32::max));
-        let slacks: Vec<f32> = self.norms.iter().map(|&norm| slack(dim, norm, longest)).collect();
-        match self.on_device.take() {
+        let slacks = match self.on_device.take() {
             Some(queries) => {
+                let slacks = self.slacks(&block);
                 let scanned = self.scan_on_device(&queries, &block, &slacks);
                 self.on_device = Some(queries);
-                scanned.map_err(failed)?;
+                scanned.map(|()| slacks)
             }
-            None => self.scan(&block, &slacks).map_err(failed)?,
+            None => self.scan(&block),
         }
+        .map_err(failed)?;
         let part = self.part();
         let lists =
             self.lists.par_chunks_mut(part).zip(self.queries.par_chunks(part * dim)).zip(slacks.par_chunks(part));
@@ -110,29 +116,47 @@ impl Search<'_> {
         self.norms.len().div_ceil(self.searcher.workers.current_num_threads()).clamp(1, TILE_QUERIES)
     }
 
-    /// Scores all documents of a block in tiles, each worker for queries of its own.
-    fn scan(&mut self, block: &Block, slacks: &[f32]) -> std::result::Result<(), TchError> {
+    /// How far the scores of float32 products may be off, for each query.
+    fn slacks(&self, block: &Block) -> Vec<f32> {
+        let norms = || block.vectors.par_chunks(block.dim).map(norm).reduce(|| 0.0, f32::max);
+        let longest = self.searcher.workers.install(norms);
+        self.norms.iter().map(|&norm| slack(block.dim, norm, longest)).collect()
+    }
+
+    /// Scores all documents of a block in tiles, each worker for queries of its own. Returns how far the scores of
+    /// each query may be off.
+    fn scan(&mut self, block: &Block) -> std::result::Result<Vec<f32>, TchError> {
         let Searcher { dim, top_k, workers, .. } = self.searcher;
         let (dim, top_k) = (*dim, *top_k);
         let part = self.part();
+        let round = |queries| (queries, workers.install(|| NarrowBlock::new(queries, self.queries, block.vectors)));
+        let narrow = self.narrow.as_ref().map(round);
+        let mut slacks = match narrow {
+            Some(_) => vec![0.0; self.norms.len()],
+            None => self.slacks(block),
+        };
         let parts =
-            self.lists.par_chunks_mut(part).zip(self.queries.par_chunks(part * dim)).zip(slacks.par_chunks(part));
+            self.lists.par_chunks_mut(part).zip(self.queries.par_chunks(part * dim)).zip(slacks.par_chunks_mut(part));
         workers.install(|| {
-            parts.try_for_each(|((lists, queries), slacks)| {
+            parts.enumerate().try_for_each(|(number, ((lists, queries), slacks))| {
                 let mut scratch = Vec::new();
                 let mut scores = vec![0.0; lists.len() * TILE];
                 for (tile, documents) in block.vectors.chunks(TILE * dim).enumerate() {
                     let count = documents.len() / dim;
                     let scores = &mut scores[..lists.len() * count];
-                    product(queries, documents, dim, scores)?;
+                    match &narrow {
+                        Some((all, block)) => block.scan(all, tile, number * part, scores, slacks)?,
+                        None => product(queries, documents, dim, scores)?,
+                    }
                     for (row, list) in lists.iter_mut().enumerate() {
                         list.scan(&scores[row * count..(row + 1) * count], tile * TILE, slacks[row]);
                         list.tidy(top_k, slacks[row], &queries[row * dim..(row + 1) * dim], block, &mut scratch);
                     }
                 }
-                Ok(())
+                Ok::<(), TchError>(())
             })
-        })
+        })?;
+        Ok(slacks)
     }
 
     /// Scores all documents of a block in tiles on the device; only what passes the lists' bars comes back.
@@ -214,15 +238,20 @@ mod tests {
     use crate::dot::dot;
     use crate::ranking::rank_best;
 
-    /// Searches documents given in blocks of `rows`.
+    /// Searches documents given in blocks of `rows`, in float32 and with a first look in bfloat16.
     fn search(queries: &[f32], documents: &[f32], dim: usize, top_k: usize, rows: usize) -> Vec<Vec<Hit>> {
-        let searcher = Searcher::new(dim, top_k, Device::Cpu).unwrap();
-        let mut search = searcher.start(queries).unwrap();
-        let ids: Vec<i64> = (0..(documents.len() / dim) as i64).map(|row| 3 * row).collect();
-        for (ids, vectors) in ids.chunks(rows).zip(documents.chunks(rows * dim)) {
-            search.add(ids, vectors).unwrap();
-        }
-        search.finish()
+        let [wide, narrow] = [false, true].map(|narrow| {
+            let searcher = Searcher::new(dim, top_k, Device::Cpu).unwrap();
+            let mut search = searcher.start(queries).unwrap();
+            search.narrow = narrow.then(|| NarrowQueries::new(queries, dim));
+            let ids: Vec<i64> = (0..(documents.len() / dim) as i64).map(|row| 3 * row).collect();
+            for (ids, vectors) in ids.chunks(rows).zip(documents.chunks(rows * dim)) {
+                search.add(ids, vectors).unwrap();
+            }
+            search.finish()
+        });
+        assert_eq!(wide, narrow, "a first look in bfloat16 changes the lists");
+        wide
     }
 
     /// What the search must give: every document scored, all of them sorted.
@@ -277,6 +306,18 @@ mod tests {
         for rows in [64, 1000, 2000] {
             assert_eq!(search(&queries, &documents, 16, 900, rows), expected);
         }
+    }
+
+    #[test]
+    fn vectors_that_share_most_of_their_length_are_told_apart() {
+        // As of a trained RobertaDot: inner products near 700 that differ in the units.
+        let shared = |mut values: Vec<f32>| {
+            values.iter_mut().enumerate().for_each(|(place, x)| *x = *x * 0.1 + [3.0, -2.0, 1.0][place % 48 % 3]);
+            values
+        };
+        let (queries, documents) = (shared(random(60, 48, 11)), shared(random(4000, 48, 12)));
+        let expected = by_sorting(&queries, &documents, 48, 30);
+        assert_eq!(search(&queries, &documents, 48, 30, 1500), expected);
     }
 
     #[test]

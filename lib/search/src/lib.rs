@@ -5,6 +5,7 @@ mod dot;
 mod exact;
 mod faiss_index;
 mod index_file;
+mod narrow;
 mod rank;
 mod ranking;
 mod shortlist;

@@ -32,13 +32,15 @@ impl ModelFolder {
         }
         let parent = path.parent().unwrap_or(Path::new("/"));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(".tmp")
-            .permissions(Permissions::from_mode(0o777))
-            .tempdir_in(parent)
+        let make = || {
+            tempfile::Builder::new()
+                .prefix(&format!(".{name}."))
+                .suffix(".tmp")
+                .permissions(Permissions::from_mode(0o777))
+                .tempdir_in(parent)
+        };
+        let temporary = command::removable(make, |temporary| temporary.path().into())
             .map_err(|e| Error::new(parent.display(), format!("can't write there: {}", e.kind())))?;
-        command::remove_when_interrupted(temporary.path());
         Ok(ModelFolder { path, temporary })
     }
 

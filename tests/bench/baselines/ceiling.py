@@ -1,0 +1,42 @@
+"""What the machine does at best: float32 and bfloat16 matrix products, and copying memory.
+
+    python ceiling.py [--size 4096]
+"""
+
+import argparse
+import json
+import time
+
+import torch
+
+
+def best(work, repeats=7):
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def product(size, kind):
+    a, b = (torch.randn(size, size).to(kind) for _ in range(2))
+    c = torch.empty(size, size, dtype=kind)
+    return 2 * size**3 / best(lambda: torch.matmul(a, b, out=c)) / 1e9
+
+
+def copy(size):
+    a = torch.randn(size * 16384)
+    b = torch.empty_like(a)
+    # Read and written.
+    return 2 * a.numel() * 4 / best(lambda: b.copy_(a)) / 1e9
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--size", type=int, default=4096)
+size = parser.parse_args().size
+print(json.dumps({
+    "GFLOP float32": product(size, torch.float32),
+    "GFLOP bfloat16": product(size, torch.bfloat16),
+    "GB copied": copy(size),
+}))
