@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+// Full speed for faiss's products, which are libtorch's.
+use hardmine_encoder as _;
 use hardmine_records::Input;
 use hardmine_records::command::{self, Common, Report};
 use hardmine_search::{FaissIndex, IndexOutput};

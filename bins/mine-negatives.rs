@@ -6,7 +6,9 @@ use clap::Parser;
 use hardmine_mining::Miner;
 use hardmine_records::command::{self, Common, Report};
 use hardmine_records::provenance::{DOCS, QUERIES};
-use hardmine_records::{Error, Input, Kind, Output, Provenance, Result, Table, Writer, check_same_space, schema};
+use hardmine_records::{
+    Error, Input, Kind, Output, Provenance, Result, Table, Writer, check_same_space, read_ahead, schema,
+};
 
 /// Take each query's best-ranked documents that are not relevant to it: its static hard negatives
 #[derive(Parser)]
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     args.output.check_differs(&[&args.run, &args.qrels])?;
     let qrels = Table::open(&args.qrels, &[Kind::Qrels])?;
-    let mut run = Table::open(&args.run, &[Kind::Run])?;
+    let run = Table::open(&args.run, &[Kind::Run])?;
     let (name, qrels_name, judged) = (run.name().to_owned(), qrels.name().to_owned(), qrels.provenance().clone());
     if run.ids() != qrels.ids() {
         let text = format!("its ids are {}, those of {qrels_name} are {}", run.ids(), qrels.ids());
@@ -57,11 +59,11 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let mut miner = Miner::new(qrels, args.top_k as usize)?;
     let mut writer = Writer::create(&args.output, Kind::Negatives, schema, run.provenance().clone())?;
     report.progress(None, "rows");
-    for batch in &mut run {
-        let batch = batch?;
+    let run = read_ahead(run, |batch| {
         writer.write(&miner.negatives(&name, &batch)?)?;
         report.add(batch.num_rows() as u64);
-    }
+        Ok(())
+    })?;
     // A stream says where it comes from only at its end.
     check_same_split(&name, run.provenance(), &qrels_name, &judged)?;
     let summary = miner.finish(&name, &qrels_name)?;

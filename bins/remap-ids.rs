@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use hardmine_records::command::{self, Common, Report};
 use hardmine_records::provenance::{DOCS, KEYS, QUERIES};
-use hardmine_records::{Error, IdSpace, Input, Kind, MappedTokens, Output, Remap, Table, Writer};
+use hardmine_records::{Error, IdSpace, Input, Kind, MappedTokens, Output, Remap, Table, Writer, read_ahead};
 
 /// Turn the ids of a run, of negatives or of qrels into row numbers of tokens files, or back
 #[derive(Parser)]
@@ -59,7 +59,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         Space::Internal => IdSpace::Internal,
         Space::Official => IdSpace::Official,
     };
-    let mut table = Table::open(&args.input, &[Kind::Run, Kind::Qrels, Kind::Negatives])?;
+    let table = Table::open(&args.input, &[Kind::Run, Kind::Qrels, Kind::Negatives])?;
     if table.ids() == to {
         let text = format!("its ids are {to} already");
         return Err(Error::new(table.name(), text).hint("nothing to do, or the other direction is meant").into());
@@ -71,11 +71,12 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
 
     let mut writer = Writer::create(&args.output, kind, remap.schema(kind), table.provenance().clone())?;
     report.progress(None, "rows");
-    for batch in &mut table {
-        let batch = remap.apply(&name, kind, &batch?)?;
+    let table = read_ahead(table, |batch| {
+        let batch = remap.apply(&name, kind, &batch)?;
         writer.write(&batch)?;
         report.add(batch.num_rows() as u64);
-    }
+        Ok(())
+    })?;
     // A stream says where it comes from only at its end.
     remap.check(&name, table.provenance())?;
     writer.provenance_mut().merge(table.provenance());

@@ -67,6 +67,23 @@ fn faiss_multiplies_with_the_blas_inside_libtorch() {
 }
 
 #[test]
+fn mkl_asks_the_binary_which_processor_it_may_think_this_is() {
+    for name in ["embed", "train", "index", "rank"] {
+        let output = Command::new("bash")
+            .args([
+                "-c",
+                "LD_BIND_NOW=1 LD_DEBUG=bindings \"$0\" --version 2>&1 | grep -a 'symbol `mkl_serv_intel_cpu_true'",
+            ])
+            .arg(path(name))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(!text.is_empty(), "{name}: libtorch asks it no more, and lib/encoder/src/mkl.rs can go");
+        assert!(text.lines().all(|line| line.contains(&format!("to {} [0]", path(name).display()))), "{name}: {text}");
+    }
+}
+
+#[test]
 fn one_openmp_in_a_process() {
     for name in ["embed", "train", "index", "rank"] {
         let output = Command::new("ldd").arg(path(name)).output().unwrap();

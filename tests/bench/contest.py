@@ -90,7 +90,7 @@ class Bench:
         found = dict(os.environ, PATH=f"{self.bin}:{os.environ['PATH']}", TOKENIZERS_PARALLELISM="true")
         found.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", PYTHONWARNINGS="ignore")
         # What make exports for its pipes would slow a lone Python program down.
-        found.pop("OMP_WAIT_POLICY", None)
+        found.pop("GOMP_SPINCOUNT", None)
         return found
 
     def call(self, program, own_memory_limit=None, forget=(), prefix=""):

@@ -9,6 +9,7 @@ mod digest;
 mod embedding;
 mod head;
 mod layers;
+mod mkl;
 mod model;
 mod modules;
 mod parameters;

@@ -74,6 +74,7 @@ fn a_roberta_dot_gives_the_vectors_of_the_reference() {
             let found = encode(&encoder, &texts(file), max_length, 7);
             let distance = distance(&found, &expected("embeddings.safetensors", name));
             assert!(distance < 2e-5, "{name}: {distance}");
+            println!("{name}: off by {distance:.1e}");
         }
     }
 }
@@ -83,6 +84,7 @@ fn a_mean_pooled_bert_gives_the_vectors_of_sentence_transformers() {
     let found = encode(&load(&fixture("bert_mean")), &texts("docs.tokens.jsonl"), 128, 7);
     let distance = distance(&found, &expected("bert_mean_embeddings.safetensors", "docs"));
     assert!(distance < 2e-5, "{distance}");
+    println!("bert_mean: off by {distance:.1e}");
 }
 
 #[test]
@@ -92,8 +94,11 @@ fn a_vector_does_not_depend_on_its_batch() {
         let texts = texts("docs.tokens.jsonl");
         let alone = encode(&encoder, &texts, 64, 1);
         for batch in [2, 13, 200] {
-            let distance = distance(&alone, &encode(&encoder, &texts, 64, batch));
-            assert!(distance < 2e-6, "{model} {batch}: {distance}");
+            // Of vectors that are not of length 1, relative to their largest number.
+            let largest = alone.abs().max().double_value(&[]);
+            let distance = distance(&alone, &encode(&encoder, &texts, 64, batch)) / largest;
+            assert!(distance < 1e-6, "{model} {batch}: {distance}");
+            println!("{model}, batches of {batch}: off by {distance:.1e}");
         }
     }
 }

@@ -115,6 +115,8 @@ pub struct Lists<I: ToOwned + ?Sized> {
     top_k: usize,
     seen: HashSet<I::Owned>,
     current: Option<List<I::Owned>>,
+    /// Documents of the list being read.
+    docs: HashSet<I::Owned>,
     summary: Summary,
     rows: usize,
 }
@@ -122,10 +124,10 @@ pub struct Lists<I: ToOwned + ?Sized> {
 /// The list being read.
 struct List<I> {
     query: I,
-    judged: bool,
+    /// None if the query is not judged. Few as they are, they are found sooner one by one than by a hash.
+    relevant: Option<Vec<I>>,
     rank: i32,
     kept: usize,
-    docs: HashSet<I>,
 }
 
 impl<I> Lists<I>
@@ -134,7 +136,15 @@ where
     I::Owned: Hash + Eq,
 {
     fn new(judged: Judgements<I::Owned>, top_k: usize) -> Self {
-        Lists { judged, top_k, seen: HashSet::new(), current: None, summary: Summary::default(), rows: 0 }
+        Lists {
+            judged,
+            top_k,
+            seen: HashSet::new(),
+            current: None,
+            docs: HashSet::new(),
+            summary: Summary::default(),
+            rows: 0,
+        }
     }
 
     fn negatives<'a>(
@@ -159,8 +169,9 @@ where
                         .hint("sort the run by query and rank"));
                 }
                 self.end_list();
-                let judged = self.judged.contains_key(query);
-                self.current = Some(List { query: query.to_owned(), judged, rank: 0, kept: 0, docs: HashSet::new() });
+                self.docs.clear();
+                let relevant = self.judged.remove(query).map(|docs| docs.into_iter().collect());
+                self.current = Some(List { query: query.to_owned(), relevant, rank: 0, kept: 0 });
             }
             let list = self.current.as_mut().expect("set above");
             if run_rank <= list.rank {
@@ -168,10 +179,10 @@ where
                     .hint("sort the run by query and rank"));
             }
             list.rank = run_rank;
-            if !list.docs.insert(doc.to_owned()) {
+            if !self.docs.insert(doc.to_owned()) {
                 return Err(wrong(format!("document {doc} stands twice in the list of query {query}")));
             }
-            let relevant = self.judged.get(query).is_some_and(|relevant| relevant.contains(doc));
+            let relevant = list.relevant.iter().flatten().any(|relevant| relevant.borrow() == doc);
             let kept = !relevant && list.kept < self.top_k;
             if kept {
                 list.kept += 1;
@@ -192,7 +203,7 @@ where
         if let Some(list) = self.current.take() {
             self.summary.queries += 1;
             self.summary.short += usize::from(list.kept < self.top_k);
-            self.summary.unjudged += usize::from(!list.judged);
+            self.summary.unjudged += usize::from(list.relevant.is_none());
         }
     }
 

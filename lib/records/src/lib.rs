@@ -1,6 +1,7 @@
 //! Records: what kinds of files there are, how they are read and written, which id space they
 //! belong to and where they came from, and how a command that handles them behaves.
 
+mod ahead;
 pub mod command;
 mod conform;
 mod error;
@@ -16,6 +17,7 @@ pub mod source;
 mod table;
 mod writer;
 
+pub use ahead::read_ahead;
 pub use conform::check_finite;
 pub use error::{Error, Result};
 pub use ids::{Fingerprint, IdSpace, KeyHasher, KeyMap, check_same_space};

@@ -1,11 +1,9 @@
 //! Embeddings read in blocks of bounded size: float32 whatever the file holds, checked, with the next block read
 //! while the last one is used.
 
-use std::sync::mpsc::sync_channel;
-
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float16Type, Float32Type, Int64Type};
-use hardmine_records::{Error, Input, Kind, Provenance, Result, Table, check_finite};
+use hardmine_records::{Error, Input, Kind, Provenance, Result, Table, check_finite, read_ahead};
 
 /// Consecutive rows of embeddings.
 #[derive(Default)]
@@ -63,24 +61,9 @@ impl Blocks {
         self.table
     }
 
-    /// Calls `each` with every block, reading one ahead on a thread of its own.
-    pub fn for_each_ahead(mut self, mut each: impl FnMut(&Rows) -> Result<()>) -> Result<Provenance> {
-        std::thread::scope(|scope| {
-            // A rendezvous: while one block is used, one more is in memory.
-            let (sender, receiver) = sync_channel(0);
-            let reader = scope.spawn(move || {
-                for block in &mut self {
-                    if sender.send(block).is_err() {
-                        break;
-                    }
-                }
-                self.table.provenance().clone()
-            });
-            for block in &receiver {
-                each(&block?)?;
-            }
-            reader.join().map_err(|_| Error::new("reading embeddings", "the reading thread panicked"))
-        })
+    /// Calls `each` with every block, reading one ahead; returns where the embeddings came from.
+    pub fn for_each_ahead(self, mut each: impl FnMut(&Rows) -> Result<()>) -> Result<Provenance> {
+        Ok(read_ahead(self, |block| each(&block))?.table.provenance().clone())
     }
 
     fn check(&mut self, batch: &RecordBatch) -> Result<()> {

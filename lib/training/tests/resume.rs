@@ -107,6 +107,7 @@ fn chunks_make_the_step_of_the_whole_batch() {
     for chunk_size in [None, Some(5)] {
         let difference = largest_difference(&whole, &trained(home, &relevant, chunk_size, false));
         assert!(difference < 1e-5, "chunks of {chunk_size:?}: off by {difference:e}");
+        println!("chunks of {chunk_size:?}: parameters off by {difference:.1e}");
     }
     // 16 queries fit into one chunk of 16 and the 32 documents into two, the groups that are encoded at once anyway.
     let (cached, at_once) = (trained(home, &relevant, Some(16), true), trained(home, &relevant, None, true));

@@ -33,6 +33,7 @@ impl Figures {
         for (name, tensor) in gradients {
             let difference = (tensor.grad() - &self.tensors[*name]).abs().max().double_value(&[]);
             assert!(difference < 1e-6, "{name} is off by {difference}");
+            println!("loss off by {relative:.1e} (relative), gradient {name} by {difference:.1e}");
         }
     }
 }
