@@ -18,7 +18,8 @@ DEPS := .deps
 .PHONY: help
 help:
 	@sed -n 's/^## //p' Makefile | sed 's/^\([^:]*\): /  \1\t/' | expand -t 22
-	@echo; echo "Settings, with their defaults (the paper's):"; sed -n 's/^\([A-Z_]*\) ?= */  \1=/p' Makefile
+	@echo; echo "Settings, with their defaults (the paper's); the Makefile says what each is for:"
+	@sed -n '/= *\$$(/d; s/^\([A-Z_]*\) ?= */  \1=/p' Makefile
 
 # ---- set-up -----------------------------------------------------------------------------------------------
 
@@ -32,7 +33,7 @@ TORCH_LIB := $(DEPS)/torch/lib
 SETUP_TORCH := $(DEPS)/torch/build-version
 endif
 
-## setup: fetch libtorch, CMake and BLAS from PyPI into .deps (once; 290 MB to download, 600 MB on disk)
+## setup: fetch libtorch, CMake and BLAS from PyPI into .deps (once; 580 MB to download, 600 MB on disk)
 .PHONY: setup
 setup: $(SETUP_TORCH) $(DEPS)/cmake/bin/cmake $(DEPS)/blas/lib/liblapack.so
 
@@ -54,7 +55,7 @@ build: setup
 
 # The collection, the starting model (its tokenizer makes the tokens), where results go.
 DATA ?= data
-INIT ?= $(or $(STAR),model)
+INIT ?= model
 OUT ?= out
 # Mirrors of MS MARCO's files and of TREC's judgements (URL or folder) for data-passage and data-doc, and the rows
 # of each file (TSV: name, rows) where a mirror holds another collection.
@@ -66,7 +67,7 @@ PRECISION ?= f32
 SEED ?= 42
 # Where STAR starts, and whose run its negatives are mined from; a BM25 warm-up model, say. Rand-Neg if not given.
 INIT_STAR ?=
-# The authors' checkpoints, for reproduce-passage and reproduce-doc.
+# The authors' checkpoints, for reproduce-passage and reproduce-doc; another pair needs another OUT.
 STAR ?=
 ADORE_STAR ?=
 
@@ -104,8 +105,9 @@ METRIC_CUT ?= 200
 # Documents a query in a run.
 TOP_K ?= 1000
 
-# Whether tables stand beside the paper's figures, which are those of MS MARCO; empty for another collection.
+# Whether tables stand beside the paper's figures, which are those of MS MARCO; no for another collection.
 PUBLISHED ?= yes
+COMPARED := $(filter-out no,$(PUBLISHED))
 
 # Texts encoded at once in training, where a whole batch doesn't fit the memory: the same step, a third slower.
 CHUNK_SIZE ?=
@@ -176,11 +178,12 @@ endef
 # $(call row_rules,form,row,row whose documents are searched,query length,options of embed): encode the queries,
 # search, score.
 define row_rules
-$(OUT)/$(1)/runs/$(2).%.parquet: $(OUT)/$(1)/models/$(2)/config.json $(OUT)/$(1)/embeddings/$(3).arrow $(OUT)/$(1)/tokens/%.arrow | build
+# The queries first: what is missing is found before days of training.
+$(OUT)/$(1)/runs/$(2).%.parquet: $(OUT)/$(1)/tokens/%.arrow $(OUT)/$(1)/models/$(2)/config.json $(OUT)/$(1)/embeddings/$(3).arrow | build
 	$$(call search,$(1),$(2),$(3),$(4),$$*,$(TOP_K),$(5))
 
 # In the form that is handed in.
-$(OUT)/$(1)/runs/$(2).leaderboard.tsv: $(OUT)/$(1)/models/$(2)/config.json $(OUT)/$(1)/embeddings/$(3).arrow $(OUT)/$(1)/tokens/leaderboard.arrow | build
+$(OUT)/$(1)/runs/$(2).leaderboard.tsv: $(OUT)/$(1)/tokens/leaderboard.arrow $(OUT)/$(1)/models/$(2)/config.json $(OUT)/$(1)/embeddings/$(3).arrow | build
 	$$(call search,$(1),$(2),$(3),$(4),leaderboard,$($(1)_leaderboard_top_k),$(5))
 
 $(OUT)/$(1)/metrics/$(2).dev.parquet: $(OUT)/$(1)/runs/$(2).dev.parquet $($(1)_dev_qrels)
@@ -192,7 +195,7 @@ $(OUT)/$(1)/metrics/$(2).test.parquet: $(OUT)/$(1)/runs/$(2).test.parquet $($(1)
 	$(BIN)/score --qrels $($(1)_test_qrels) --order score -m nDCG@10 --per-query $$@ $$<
 
 .PHONY: $(1)-$(2)
-$(1)-$(2): $(OUT)/$(1)/metrics/$(2).dev.parquet $(OUT)/$(1)/metrics/$(2).test.parquet
+$(1)-$(2): $(OUT)/$(1)/tokens/dev.arrow $(OUT)/$(1)/tokens/test.arrow $(OUT)/$(1)/metrics/$(2).dev.parquet $(OUT)/$(1)/metrics/$(2).test.parquet
 endef
 
 # $(call warm_rules,form,row): the documents are encoded by the row's own model.
@@ -240,6 +243,8 @@ $(OUT)/$(1)/models/start/config.json: $(INIT)/config.json
 $(OUT)/$(1)/models/warm-up/config.json: $(INIT_STAR)/config.json
 $(OUT)/$(1)/models/published-star/config.json: $(STAR)/config.json
 $(OUT)/$(1)/models/published-adore-star/config.json: $(ADORE_STAR)/config.json
+# Never deleted by make, which would reach through the link.
+.PRECIOUS: $(GIVEN:%=$(OUT)/$(1)/models/%/config.json)
 $(GIVEN:%=$(OUT)/$(1)/models/%/config.json):
 	@mkdir -p $(OUT)/$(1)/models
 	ln -sfn $$(abspath $$(<D)) $$(@D)
@@ -267,7 +272,7 @@ $(OUT)/$(1)/models/star/config.json: $(OUT)/$(1)/models/$(STAR_FROM)/config.json
 	$(BIN)/train star --init $(OUT)/$(1)/models/$(STAR_FROM) $$(train_options_$(1)) \
 	  --negatives $(OUT)/$(1)/negatives/train.parquet --hard-num $(HARD_NUM) $(TRAIN) -o $$(@D)
 
-$(OUT)/$(1)/table.parquet: $(foreach row,$(TABLE_ROWS),$(OUT)/$(1)/metrics/$(row).dev.parquet $(OUT)/$(1)/metrics/$(row).test.parquet) | build
+$(OUT)/$(1)/table.parquet: $(OUT)/$(1)/tokens/dev.arrow $(OUT)/$(1)/tokens/test.arrow $(foreach row,$(TABLE_ROWS),$(OUT)/$(1)/metrics/$(row).dev.parquet $(OUT)/$(1)/metrics/$(row).test.parquet) | build
 	$(BIN)/sql -q -t metrics=$(OUT)/$(1)/metrics "$$$$($(call query,$(1),table))" --format parquet -o $$@
 
 $(OUT)/$(1)/table.tsv: $(OUT)/$(1)/table.parquet | build
@@ -279,7 +284,7 @@ $(1): $(OUT)/$(1)/table.tsv
 
 $(1)-leaderboard: $(foreach row,$(ROWS),$(OUT)/$(1)/runs/$(row).leaderboard.tsv)
 
-reproduce-$(1): $(foreach row,$(PUBLISHED_ROWS),$(1)-$(row)) | build
+reproduce-$(1): $(STAR)/config.json $(ADORE_STAR)/config.json $(foreach row,$(PUBLISHED_ROWS),$(1)-$(row)) | build
 	@$(BIN)/sql -q -t metrics=$(OUT)/$(1)/metrics "$$$$($(call query,$(1),reproduction))"
 endef
 
@@ -288,12 +293,16 @@ query = sed 's/MRR@10/$($(1)_mrr)/g; s/FORM/$(1)/' lib/evaluation/sql/$(2).sql
 
 # $(call show,form): its table, and the notes on the figures it is compared with.
 define show
-	@$(BIN)/sql -q -t t=$(OUT)/$(1)/table.parquet "$$($(call query,$(1),$(if $(PUBLISHED),comparison,shown)))"
-	@$(if $(PUBLISHED),sed -n 's/^-- $(1): //p' lib/evaluation/sql/comparison.sql)
+	@$(BIN)/sql -q -t t=$(OUT)/$(1)/table.parquet "$(if $(COMPARED),$$($(call query,$(1),comparison)),SELECT * FROM t)"
+	@$(if $(COMPARED),sed -n 's/^-- $(1): //p' lib/evaluation/sql/comparison.sql)
 
 endef
 
-# A model folder that was not given.
+# A model folder that is not there, or was not given.
+%/config.json:
+	@echo "make: $*: no model folder with a config.json; hint: INIT=folder names the starting model" >&2; exit 1
+
+.PHONY: /config.json
 /config.json:
 	@echo "make: give STAR=folder and ADORE_STAR=folder, the authors' checkpoints" >&2; exit 1
 
@@ -313,8 +322,9 @@ $(foreach form,passage doc,$(eval $(call form_rules,$(form))) \
 ## reproduce-doc: the same for documents
 ## table: the tables that have been made so far
 .PHONY: table
+table: MADE = $(foreach form,passage doc,$(if $(wildcard $(OUT)/$(form)/table.parquet),$(form)))
 table: build
-	$(foreach form,passage doc,$(if $(wildcard $(OUT)/$(form)/table.parquet),$(call show,$(form))))
+	$(or $(foreach form,$(MADE),$(call show,$(form))),@echo "make: no table in $(OUT) yet; make passage or make doc makes one")
 
 # ---- data -------------------------------------------------------------------------------------------------
 
@@ -334,7 +344,7 @@ $(DATA)/%:
 QUICKSTART := out/quickstart
 # Small enough for some minutes on two cores. Chosen on a part of train (lib/text/quickstart.py --tune makes it "dev"),
 # never on dev itself.
-QUICKSTART_SETTINGS := INIT=$(DEPS)/minilm TABLE_ROWS="start $(ROWS)" PUBLISHED= TOP_K=100 \
+QUICKSTART_SETTINGS := INIT=$(DEPS)/minilm TABLE_ROWS="start $(ROWS)" PUBLISHED=no TOP_K=100 \
   PASSAGE_LENGTH=64 QUERY_LENGTH=32 ADORE_QUERY_LENGTH=32 TRAIN_PASSAGE_LENGTH=40 TRAIN_QUERY_LENGTH=24 \
   OPTIMIZER=adamw LEARNING_RATE=1e-4 WARMUP_STEPS=5 BATCH_SIZE=24 STEPS=45 \
   ADORE_LEARNING_RATE=6e-5 ADORE_WARMUP_STEPS=5 ADORE_BATCH_SIZE=32 ADORE_STEPS=50 ADORE_TOP_K=200 METRIC_CUT=200
@@ -377,7 +387,7 @@ BENCH_STAGES := tokenize embed embed-bf16 train-star train-adore rank rank-limit
 bench_inputs := build $(DEPS)/bench/installed $(DEPS)/minilm/config.json $(QUICKSTART)/data/collection.tsv
 
 ## bench: ours beside what users would pick instead, one table in out/bench (an hour; 4 GB of packages, 11 GB of data)
-## bench-STAGE: one of tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory quickstart
+## bench-STAGE: one stage, never two at a time (-j): tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory quickstart
 .PHONY: bench $(addprefix bench-,$(BENCH_STAGES))
 bench: $(bench_inputs)
 	BIN=$(BIN) $(DEPS)/bench/bin/python tests/bench/bench.py

@@ -114,7 +114,8 @@ fn check_tokenizer(tokens: &Table, model: &Path) -> Result<(), Error> {
     let about = tokens.provenance();
     let (Some(theirs), None) = (about.get(provenance::TOKENIZER), about.get(provenance::COMPAT)) else { return Ok(()) };
     match tokenizer_digest(model) {
-        Ok(ours) if ours != theirs => {
+        // What is no folder is told of when the model is loaded.
+        Ok(ours) if ours != theirs && model.is_dir() => {
             let text = format!("made with tokenizer {theirs}, but that of {} is {ours}", model.display());
             Err(Error::new(tokens.name(), text).hint(format!("tokenize --tokenizer {}", model.display())))
         }

@@ -87,7 +87,7 @@ fn all_twelve_rows_and_again_after_a_kill() {
     let line = project.line(ALL);
     let kill = format!(
         "setsid {line} > log 2>&1 & made=$!
-         until grep -q 'train star' ran; do sleep 0.02; done
+         until grep -q 'train star' ran || ! kill -0 $made; do sleep 0.02; done
          kill -9 -- -$made; wait $made || echo $?"
     );
     let killed = folder.sh(&kill).without_env("MAKEFLAGS").without_env("MFLAGS").without_env("MAKELEVEL").ok();
@@ -165,6 +165,12 @@ fn published_checkpoints_are_scored_beside_the_published_figures() {
         let ours = score.ok().text().trim().rsplit('\t').next().unwrap().to_owned();
         assert_eq!(cells[2..5], ["MRR@100", ours.as_str(), published], "{line}");
     }
+    // The same weights searched the same documents.
+    let [ours, theirs] = ["adore-star", "published-adore-star"].map(|row| {
+        let run = Records::open(&folder.path(&format!("out/doc/runs/{row}.dev.parquet")));
+        (run.texts("query_id"), run.texts("doc_id"), run.f32s("score"))
+    });
+    assert_eq!(ours, theirs);
     let done = project.make("reproduce-passage").done();
     done.check(done.code == Some(2), "should fail");
     done.check(done.stderr.contains("give STAR=folder and ADORE_STAR=folder"), "should say what is missing");

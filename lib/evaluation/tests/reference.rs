@@ -44,7 +44,9 @@ fn score(fixture: &str, run: &str, order: Order, level: i32, complete: bool, met
 }
 
 fn assert_near(ours: f64, theirs: f64, what: &str) {
-    assert!((ours - theirs).abs() < 1e-9, "{what}: ours {ours}, theirs {theirs}");
+    let difference = (ours - theirs).abs();
+    assert!(difference < 1e-9, "{what}: ours {ours}, theirs {theirs}");
+    println!("{what}: off by {difference:e}");
 }
 
 fn agrees_with_trec_eval(fixture: &str, level: i32) {

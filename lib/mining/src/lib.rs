@@ -92,7 +92,7 @@ impl Miner {
 }
 
 /// Judged query → its relevant documents.
-type Judgements<I> = HashMap<I, HashSet<I>>;
+type Judgements<I> = HashMap<I, Vec<I>>;
 
 fn judgements<I: Hash + Eq>(qrels: Table, pairs: impl Fn(&RecordBatch) -> Vec<(I, I)>) -> Result<Judgements<I>> {
     let mut judged: Judgements<I> = HashMap::new();
@@ -102,7 +102,7 @@ fn judgements<I: Hash + Eq>(qrels: Table, pairs: impl Fn(&RecordBatch) -> Vec<(I
         for ((query, doc), &grade) in pairs(&batch).into_iter().zip(grades.values()) {
             let relevant = judged.entry(query).or_default();
             if grade > 0 {
-                relevant.insert(doc);
+                relevant.push(doc);
             }
         }
     }
@@ -124,7 +124,7 @@ pub struct Lists<I: ToOwned + ?Sized> {
 /// The list being read.
 struct List<I> {
     query: I,
-    /// None if the query is not judged. Few as they are, they are found sooner one by one than by a hash.
+    /// Relevant documents, none if the query is not judged: so few that looking through them beats a hash.
     relevant: Option<Vec<I>>,
     rank: i32,
     kept: usize,
@@ -170,7 +170,7 @@ where
                 }
                 self.end_list();
                 self.docs.clear();
-                let relevant = self.judged.remove(query).map(|docs| docs.into_iter().collect());
+                let relevant = self.judged.remove(query);
                 self.current = Some(List { query: query.to_owned(), relevant, rank: 0, kept: 0 });
             }
             let list = self.current.as_mut().expect("set above");

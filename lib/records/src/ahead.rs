@@ -9,28 +9,26 @@ use crate::Result;
 /// than two in memory. Gives `source` back.
 ///
 /// # Errors
-/// The first of `source` or of `each`, after which nothing more is read.
+/// The first of `source` or of `each`, at once; one more item may have been read by then.
 pub fn read_ahead<S, T>(mut source: S, mut each: impl FnMut(T) -> Result<()>) -> Result<S>
 where
-    S: Iterator<Item = Result<T>> + Send,
-    T: Send,
+    S: Iterator<Item = Result<T>> + Send + 'static,
+    T: Send + 'static,
 {
-    thread::scope(|scope| {
-        // A rendezvous: one item is used while one more waits.
-        let (sender, items) = sync_channel(0);
-        let reader = scope.spawn(move || {
-            for item in &mut source {
-                if sender.send(item).is_err() {
-                    break;
-                }
+    // A rendezvous: one item is used while one more waits.
+    let (sender, items) = sync_channel(0);
+    let reader = thread::spawn(move || {
+        for item in &mut source {
+            let last = item.is_err();
+            if sender.send(item).is_err() || last {
+                break;
             }
-            source
-        });
-        // A closed channel ends the reader, also where this returns early.
-        let worked = items.into_iter().try_for_each(|item| each(item?));
-        let source = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        worked.map(|()| source)
-    })
+        }
+        source
+    });
+    // An early return leaves the reader behind: it may wait for a pipe, and ends with its next item.
+    items.into_iter().try_for_each(|item| each(item?))?;
+    Ok(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }
 
 #[cfg(test)]

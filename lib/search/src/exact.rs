@@ -53,9 +53,10 @@ impl Searcher {
         Ok(Searcher { dim, top_k, device, workers, narrow: device == Device::Cpu && narrow::is_fast() })
     }
 
-    /// Bytes that a query may take while it is searched for, its vector and ranked list included.
+    /// Bytes that a query may take while it is searched for: its vector, rounded too, and its ranked list.
     pub fn bytes_per_query(&self) -> usize {
-        self.dim * size_of::<f32>() + Shortlist::bytes(self.top_k, TILE) + self.top_k * size_of::<Hit>()
+        let vector = self.dim * (size_of::<f32>() + size_of::<u16>());
+        vector + Shortlist::bytes(self.top_k, TILE) + self.top_k * size_of::<Hit>()
     }
 
     /// Begins a search for `queries`, (Q, E).

@@ -3,7 +3,7 @@
 //! vectors of dense retrievers share most of their length, and what is shared needs no rounding.
 //!
 //! With q = m + q′ and d = μ + d′, q·d = q·μ + m·d′ + q′·d′. The first two terms are float32; of the last, q̃·d̃ is
-//! computed, where the tilde is rounding to bfloat16.
+//! computed, where the tilde is rounding to bfloat16. Libtorch adds up the products in float32 and rounds the sum once.
 
 use rayon::prelude::*;
 use tch::{Device, Kind, TchError, Tensor};
@@ -60,11 +60,13 @@ impl Rounded {
     }
 }
 
-/// The nearest bfloat16, ties to even. What is too large becomes infinite, and its error with it.
+/// The nearest bfloat16, ties to even. What is too large becomes infinite, and its error with it; what is too small for
+/// a normal number becomes 0, for which the processor takes it anyway.
 #[inline(always)]
 fn nearest(x: f32) -> u16 {
     let bits = x.to_bits();
-    ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16
+    let rounded = ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16;
+    if rounded & 0x7f80 == 0 { 0 } else { rounded }
 }
 
 #[inline(always)]
@@ -123,7 +125,9 @@ impl NarrowBlock {
             // Every float32 sum of the decomposition, and the exact score's own, is over vectors no longer than
             // these; together they are off by less than twice the slack of one.
             let sums = 2.0 * slack(dim, norm(query) + mean_norm, longest + 2.0 * centre_norm);
-            MARGIN * (rounding + sums)
+            let slack = MARGIN * (rounding + sums);
+            // Where something overflowed, nothing is known.
+            if slack.is_nan() { f32::INFINITY } else { slack }
         };
         let slacks = queries.chunks(dim).zip(norms.iter().zip(errors)).map(bound).collect();
         let of_centre = queries.chunks(dim).map(|query| dot(query, &centre)).collect();
@@ -190,5 +194,71 @@ fn widen_lanes(products: &[u16], offsets: &[f32], constant: f32, scores: &mut [f
     match wide(largest) {
         magnitude if magnitude.is_finite() => magnitude,
         _ => f32::INFINITY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_pcg::Pcg64Mcg;
+
+    use super::*;
+
+    /// The largest share of its slack that a score is off by, over all queries and documents.
+    fn largest_share(queries: &[f32], documents: &[f32], dim: usize) -> f32 {
+        let narrow = NarrowQueries::new(queries, dim);
+        let block = NarrowBlock::new(&narrow, queries, documents);
+        let rows = queries.len() / dim;
+        let mut largest = 0f32;
+        for (number, tile) in documents.chunks(TILE * dim).enumerate() {
+            let count = tile.len() / dim;
+            let (mut scores, mut slacks) = (vec![0.0; rows * count], vec![0.0; rows]);
+            block.scan(&narrow, number, 0, &mut scores, &mut slacks).unwrap();
+            for (row, query) in queries.chunks(dim).enumerate() {
+                for (place, document) in tile.chunks(dim).enumerate() {
+                    let off = (dot(query, document) - scores[row * count + place]).abs();
+                    if slacks[row].is_finite() {
+                        assert!(off <= slacks[row], "query {row}, document {place}: {off:e} over {:e}", slacks[row]);
+                        largest = largest.max(off / slacks[row]);
+                    }
+                }
+            }
+        }
+        largest
+    }
+
+    fn random(rows: usize, dim: usize, seed: u64, scale: impl Fn(usize) -> f32) -> Vec<f32> {
+        let mut random = Pcg64Mcg::seed_from_u64(seed);
+        (0..rows * dim).map(|place| random.random_range(-1.0..1.0) * scale(place / dim)).collect()
+    }
+
+    #[test]
+    fn every_score_is_within_its_slack() {
+        for (dim, rows) in [(16, 1), (24, 600), (384, 515), (768, 300)] {
+            let (queries, documents) = (random(50, dim, 1, |_| 1.0), random(rows, dim, 2, |_| 1.0));
+            let share = largest_share(&queries, &documents, dim);
+            // A bound that nothing comes near would let everything pass.
+            assert!(rows == 1 || share > 0.05, "{dim} × {rows}: {share}");
+        }
+        // What is shared by all is far longer than what differs.
+        let shared = |mut values: Vec<f32>| {
+            values.iter_mut().enumerate().for_each(|(place, x)| *x = *x * 0.1 + [3.0, -2.0, 1.0][place % 3]);
+            values
+        };
+        largest_share(&shared(random(50, 48, 3, |_| 1.0)), &shared(random(700, 48, 4, |_| 1.0)), 48);
+        // Lengths far apart, and numbers too small to be normal.
+        let scales = [1e-38, 1e-25, 1e-6, 1.0, 1e6];
+        let documents = random(600, 64, 5, |row| scales[row % 5]);
+        largest_share(&random(50, 64, 6, |row| scales[row % 5]), &documents, 64);
+        largest_share(&random(50, 64, 7, |_| 2e-38), &random(600, 64, 8, |_| 1e4), 64);
+    }
+
+    #[test]
+    fn where_a_mean_overflows_everything_may_pass() {
+        let mut queries = vec![0.0; 60 * 4];
+        queries.chunks_mut(4).enumerate().for_each(|(row, query)| query[0] = if row == 59 { 3e38 } else { -3e38 });
+        let narrow = NarrowQueries::new(&queries, 4);
+        let block = NarrowBlock::new(&narrow, &queries, &[1.0; 8]);
+        assert_eq!(block.slacks[59], f32::INFINITY);
     }
 }
