@@ -175,3 +175,15 @@ fn published_checkpoints_are_scored_beside_the_published_figures() {
     done.check(done.code == Some(2), "should fail");
     done.check(done.stderr.contains("give STAR=folder and ADORE_STAR=folder"), "should say what is missing");
 }
+
+#[test]
+fn star_starts_from_a_warm_up_checkpoint_where_one_is_given() {
+    let project = miniature();
+    let checkpoint = project.folder.path("init").display().to_string();
+    project.make(&format!("passage-star INIT_STAR={checkpoint}")).ok();
+    let ran = project.folder.text("ran");
+    assert_eq!(project.count("train"), 1, "{ran}");
+    let star = ran.lines().find(|line| line.starts_with("train star")).unwrap();
+    assert!(star.contains("--init") && star.contains("/passage/models/warm-up "), "{star}");
+    assert_eq!(project.count("mine-negatives"), 1, "{ran}");
+}
