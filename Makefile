@@ -46,7 +46,7 @@ $(DEPS)/cmake/bin/cmake:
 $(DEPS)/blas/lib/liblapack.so: $(SETUP_TORCH)
 	python3 lib/fetch.py blas $(TORCH_LIB)
 
-## build: build the binaries into $CARGO_TARGET_DIR/release (first time 15 to 30 minutes on two cores)
+## build: build the binaries into $CARGO_TARGET_DIR/release (first time 25 to 40 minutes on two cores)
 .PHONY: build
 build: setup
 	cargo build --release --bins
