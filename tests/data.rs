@@ -40,18 +40,7 @@ impl Mirror {
         let folder = Folder::new();
         folder.write("queries.eval.small.tsv", "7\twho\n9\twhy\n");
         folder.write("docleaderboard-queries.tsv", "7\twho\n8\twhen\n9\twhy\n");
-        let document = |line: &str| line.replacen('\t', "\thttps://learn/\t", 1).replacen(": ", "\t", 1);
-        let docs: String = folder.text("collection.tsv").lines().map(|line| format!("D{}\n", document(line))).collect();
-        folder.write("msmarco-docs.tsv", docs);
-        for (from, to) in [
-            ("queries.train.tsv", "msmarco-doctrain-queries.tsv"),
-            ("qrels.train.tsv", "msmarco-doctrain-qrels.tsv"),
-            ("queries.dev.small.tsv", "msmarco-docdev-queries.tsv"),
-            ("qrels.dev.small.tsv", "msmarco-docdev-qrels.tsv"),
-            ("2019qrels-pass.txt", "2019qrels-docs.txt"),
-        ] {
-            folder.write(to, folder.read(from));
-        }
+        folder.write_documents(".");
         let names = PASSAGE.into_iter().chain(DOC);
         let rows: String = names.map(|name| format!("{name}\t{}\n", folder.text(name).lines().count())).collect();
         folder.write("rows.tsv", rows);

@@ -5,38 +5,13 @@ use crate::common::{Project, Records};
 
 const ROWS: [&str; 6] = ["inbatch-neg", "rand-neg", "star", "adore-inbatch-neg", "adore-rand-neg", "adore-star"];
 
-/// A project with the files of both forms, packed as MS MARCO comes; a document's id is D and a number.
+/// A project with the files of both forms, documents packed as MS MARCO's come.
 fn miniature() -> Project {
     let project = Project::new("dot");
     let folder = &project.folder;
-    let docs: String = folder
-        .text("collection.tsv")
-        .lines()
-        .map(|line| {
-            let (id, text) = line.split_once('\t').unwrap();
-            let (title, body) = text.split_once(": ").unwrap();
-            format!("D{id}\thttps://learn.example/{}\t{title}\t{body}\n", title.replace(' ', "/"))
-        })
-        .collect();
-    folder.write("data/msmarco-docs.tsv", docs);
-    for (from, to) in [
-        ("queries.train.tsv", "msmarco-doctrain-queries.tsv"),
-        ("queries.dev.small.tsv", "msmarco-docdev-queries.tsv"),
-        ("msmarco-test2019-queries.tsv", "queries.eval.small.tsv"),
-        ("msmarco-test2019-queries.tsv", "docleaderboard-queries.tsv"),
-    ] {
-        folder.write(&format!("data/{to}"), folder.read(from));
-    }
-    for (from, to) in [
-        ("qrels.train.tsv", "msmarco-doctrain-qrels.tsv"),
-        ("qrels.dev.small.tsv", "msmarco-docdev-qrels.tsv"),
-        ("2019qrels-pass.txt", "2019qrels-docs.txt"),
-    ] {
-        let of_docs = |line: &str| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            format!("{} {} D{} {}\n", fields[0], fields[1], fields[2], fields[3])
-        };
-        folder.write(&format!("data/{to}"), folder.text(from).lines().map(of_docs).collect::<String>());
+    folder.write_documents("data");
+    for name in ["queries.eval.small.tsv", "docleaderboard-queries.tsv"] {
+        folder.write(&format!("data/{name}"), folder.read("msmarco-test2019-queries.tsv"));
     }
     folder.sh("cd data && gzip msmarco-docs.tsv msmarco-doc*-q*.tsv docleaderboard-queries.tsv").ok();
     project

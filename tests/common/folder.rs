@@ -67,6 +67,35 @@ impl Folder {
         String::from_utf8(self.read(name)).unwrap()
     }
 
+    /// Writes the collection in the form of documents, under MS MARCO's names, to the folder `to`: an id is D and the
+    /// passage's number, the title what stands before its colon.
+    pub fn write_documents(&self, to: &str) {
+        let document = |line: &str| {
+            let (id, text) = line.split_once('\t').unwrap();
+            let (title, body) = text.split_once(": ").unwrap();
+            format!("D{id}\thttps://learn.example/{}\t{title}\t{body}\n", title.replace(' ', "/"))
+        };
+        let judgement = |line: &str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            format!("{} {} D{} {}\n", fields[0], fields[1], fields[2], fields[3])
+        };
+        let lines = |name: &str, of: &dyn Fn(&str) -> String| self.text(name).lines().map(of).collect::<String>();
+        self.write(&format!("{to}/msmarco-docs.tsv"), lines("collection.tsv", &document));
+        for (from, name) in [
+            ("qrels.train.tsv", "msmarco-doctrain-qrels.tsv"),
+            ("qrels.dev.small.tsv", "msmarco-docdev-qrels.tsv"),
+            ("2019qrels-pass.txt", "2019qrels-docs.txt"),
+        ] {
+            self.write(&format!("{to}/{name}"), lines(from, &judgement));
+        }
+        for (from, name) in [
+            ("queries.train.tsv", "msmarco-doctrain-queries.tsv"),
+            ("queries.dev.small.tsv", "msmarco-docdev-queries.tsv"),
+        ] {
+            self.write(&format!("{to}/{name}"), self.read(from));
+        }
+    }
+
     /// A copy of a linked model that may be changed.
     pub fn copy_model(&self, from: &str, to: &str) {
         copy(&self.path(from), &self.path(to));

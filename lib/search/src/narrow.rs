@@ -15,7 +15,8 @@ use crate::exact::TILE;
 const UNIT: f32 = 1.0 / 256.0;
 /// Room for the rounding of the bound itself.
 const MARGIN: f32 = 1.02;
-/// With fewer queries, rounding the documents takes longer than the product saves.
+/// With fewer queries, rounding the documents is hardly paid back: a number's rounding costs about what this many
+/// products of it save (an estimate from the rates of both, not a measurement).
 pub(crate) const FEWEST_QUERIES: usize = 48;
 
 /// Whether the processor multiplies in bfloat16 itself.
