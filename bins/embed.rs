@@ -54,8 +54,7 @@ struct Args {
     #[arg(long, value_enum, default_value = "f32")]
     output_type: OutputType,
 
-    /// Token ids encoded at once, padding included; 2,048 on a CPU and 65,536 on a GPU if not given. Fewer
-    /// take less memory
+    /// Token ids encoded at once; 2,048 on a CPU and 65,536 on a GPU if not given. Fewer take less memory
     #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(1..))]
     batch_tokens: Option<u32>,
 

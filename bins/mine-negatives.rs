@@ -59,7 +59,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let mut miner = Miner::new(qrels, args.top_k as usize)?;
     let mut writer = Writer::create(&args.output, Kind::Negatives, schema, run.provenance().clone())?;
     report.progress(None, "rows");
-    let run = read_ahead(run, |batch| {
+    let run = read_ahead(run, 2, |batch| {
         writer.write(&miner.negatives(&name, &batch)?)?;
         report.add(batch.num_rows() as u64);
         Ok(())

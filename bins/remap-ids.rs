@@ -71,7 +71,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
 
     let mut writer = Writer::create(&args.output, kind, remap.schema(kind), table.provenance().clone())?;
     report.progress(None, "rows");
-    let table = read_ahead(table, |batch| {
+    let table = read_ahead(table, 2, |batch| {
         let batch = remap.apply(&name, kind, &batch)?;
         writer.write(&batch)?;
         report.add(batch.num_rows() as u64);

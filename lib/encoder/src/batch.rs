@@ -1,37 +1,189 @@
-//! Texts of different lengths as one rectangle of token ids.
+//! Texts of different lengths as one batch.
 
 use hardmine_records::{Error, Result};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
-/// B texts, padded to the longest of them, L tokens.
+use crate::config::Config;
+
+/// Texts of like length stand in one rectangle for attention while at most one place in so many is padding.
+const PADDED: usize = 5;
+
+/// The tokens of B texts, one text after the other: T of them, and no padding. Only attention and the mean over
+/// tokens need rectangles, which [`Group`]s make.
 pub struct Batch {
-    /// Token ids (B, L), int64.
-    pub token_ids: Tensor,
-    /// 1 where a token is, 0 where padding is: (B, L), float32. None when nothing is padded.
-    pub mask: Option<Tensor>,
+    /// Token ids (T,), int64.
+    pub(crate) token_ids: Tensor,
+    /// Rows of the position embedding (T,), int64.
+    pub(crate) positions: Tensor,
+    /// Where each text's first token is: (B,), int64.
+    pub(crate) firsts: Tensor,
+    pub(crate) groups: Vec<Group>,
 }
 
 impl Batch {
-    /// Cuts each row to `max_length` (at least 2), pads with `pad_id` and moves all to `device`.
-    /// No row may be empty.
-    pub fn new(rows: &[&[i32]], max_length: usize, pad_id: i64, device: Device) -> Batch {
-        let longest = rows.iter().map(|row| row.len().min(max_length)).max().unwrap_or(0);
-        let mut ids = Vec::with_capacity(rows.len() * longest);
-        let mut mask = Vec::with_capacity(rows.len() * longest);
+    /// Cuts each row to `max_length` (at least 2) and moves all to `device`. No row may be empty. Rows of like length
+    /// should stand together: where they don't, there are many small rectangles.
+    pub(crate) fn new(rows: &[&[i32]], max_length: usize, config: &Config, device: Device) -> Batch {
+        let (mut ids, mut positions, mut firsts) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
+            firsts.push(ids.len() as i64);
+            let first = ids.len();
             ids.extend(truncated(row, max_length).map(i64::from));
-            let length = row.len().min(max_length);
-            mask.resize(mask.len() + length, 1f32);
-            ids.resize(ids.len() + longest - length, pad_id);
-            mask.resize(ids.len(), 0f32);
+            positions.extend(config.positions(&ids[first..]));
         }
-        let shape = [rows.len() as i64, longest as i64];
-        let padded = mask.contains(&0.0);
+        let lengths: Vec<usize> = rows.iter().map(|row| row.len().min(max_length)).collect();
+        let upload = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         Batch {
-            token_ids: Tensor::from_slice(&ids).view(shape).to_device(device),
-            mask: padded.then(|| Tensor::from_slice(&mask).view(shape).to_device(device)),
+            token_ids: upload(&ids),
+            positions: upload(&positions),
+            firsts: upload(&firsts),
+            groups: alike(&lengths).map(|lengths| Group::new(lengths, device)).collect(),
         }
     }
+
+    /// Rows of all tokens (T, D) as those of each group.
+    pub(crate) fn split(&self, x: &Tensor) -> Vec<Tensor> {
+        self.split_by(x, |group| group.tokens)
+    }
+
+    /// Rows of all texts (B, D) as those of each group.
+    pub(crate) fn split_texts(&self, x: &Tensor) -> Vec<Tensor> {
+        self.split_by(x, |group| group.texts)
+    }
+
+    fn split_by(&self, x: &Tensor, size: impl Fn(&Group) -> i64) -> Vec<Tensor> {
+        match self.groups.len() {
+            1 => vec![x.shallow_clone()],
+            _ => x.split_with_sizes(self.groups.iter().map(size).collect::<Vec<_>>(), 0),
+        }
+    }
+
+    /// Mean over the tokens of each text: (T, D) → (B, D).
+    pub(crate) fn mean(&self, x: &Tensor) -> Tensor {
+        let parts = self.split(x);
+        joined(self.groups.iter().zip(&parts).map(|(group, x)| group.mean(x)).collect())
+    }
+}
+
+/// Cuts `texts`, of so many tokens each, into runs of at most `most` tokens, but at least one text.
+pub fn cut_by_tokens(texts: &[usize], length: impl Fn(usize) -> usize, most: usize) -> impl Iterator<Item = &[usize]> {
+    let mut rest = texts;
+    std::iter::from_fn(move || {
+        let mut tokens = 0;
+        let fits = |&&text: &&usize| {
+            tokens += length(text);
+            tokens <= most
+        };
+        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (run, later) = rest.split_at(count);
+        rest = later;
+        (count > 0).then_some(run)
+    })
+}
+
+/// Cuts the lengths of texts into runs that fit into one rectangle without much padding.
+fn alike(lengths: &[usize]) -> impl Iterator<Item = &[usize]> {
+    let mut rest = lengths;
+    std::iter::from_fn(move || {
+        let (mut longest, mut tokens) = (0, 0);
+        let fits = |&(before, length): &(usize, &usize)| {
+            longest = longest.max(*length);
+            tokens += length;
+            let places = (before + 1) * longest;
+            (places - tokens) * PADDED <= places
+        };
+        let count = rest.iter().enumerate().take_while(fits).count();
+        let (group, later) = rest.split_at(count);
+        rest = later;
+        (count > 0).then_some(group)
+    })
+}
+
+/// Consecutive texts of a batch as a rectangle: n texts with L places each, and t tokens in all.
+pub(crate) struct Group {
+    texts: i64,
+    length: i64,
+    tokens: i64,
+    /// None when all texts have L tokens.
+    padding: Option<Padding>,
+}
+
+struct Padding {
+    /// The group's token at each place, any where there is none: (n·L,), int64.
+    taken: Tensor,
+    /// The place of each token: (t,), int64.
+    places: Tensor,
+    /// 1 where a token is, 0 where padding is: (n, L), float32.
+    present: Tensor,
+}
+
+impl Group {
+    fn new(lengths: &[usize], device: Device) -> Group {
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let tokens: usize = lengths.iter().sum();
+        let padding = (tokens < lengths.len() * longest).then(|| {
+            let (mut taken, mut places, mut present) = (Vec::new(), Vec::new(), Vec::new());
+            for &length in lengths {
+                let (first, end) = (places.len() as i64, taken.len() + longest);
+                places.extend((taken.len() as i64..).take(length));
+                taken.extend((first..).take(length));
+                taken.resize(end, first);
+                present.resize(present.len() + length, 1f32);
+                present.resize(end, 0f32);
+            }
+            let shape = [lengths.len() as i64, longest as i64];
+            Padding {
+                taken: Tensor::from_slice(&taken).to_device(device),
+                places: Tensor::from_slice(&places).to_device(device),
+                present: Tensor::from_slice(&present).view(shape).to_device(device),
+            }
+        });
+        Group { texts: lengths.len() as i64, length: longest as i64, tokens: tokens as i64, padding }
+    }
+
+    /// (t, D) → (n, L, D)
+    pub(crate) fn pad(&self, x: &Tensor) -> Tensor {
+        let shape = [self.texts, self.length, x.size()[1]];
+        match &self.padding {
+            None => x.view(shape),
+            Some(padding) => x.index_select(0, &padding.taken).view(shape),
+        }
+    }
+
+    /// (n, L, D) → (t, D)
+    pub(crate) fn unpad(&self, x: &Tensor) -> Tensor {
+        let x = x.reshape([self.texts * self.length, x.size()[2]]);
+        match &self.padding {
+            None => x,
+            Some(padding) => x.index_select(0, &padding.places),
+        }
+    }
+
+    /// What is added to attention scores (n, H, L, L): 0 where a token is looked at, -∞ for padding; (n, 1, 1, L).
+    pub(crate) fn mask(&self, kind: Kind) -> Option<Tensor> {
+        self.padding.as_ref().map(|Padding { present, .. }| {
+            let absent = present.new_full([1], f64::NEG_INFINITY, (kind, present.device()));
+            let nothing = present.zeros_like().to_kind(kind);
+            nothing.where_self(&present.to_kind(Kind::Bool), &absent).unsqueeze(1).unsqueeze(1)
+        })
+    }
+
+    /// (t, D) → (n, D)
+    fn mean(&self, x: &Tensor) -> Tensor {
+        let x = self.pad(x);
+        match &self.padding {
+            None => x.mean_dim(1, false, Kind::Float),
+            // (n, 1, L) · (n, L, D) → (n, 1, D)
+            Some(Padding { present, .. }) => {
+                present.unsqueeze(1).matmul(&x).squeeze_dim(1) / present.sum_dim_intlist(1, true, Kind::Float)
+            }
+        }
+    }
+}
+
+/// The rows of all groups, one group after the other.
+pub(crate) fn joined(mut parts: Vec<Tensor>) -> Tensor {
+    if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(&parts, 0) }
 }
 
 /// The first id, the next `max_length - 2`, and the last id of the stored list: how a stage shortens
@@ -71,10 +223,34 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_padded_and_masked() {
-        let batch = Batch::new(&[&[0, 9, 2], &[0, 2]], 8, 1, Device::Cpu);
-        assert_eq!(Vec::<Vec<i64>>::try_from(&batch.token_ids).unwrap(), [[0, 9, 2], [0, 2, 1]]);
-        assert_eq!(Vec::<Vec<f32>>::try_from(&batch.mask.unwrap()).unwrap(), [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]);
-        assert!(Batch::new(&[&[0, 2], &[0, 2]], 8, 1, Device::Cpu).mask.is_none());
+    fn a_run_has_at_most_so_many_tokens_or_one_text() {
+        let runs = |most| cut_by_tokens(&[9, 2, 3, 4, 1], |text| text, most).map(<[usize]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(runs(9), [vec![9], vec![2, 3, 4], vec![1]]);
+        assert_eq!(runs(1), [[9], [2], [3], [4], [1]]);
+        assert!(cut_by_tokens(&[], |text| text, 5).next().is_none());
+    }
+
+    #[test]
+    fn texts_far_apart_in_length_share_no_rectangle() {
+        let groups = |lengths: &[usize]| alike(lengths).map(<[usize]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(groups(&[10, 10, 9, 8, 2, 2, 7]), [vec![10, 10, 9, 8], vec![2, 2], vec![7]]);
+        assert_eq!(groups(&[1]), [[1]]);
+    }
+
+    #[test]
+    fn padding_and_back_is_identity() {
+        let lengths = [4, 5, 5, 4, 6];
+        let group = Group::new(&lengths, Device::Cpu);
+        let x = Tensor::arange(24, (Kind::Float, Device::Cpu)).view([24, 1]);
+        let padded = group.pad(&x);
+        assert_eq!(padded.size(), [5, 6, 1]);
+        assert_eq!(group.unpad(&padded), x);
+        let mask = Vec::<f32>::try_from(group.mask(Kind::Float).unwrap().view(-1)).unwrap();
+        assert_eq!(mask.iter().filter(|&&added| added == 0.0).count(), 24);
+        let means = Vec::<f32>::try_from(group.mean(&x).view(-1)).unwrap();
+        assert_eq!(means, [1.5, 6.0, 11.0, 15.5, 20.5]);
+        let full = Group::new(&[3, 3], Device::Cpu);
+        assert!(full.mask(Kind::Float).is_none());
+        assert_eq!(Vec::<f32>::try_from(full.mean(&x.narrow(0, 0, 6)).view(-1)).unwrap(), [1.0, 4.0]);
     }
 }

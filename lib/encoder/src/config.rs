@@ -183,6 +183,21 @@ impl Config {
         Ok(config)
     }
 
+    /// The rows of the position embedding of a text's tokens. A RoBERTa counts no padding, and its first position
+    /// comes after that of padding.
+    pub(crate) fn positions(&self, token_ids: &[i64]) -> impl Iterator<Item = i64> {
+        let (family, padding) = (self.family, self.pad_token_id);
+        let mut counted = 0;
+        token_ids.iter().enumerate().map(move |(place, &id)| match family {
+            Family::Bert => place as i64,
+            Family::Roberta if id == padding => padding,
+            Family::Roberta => {
+                counted += 1;
+                padding + counted
+            }
+        })
+    }
+
     /// Tokens that a text may have.
     pub fn max_positions(&self) -> usize {
         let reserved = if self.family == Family::Roberta { self.pad_token_id + 1 } else { 0 };

@@ -13,7 +13,7 @@ use half::vec::HalfFloatVecExt;
 use hardmine_records::{Error, Fingerprint, KeyHasher, Result, schema};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Batch, Encoder, check_token_ids};
+use crate::{Encoder, check_token_ids, cut_by_tokens};
 
 /// A window ends with so many batches' worth of tokens, or so many texts. Sorting texts by length
 /// inside it leaves little padding; much larger windows only take memory and delay the output.
@@ -27,9 +27,9 @@ const RECORDS: usize = 4_096;
 pub struct Embedding<'a> {
     /// The encoder; see [`Encoder::for_inference`].
     pub encoder: &'a Encoder,
-    /// Tokens of a text that are encoded, at least 2; see [`Batch::new`].
+    /// Tokens of a text that are encoded, at least 2; see [`Encoder::batch`].
     pub max_length: usize,
-    /// Tokens of a batch, padding included.
+    /// Tokens of a batch.
     pub batch_tokens: usize,
     /// `Float32` or `Float16`.
     pub float: DataType,
@@ -120,12 +120,9 @@ impl Embedding<'_> {
         };
         // A batch is handed to the device before the last one's vectors are fetched, so that it never waits for us.
         let mut running: Option<(&[usize], Tensor)> = None;
-        let mut rest = &order[..];
-        while let Some(&longest) = rest.first() {
-            let (rows, later) = rest.split_at((self.batch_tokens / length(longest)).clamp(1, rest.len()));
-            rest = later;
+        for rows in cut_by_tokens(&order, length, self.batch_tokens) {
             let texts: Vec<&[i32]> = rows.iter().map(|&row| window.text(row)).collect();
-            let batch = Batch::new(&texts, self.max_length, self.encoder.pad_id(), self.encoder.device());
+            let batch = self.encoder.batch(&texts, self.max_length);
             let next = (rows, self.encoder.encode(&batch, false));
             if let Some((rows, embeddings)) = running.replace(next) {
                 self.fetch(rows, &embeddings, &mut vectors)?;

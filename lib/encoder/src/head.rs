@@ -1,7 +1,7 @@
 //! From hidden states to the vector of a text: pooling and what follows it.
 
 use hardmine_records::{Error, Result};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::Batch;
 use crate::config::{Activation, Config};
@@ -66,15 +66,11 @@ impl Head {
         self.pooling == Pooling::First
     }
 
-    /// (B, L, D) → (B, E)
-    pub fn forward(&self, hidden: &Tensor, batch: &Batch) -> Tensor {
-        let pooled = match (self.pooling, &batch.mask) {
-            (Pooling::First, _) => hidden.select(1, 0),
-            (Pooling::Mean, None) => hidden.mean_dim(1, false, Kind::Float),
-            // (B, 1, L) · (B, L, D) → (B, 1, D)
-            (Pooling::Mean, Some(mask)) => {
-                mask.unsqueeze(1).matmul(hidden).squeeze_dim(1) / mask.sum_dim_intlist(1, true, Kind::Float)
-            }
+    /// Hidden states, (B, D) if [`Head::first_only`], else (T, D), to vectors (B, E).
+    pub fn forward(&self, hidden: Tensor, batch: &Batch) -> Tensor {
+        let pooled = match self.pooling {
+            Pooling::First => hidden,
+            Pooling::Mean => batch.mean(&hidden),
         };
         self.stages.iter().fold(pooled, |x, stage| match stage {
             Stage::Linear(linear, activation) => activation.forward(&linear.forward(&x)),

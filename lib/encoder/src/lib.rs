@@ -17,7 +17,7 @@ mod precision;
 mod save;
 mod transformer;
 
-pub use batch::{Batch, check_token_ids};
+pub use batch::{Batch, check_token_ids, cut_by_tokens};
 pub use device::DeviceChoice;
 pub use digest::digest;
 pub use embedding::{Embedding, default_batch_tokens};

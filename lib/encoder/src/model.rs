@@ -124,11 +124,17 @@ impl Encoder {
         self
     }
 
+    /// The texts `rows`, of which none may be empty, as a batch: a text longer than `max_length` (at least 2) keeps
+    /// its first tokens and its last one. Texts of like length should stand together.
+    pub fn batch(&self, rows: &[&[i32]], max_length: usize) -> Batch {
+        Batch::new(rows, max_length, &self.config, self.device)
+    }
+
     /// Vectors (B, E) of a batch, float32. `train` turns dropout on; whether gradients are recorded
     /// is for the parameters and the caller to say.
     pub fn encode(&self, batch: &Batch, train: bool) -> Tensor {
         let hidden = self.transformer.forward(batch, self.precision.kind(), self.head.first_only(), train);
-        self.head.forward(&hidden, batch)
+        self.head.forward(hidden, batch)
     }
 
     /// E, the size of a vector.
@@ -144,11 +150,6 @@ impl Encoder {
     /// Token ids are below this.
     pub fn vocabulary(&self) -> usize {
         self.config.vocab_size as usize
-    }
-
-    /// The id that fills batches.
-    pub fn pad_id(&self) -> i64 {
-        self.config.pad_token_id
     }
 
     /// Where it computes.

@@ -3,14 +3,12 @@
 
 use tch::{Kind, Tensor};
 
-use crate::Batch;
-use crate::config::{Activation, Config, Family};
+use crate::batch::{Batch, joined};
+use crate::config::{Activation, Config};
 use crate::layers::{LayerNorm, Linear, dropout};
 use crate::parameters::Parameters;
 
 pub(crate) struct Transformer {
-    family: Family,
-    pad_token_id: i64,
     words: Tensor,
     positions: Tensor,
     types: Tensor,
@@ -46,45 +44,25 @@ impl Transformer {
         let layers = (0..config.num_hidden_layers)
             .map(|number| Layer::new(parameters, &format!("{prefix}encoder.layer.{number}"), config))
             .collect();
-        Transformer {
-            family: config.family,
-            pad_token_id: config.pad_token_id,
-            words,
-            positions,
-            types,
-            norm,
-            layers,
-            hidden_dropout: config.hidden_dropout,
-        }
+        Transformer { words, positions, types, norm, layers, hidden_dropout: config.hidden_dropout }
     }
 
-    /// Hidden states of the last layer: (B, L, D), float32, or (B, 1, D) when `first_only`, for heads
+    /// Hidden states of the last layer: (T, D), float32, or (B, D) when `first_only`, for heads
     /// that look at the first token only: the last layer then computes no other.
     pub fn forward(&self, batch: &Batch, kind: Kind, first_only: bool, train: bool) -> Tensor {
-        let mut hidden = self.embed(&batch.token_ids, train);
-        // (B, 1, 1, L), added to the attention scores (B, H, L, L)
-        let mask = batch.mask.as_ref().map(|mask| {
-            let absent = mask.new_full([1], f64::NEG_INFINITY, (kind, mask.device()));
-            mask.zeros_like().to_kind(kind).where_self(&mask.to_kind(Kind::Bool), &absent).unsqueeze(1).unsqueeze(1)
-        });
+        let mut hidden = self.embed(batch, train);
+        let masks: Vec<_> = batch.groups.iter().map(|group| group.mask(kind)).collect();
         for (number, layer) in self.layers.iter().enumerate() {
             let first_only = first_only && number + 1 == self.layers.len();
-            hidden = layer.forward(&hidden, mask.as_ref(), kind, first_only, train);
+            hidden = layer.forward(&hidden, batch, &masks, kind, first_only, train);
         }
         hidden
     }
 
-    /// (B, L) → (B, L, D)
-    fn embed(&self, token_ids: &Tensor, train: bool) -> Tensor {
-        let positions = match self.family {
-            Family::Bert => Tensor::arange(token_ids.size()[1], (Kind::Int64, token_ids.device())).unsqueeze(0),
-            Family::Roberta => {
-                let present = token_ids.ne(self.pad_token_id).to_kind(Kind::Int64);
-                present.cumsum(1, Kind::Int64) * present + self.pad_token_id
-            }
-        };
-        let words = Tensor::embedding(&self.words, token_ids, -1, false, false);
-        let positions = Tensor::embedding(&self.positions, &positions, -1, false, false);
+    /// Tokens to the first layer's input (T, D).
+    fn embed(&self, batch: &Batch, train: bool) -> Tensor {
+        let words = Tensor::embedding(&self.words, &batch.token_ids, -1, false, false);
+        let positions = Tensor::embedding(&self.positions, &batch.positions, -1, false, false);
         let sum = words + positions + self.types.select(0, 0);
         dropout(self.norm.forward(&sum), self.hidden_dropout, train)
     }
@@ -127,35 +105,65 @@ impl Layer {
         }
     }
 
-    /// (B, L, D) → (B, L, D); with `first_only`, (B, 1, D). The residual stream is float32; `kind` is
+    /// (T, D) → (T, D); with `first_only`, (B, D). The residual stream is float32; `kind` is
     /// the type of the products.
-    fn forward(&self, hidden: &Tensor, mask: Option<&Tensor>, kind: Kind, first_only: bool, train: bool) -> Tensor {
+    fn forward(
+        &self,
+        hidden: &Tensor,
+        batch: &Batch,
+        masks: &[Option<Tensor>],
+        kind: Kind,
+        first_only: bool,
+        train: bool,
+    ) -> Tensor {
         let x = hidden.to_kind(kind);
-        let (hidden, asking) = match first_only {
-            true => (hidden.narrow(1, 0, 1), x.narrow(1, 0, 1)),
-            false => (hidden.shallow_clone(), x.shallow_clone()),
+        let (hidden, context) = match first_only {
+            true => {
+                let asking = x.index_select(0, &batch.firsts);
+                (hidden.index_select(0, &batch.firsts), self.attend(Some(&asking), &x, batch, masks, train))
+            }
+            false => (hidden.shallow_clone(), self.attend(None, &x, batch, masks, train)),
         };
-        let context = self.attend(&asking, &x, mask, train);
         let attended = dropout(self.attention_output.forward(&context), self.hidden_dropout, train);
         let hidden = self.attention_norm.forward(&(hidden + attended));
 
-        let wide = self.activation.forward(&self.intermediate.forward(&hidden.to_kind(kind))); // (B, L, 4D)
+        let wide = self.activation.forward(&self.intermediate.forward(&hidden.to_kind(kind))); // (T, 4D)
         let output = dropout(self.output.forward(&wide), self.hidden_dropout, train);
         self.output_norm.forward(&(hidden + output))
     }
 
-    /// Attention of `asking` (B, Q, D) over `x` (B, L, D): (B, Q, D).
-    fn attend(&self, asking: &Tensor, x: &Tensor, mask: Option<&Tensor>, train: bool) -> Tensor {
-        // (B, L, D) → (B, H, L, D/H)
-        let split = |x: Tensor| {
+    /// Attention over the tokens `x` (T, D) of all of them (T, D), or, if given, of one a text, `asking` (B, D).
+    fn attend(
+        &self,
+        asking: Option<&Tensor>,
+        x: &Tensor,
+        batch: &Batch,
+        masks: &[Option<Tensor>],
+        train: bool,
+    ) -> Tensor {
+        let queries = match asking {
+            Some(asking) => batch.split_texts(&self.query.forward(asking)),
+            None => batch.split(&self.query.forward(x)),
+        };
+        let (keys, values) = (batch.split(&self.key.forward(x)), batch.split(&self.value.forward(x)));
+        let dropout = if train { self.attention_dropout } else { 0.0 };
+        // (n, L, D) → (n, H, L, D/H)
+        let heads = |x: Tensor| {
             let size = x.size();
             x.view([size[0], size[1], self.heads, size[2] / self.heads]).transpose(1, 2)
         };
-        let query = split(self.query.forward(asking));
-        let key = split(self.key.forward(x));
-        let value = split(self.value.forward(x));
-        let p = if train { self.attention_dropout } else { 0.0 };
-        let context = Tensor::scaled_dot_product_attention(&query, &key, &value, mask, p, false, None, false);
-        context.transpose(1, 2).reshape(asking.size())
+        let contexts = batch.groups.iter().zip(masks).enumerate().map(|(number, (group, mask))| {
+            let query = match asking {
+                Some(_) => queries[number].unsqueeze(1),
+                None => group.pad(&queries[number]),
+            };
+            let (query, key, value) =
+                (heads(query), heads(group.pad(&keys[number])), heads(group.pad(&values[number])));
+            let context =
+                Tensor::scaled_dot_product_attention(&query, &key, &value, mask.as_ref(), dropout, false, None, false);
+            let context = context.transpose(1, 2).flatten(2, 3); // (n, L, D)
+            if asking.is_some() { context.squeeze_dim(1) } else { group.unpad(&context) }
+        });
+        joined(contexts.collect())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hardmine_encoder::{Batch, Encoder, Precision, digest};
+use hardmine_encoder::{Encoder, Precision, digest};
 use tch::{Device, Kind, Tensor};
 
 fn fixture(name: &str) -> PathBuf {
@@ -25,10 +25,8 @@ fn expected(file: &str, name: &str) -> Tensor {
 
 fn encode(encoder: &Encoder, texts: &[Vec<i32>], max_length: usize, batch: usize) -> Tensor {
     let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
-    let vectors: Vec<Tensor> = rows
-        .chunks(batch)
-        .map(|rows| encoder.encode(&Batch::new(rows, max_length, encoder.pad_id(), Device::Cpu), false))
-        .collect();
+    let vectors: Vec<Tensor> =
+        rows.chunks(batch).map(|rows| encoder.encode(&encoder.batch(rows, max_length), false)).collect();
     Tensor::cat(&vectors, 0)
 }
 
@@ -213,7 +211,7 @@ fn training_reaches_every_parameter_and_drops_out() {
     }
     let texts = texts("queries.tokens.jsonl");
     let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
-    let batch = Batch::new(&rows, 64, encoder.pad_id(), Device::Cpu);
+    let batch = encoder.batch(&rows, 64);
     let [one, two] = [encoder.encode(&batch, true), encoder.encode(&batch, true)];
     assert!(distance(&one, &two) > 1e-3, "dropout");
     assert_eq!(distance(&encoder.encode(&batch, false), &encoder.encode(&batch, false)), 0.0);

@@ -2,6 +2,7 @@
 //! belong to and where they came from, and how a command that handles them behaves.
 
 mod ahead;
+mod behind;
 pub mod command;
 mod conform;
 mod error;

@@ -4,18 +4,17 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::writer::{FileWriter, StreamWriter};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter, encode_arrow_schema};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
 
+use crate::behind::WriteBehind;
 use crate::{AtomicFile, Error, Format, Kind, Output, Provenance, Result, ipc, judgements};
-
-/// A Parquet row group ends when it has grown to so many bytes, so that memory stays bounded.
-const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// Writes batches of one kind to an output, which appears with [`Writer::finish`] or not at all.
 pub struct Writer {
@@ -31,7 +30,7 @@ enum Sink {
     Stdout(Box<StreamWriter<io::BufWriter<io::Stdout>>>),
     Stream(Box<StreamWriter<AtomicFile>>),
     File(Box<FileWriter<AtomicFile>>),
-    Parquet(Box<ArrowWriter<AtomicFile>>),
+    Parquet(WriteBehind),
     Text(AtomicFile, Format),
 }
 
@@ -64,10 +63,10 @@ impl Writer {
                     Format::Parquet => {
                         // The Arrow schema is written at the end, with the whole provenance.
                         let options = ArrowWriterOptions::new()
-                            .with_properties(parquet_properties(kind))
+                            .with_properties(parquet_properties(kind, &schema))
                             .with_skip_arrow_metadata(true);
                         let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options);
-                        Sink::Parquet(Box::new(writer.map_err(Error::at(&place))?))
+                        Sink::Parquet(WriteBehind::new(writer.map_err(Error::at(&place))?, &place))
                     }
                     Format::Tsv | Format::Trec => Sink::Text(file, *format),
                 }
@@ -83,12 +82,7 @@ impl Writer {
             Sink::Stdout(writer) => writer.write(batch).map_err(arrow(place))?,
             Sink::Stream(writer) => writer.write(batch).map_err(arrow(place))?,
             Sink::File(writer) => writer.write(batch).map_err(arrow(place))?,
-            Sink::Parquet(writer) => {
-                writer.write(batch).map_err(Error::at(place))?;
-                if writer.in_progress_size() > ROW_GROUP_BYTES {
-                    writer.flush().map_err(Error::at(place))?;
-                }
-            }
+            Sink::Parquet(writer) => writer.write(batch)?,
             Sink::Text(file, format) => judgements::write(file, place, self.kind, *format, batch, self.rows as usize)?,
         }
         self.rows += batch.num_rows() as u64;
@@ -119,7 +113,8 @@ impl Writer {
                 ipc::replace_footer(file.file()?, &schema).map_err(arrow(place))?;
                 file.commit()?;
             }
-            Sink::Parquet(mut writer) => {
+            Sink::Parquet(writer) => {
+                let mut writer = writer.finish()?;
                 for (name, value) in self.provenance.iter() {
                     writer.append_key_value_metadata(KeyValue::new(name.to_owned(), value.to_owned()));
                 }
@@ -143,12 +138,25 @@ fn arrow(place: &str) -> impl FnOnce(arrow::error::ArrowError) -> Error {
     }
 }
 
-fn parquet_properties(kind: Kind) -> WriterProperties {
-    let properties = WriterProperties::builder();
+fn parquet_properties(kind: Kind, schema: &Schema) -> WriterProperties {
+    let packed = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
     match kind {
         // Vectors neither repeat nor compress.
-        Kind::Embeddings => properties.set_dictionary_enabled(false).set_compression(Compression::UNCOMPRESSED),
-        _ => properties.set_compression(Compression::ZSTD(ZstdLevel::default())),
+        Kind::Embeddings => packed.set_dictionary_enabled(false).set_compression(Compression::UNCOMPRESSED),
+        Kind::Run | Kind::Negatives | Kind::Qrels => schema.fields().iter().fold(packed, lists_column),
+        _ => packed,
     }
     .build()
+}
+
+/// Lists have too many different numbers for a dictionary: ids and ranks are stored as differences, and of scores,
+/// which descend, the bytes that hardly change stand together.
+fn lists_column(properties: WriterPropertiesBuilder, field: &Arc<Field>) -> WriterPropertiesBuilder {
+    let encoding = match field.data_type() {
+        DataType::Int64 | DataType::Int32 => Encoding::DELTA_BINARY_PACKED,
+        DataType::Float32 => Encoding::BYTE_STREAM_SPLIT,
+        _ => return properties,
+    };
+    let column = ColumnPath::from(field.name().as_str());
+    properties.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column, encoding)
 }

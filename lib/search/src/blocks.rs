@@ -63,7 +63,7 @@ impl Blocks {
 
     /// Calls `each` with every block, reading one ahead; returns where the embeddings came from.
     pub fn for_each_ahead(self, mut each: impl FnMut(&Rows) -> Result<()>) -> Result<Provenance> {
-        Ok(read_ahead(self, |block| each(&block))?.table.provenance().clone())
+        Ok(read_ahead(self, 0, |block| each(&block))?.table.provenance().clone())
     }
 
     fn check(&mut self, batch: &RecordBatch) -> Result<()> {

@@ -1,12 +1,8 @@
 //! Encoding the texts of a batch so that a gradient can flow back, texts of like length together.
 
-use hardmine_encoder::{Batch, Encoder, check_token_ids};
+use hardmine_encoder::{Encoder, check_token_ids, cut_by_tokens, default_batch_tokens};
 use hardmine_records::{MappedTokens, Result};
-use tch::{Device, Kind, Tensor, no_grad};
-
-/// Texts encoded together where no chunk size is given and the arithmetic is the CPU's: sorting by length spares
-/// padding, and matrices of so many texts keep two cores as busy as larger ones.
-const CPU_GROUP: usize = 16;
+use tch::{Kind, Tensor, no_grad};
 
 /// How texts are encoded.
 pub struct Encoding<'a> {
@@ -52,12 +48,15 @@ impl<'a> Encoding<'a> {
         for (row, &id) in rows.iter().zip(ids) {
             check_token_ids(row, self.encoder.vocabulary(), tokens.name(), id as usize)?;
         }
-        let whole = if self.encoder.device() == Device::Cpu { CPU_GROUP } else { rows.len() };
-        let size = self.chunk_size.unwrap_or(whole).max(1);
+        let length = |place: usize| rows[place].len().min(max_length);
         let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|&place| rows[place].len().min(max_length));
-        let groups: Vec<Group> = order
-            .chunks(size)
+        order.sort_by_key(|&place| length(place));
+        let parts: Vec<&[usize]> = match self.chunk_size {
+            Some(size) => order.chunks(size).collect(),
+            None => cut_by_tokens(&order, length, default_batch_tokens(self.encoder.device())).collect(),
+        };
+        let groups: Vec<Group> = parts
+            .into_iter()
             .enumerate()
             .map(|(number, places)| Group {
                 places: places.to_vec(),
@@ -92,7 +91,7 @@ impl<'a> Encoding<'a> {
     /// Embeddings of one group, (n, E). The same seed gives the same dropout again.
     fn forward(&self, group: &Group, max_length: usize) -> Tensor {
         tch::manual_seed(group.seed);
-        let batch = Batch::new(&group.rows, max_length, self.encoder.pad_id(), self.encoder.device());
+        let batch = self.encoder.batch(&group.rows, max_length);
         self.encoder.encode(&batch, true)
     }
 

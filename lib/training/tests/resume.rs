@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{encoder, lists, run, settings, star, tokens};
-use hardmine_training::{Lists, Rule, Settings};
-use tch::Tensor;
+use hardmine_training::{Encoding, Lists, Rule, Settings};
+use tch::{Device, Kind, Tensor};
 
 /// Dropout draws from the one generator that libtorch has: runs of this file take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -109,9 +109,37 @@ fn chunks_make_the_step_of_the_whole_batch() {
         assert!(difference < 1e-5, "chunks of {chunk_size:?}: off by {difference:e}");
         println!("chunks of {chunk_size:?}: parameters off by {difference:.1e}");
     }
-    // 16 queries fit into one chunk of 16 and the 32 documents into two, the groups that are encoded at once anyway.
-    let (cached, at_once) = (trained(home, &relevant, Some(16), true), trained(home, &relevant, None, true));
-    let difference = largest_difference(&cached, &at_once);
-    assert!(difference < 1e-6, "with dropout: off by {difference:e}");
-    assert!(largest_difference(&at_once, &trained(home, &relevant, None, false)) > 1e-4);
+    let with_dropout = trained(home, &relevant, Some(5), true);
+    assert!(largest_difference(&with_dropout, &whole) > 1e-4, "there is no dropout");
+}
+
+#[test]
+fn chunks_encoded_again_draw_the_same_dropout() {
+    let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
+    let docs = tokens(folder.path(), "docs");
+    let encoder = encoder(folder.path(), true);
+    let weight = encoder.parameters()[0].1.set_requires_grad(true);
+    let mut ids: Vec<u32> = (0..15).collect();
+    ids.sort_by_key(|&id| docs.token_ids(id as usize).len());
+    let seed = |chunk| 100 + chunk as i64;
+    // Any fixed gradient will do.
+    let gradient = |rows, dim| Tensor::arange(rows * dim, (Kind::Float, Device::Cpu)).sin().view([rows, dim]);
+
+    let chunked = Encoding::new(&encoder, Some(5));
+    let encoded = chunked.encode(&docs, &ids, 40, seed).unwrap();
+    let dim = encoded.embeddings.size()[1];
+    (&encoded.embeddings * gradient(15, dim)).sum(Kind::Float).backward();
+    let vectors = encoded.embeddings.detach();
+    chunked.backward(encoded, 40);
+    let cached = weight.grad().copy();
+
+    weight.grad().zero_();
+    for (chunk, part) in ids.chunks(5).enumerate() {
+        let encoded = Encoding::new(&encoder, None).encode(&docs, part, 40, |_| seed(chunk as u64)).unwrap();
+        let rows = |x: &Tensor| x.narrow(0, 5 * chunk as i64, 5);
+        assert!((&encoded.embeddings - rows(&vectors)).abs().max().double_value(&[]) < 1e-6);
+        (encoded.embeddings * rows(&gradient(15, dim))).sum(Kind::Float).backward();
+    }
+    let difference = (weight.grad() - &cached).abs().max().double_value(&[]);
+    assert!(difference < 1e-5 * cached.abs().max().double_value(&[]), "gradients differ by {difference:e}");
 }

@@ -7,13 +7,15 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
-use tch::{Tensor, no_grad};
+use tch::{Device, Tensor, no_grad};
 
 const WEIGHT_DECAY: f64 = 0.01;
 const LARGEST_NORM: f64 = 1.0;
 const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
+/// Numbers of a parameter that a CPU updates at once: few enough that all arrays of the update stay in its cache.
+const PIECE: i64 = 65_536;
 
 /// A rule of update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -65,10 +67,43 @@ struct Moments {
     square: Tensor,
 }
 
-impl Moments {
-    fn update(&mut self, gradient: &Tensor) {
-        let _ = self.mean.lerp_(gradient, 1.0 - BETA_1);
-        let _ = self.square.lerp_(&gradient.square(), 1.0 - BETA_2);
+/// Consecutive numbers of a parameter with their gradient and moments, in the memory of the whole.
+struct Piece {
+    parameter: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+}
+
+impl Slot {
+    /// The parameter in pieces; none without a gradient.
+    fn pieces(&self) -> Vec<Piece> {
+        let gradient = self.parameter.grad();
+        if !gradient.defined() {
+            return Vec::new();
+        }
+        let size = if self.parameter.device() == Device::Cpu { PIECE } else { i64::MAX };
+        let cut = |x: &Tensor| x.view(-1).split(size, 0);
+        let Moments { mean, square } = &self.moments;
+        let moments = cut(mean).into_iter().zip(cut(square));
+        cut(&self.parameter)
+            .into_iter()
+            .zip(cut(&gradient.contiguous()))
+            .zip(moments)
+            .map(|((parameter, gradient), (mean, square))| Piece { parameter, gradient, mean, square })
+            .collect()
+    }
+}
+
+impl Piece {
+    /// Takes the gradient, multiplied by `factor`, into the moments and returns m/(√v + ε).
+    fn direction(&mut self, factor: f64) -> Tensor {
+        if factor != 1.0 {
+            let _ = self.gradient.g_mul_scalar_(factor);
+        }
+        let _ = self.mean.lerp_(&self.gradient, 1.0 - BETA_1);
+        let _ = self.square.lerp_(&self.gradient.square(), 1.0 - BETA_2);
+        &self.mean / (self.square.sqrt() + EPSILON)
     }
 }
 
@@ -108,18 +143,11 @@ impl Optimizer {
         self.updates += 1;
         let factor = (LARGEST_NORM / (norm + 1e-6)).min(1.0) / loss_scale;
         no_grad(|| {
-            for slot in &mut self.slots {
-                let mut gradient = slot.parameter.grad();
-                if !gradient.defined() {
-                    continue;
-                }
-                if factor != 1.0 {
-                    let _ = gradient.g_mul_scalar_(factor);
-                }
-                slot.moments.update(&gradient);
+            for slot in &self.slots {
+                let mut pieces = slot.pieces();
                 match self.rule {
-                    Rule::Lamb => lamb::update(&mut slot.parameter, &slot.moments, rate, slot.decay),
-                    Rule::AdamW => adamw::update(&mut slot.parameter, &slot.moments, self.updates, rate, slot.decay),
+                    Rule::Lamb => lamb::update(&mut pieces, factor, rate, slot.decay),
+                    Rule::AdamW => adamw::update(&mut pieces, factor, self.updates, rate, slot.decay),
                 }
             }
         });
