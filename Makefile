@@ -407,6 +407,7 @@ $(DEPS)/bench/installed: tests/bench/requirements.txt
 test: setup
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo check --release --no-default-features --features faiss-gpu
 	cargo test --release --workspace
 
 ## neighbours: pyarrow, DuckDB, faiss, ir_measures, transformers and sentence-transformers open our files (4 GB of packages)

@@ -66,8 +66,3 @@ impl Activation {
         }
     }
 }
-
-/// Dropout with probability `p`, when training.
-pub(crate) fn dropout(x: Tensor, p: f64, train: bool) -> Tensor {
-    if train && p > 0.0 { x.dropout(p, true) } else { x }
-}

@@ -6,6 +6,7 @@ mod checkpoint;
 mod config;
 mod device;
 mod digest;
+mod dropout;
 mod embedding;
 mod head;
 mod layers;

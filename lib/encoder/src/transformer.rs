@@ -1,11 +1,12 @@
 //! The transformer of BERT and RoBERTa: token ids to hidden states.
 //! Devlin et al. 2019 (arXiv 1810.04805), Liu et al. 2019 (arXiv 1907.11692).
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::batch::{Batch, joined};
 use crate::config::{Activation, Config};
-use crate::layers::{LayerNorm, Linear, dropout};
+use crate::dropout::dropout;
+use crate::layers::{LayerNorm, Linear};
 use crate::parameters::Parameters;
 
 pub(crate) struct Transformer {
@@ -32,6 +33,16 @@ struct Layer {
     attention_dropout: f64,
 }
 
+/// What all layers need to know of one pass.
+struct Pass<'a> {
+    batch: &'a Batch,
+    /// For each group what is added to its attention scores.
+    masks: Vec<Option<Tensor>>,
+    /// The type of the products.
+    kind: Kind,
+    train: bool,
+}
+
 impl Transformer {
     pub fn new(parameters: &mut Parameters, prefix: &str, config: &Config) -> Transformer {
         let hidden = config.hidden_size;
@@ -51,10 +62,10 @@ impl Transformer {
     /// that look at the first token only: the last layer then computes no other.
     pub fn forward(&self, batch: &Batch, kind: Kind, first_only: bool, train: bool) -> Tensor {
         let mut hidden = self.embed(batch, train);
-        let masks: Vec<_> = batch.groups.iter().map(|group| group.mask(kind)).collect();
+        let masks = batch.groups.iter().map(|group| group.mask(kind)).collect();
+        let pass = Pass { batch, masks, kind, train };
         for (number, layer) in self.layers.iter().enumerate() {
-            let first_only = first_only && number + 1 == self.layers.len();
-            hidden = layer.forward(&hidden, batch, &masks, kind, first_only, train);
+            hidden = layer.forward(&hidden, &pass, first_only && number + 1 == self.layers.len());
         }
         hidden
     }
@@ -105,65 +116,62 @@ impl Layer {
         }
     }
 
-    /// (T, D) → (T, D); with `first_only`, (B, D). The residual stream is float32; `kind` is
-    /// the type of the products.
-    fn forward(
-        &self,
-        hidden: &Tensor,
-        batch: &Batch,
-        masks: &[Option<Tensor>],
-        kind: Kind,
-        first_only: bool,
-        train: bool,
-    ) -> Tensor {
-        let x = hidden.to_kind(kind);
+    /// (T, D) → (T, D); with `first_only`, (B, D). The residual stream is float32.
+    fn forward(&self, hidden: &Tensor, pass: &Pass, first_only: bool) -> Tensor {
+        let x = hidden.to_kind(pass.kind);
         let (hidden, context) = match first_only {
             true => {
-                let asking = x.index_select(0, &batch.firsts);
-                (hidden.index_select(0, &batch.firsts), self.attend(Some(&asking), &x, batch, masks, train))
+                let firsts = &pass.batch.firsts;
+                (hidden.index_select(0, firsts), self.attend(Some(&x.index_select(0, firsts)), &x, pass))
             }
-            false => (hidden.shallow_clone(), self.attend(None, &x, batch, masks, train)),
+            false => (hidden.shallow_clone(), self.attend(None, &x, pass)),
         };
-        let attended = dropout(self.attention_output.forward(&context), self.hidden_dropout, train);
+        let attended = dropout(self.attention_output.forward(&context), self.hidden_dropout, pass.train);
         let hidden = self.attention_norm.forward(&(hidden + attended));
 
-        let wide = self.activation.forward(&self.intermediate.forward(&hidden.to_kind(kind))); // (T, 4D)
-        let output = dropout(self.output.forward(&wide), self.hidden_dropout, train);
+        let wide = self.activation.forward(&self.intermediate.forward(&hidden.to_kind(pass.kind))); // (T, 4D)
+        let output = dropout(self.output.forward(&wide), self.hidden_dropout, pass.train);
         self.output_norm.forward(&(hidden + output))
     }
 
-    /// Attention over the tokens `x` (T, D) of all of them (T, D), or, if given, of one a text, `asking` (B, D).
-    fn attend(
-        &self,
-        asking: Option<&Tensor>,
-        x: &Tensor,
-        batch: &Batch,
-        masks: &[Option<Tensor>],
-        train: bool,
-    ) -> Tensor {
+    /// Attention over the tokens `x` (T, D) of all of them, (T, D), or, if given, of one a text, `asking` (B, D).
+    fn attend(&self, asking: Option<&Tensor>, x: &Tensor, pass: &Pass) -> Tensor {
+        let batch = pass.batch;
         let queries = match asking {
             Some(asking) => batch.split_texts(&self.query.forward(asking)),
             None => batch.split(&self.query.forward(x)),
         };
         let (keys, values) = (batch.split(&self.key.forward(x)), batch.split(&self.value.forward(x)));
-        let dropout = if train { self.attention_dropout } else { 0.0 };
+        let contexts = batch.groups.iter().enumerate().map(|(number, group)| {
+            let (key, value) = (group.pad(&keys[number]), group.pad(&values[number]));
+            let attend = |query| self.attend_in_group(query, key, value, pass.masks[number].as_ref(), pass.train);
+            match asking {
+                Some(_) => attend(queries[number].unsqueeze(1)).squeeze_dim(1),
+                None => group.unpad(&attend(group.pad(&queries[number]))),
+            }
+        });
+        joined(contexts.collect())
+    }
+
+    /// Attention of `query` (n, Q, D) over `key` and `value` (n, L, D): (n, Q, D).
+    fn attend_in_group(&self, query: Tensor, key: Tensor, value: Tensor, mask: Option<&Tensor>, train: bool) -> Tensor {
         // (n, L, D) → (n, H, L, D/H)
         let heads = |x: Tensor| {
             let size = x.size();
             x.view([size[0], size[1], self.heads, size[2] / self.heads]).transpose(1, 2)
         };
-        let contexts = batch.groups.iter().zip(masks).enumerate().map(|(number, (group, mask))| {
-            let query = match asking {
-                Some(_) => queries[number].unsqueeze(1),
-                None => group.pad(&queries[number]),
-            };
-            let (query, key, value) =
-                (heads(query), heads(group.pad(&keys[number])), heads(group.pad(&values[number])));
-            let context =
-                Tensor::scaled_dot_product_attention(&query, &key, &value, mask.as_ref(), dropout, false, None, false);
-            let context = context.transpose(1, 2).flatten(2, 3); // (n, L, D)
-            if asking.is_some() { context.squeeze_dim(1) } else { group.unpad(&context) }
-        });
-        joined(contexts.collect())
+        let (query, key, value) = (heads(query), heads(key), heads(value));
+        let p = if train { self.attention_dropout } else { 0.0 };
+        let context = match query.device() {
+            // libtorch has no fused attention with dropout for a CPU, and our dropout is faster than the one it takes.
+            Device::Cpu if p > 0.0 => {
+                let scale = 1.0 / (query.size()[3] as f64).sqrt();
+                let scores = (query * scale).matmul(&key.transpose(2, 3)); // (n, H, Q, L)
+                let scores = mask.map_or(scores.shallow_clone(), |mask| scores + mask);
+                dropout(scores.softmax(-1, scores.kind()), p, true).matmul(&value)
+            }
+            _ => Tensor::scaled_dot_product_attention(&query, &key, &value, mask, p, false, None, false),
+        };
+        context.transpose(1, 2).flatten(2, 3)
     }
 }

@@ -6,11 +6,12 @@ use std::path::Path;
 use faiss::index::autotune::ParameterSpace;
 use faiss::index::flat::FlatIndex;
 use faiss::index::io::{read_index, write_index};
-use faiss::index::{Idx, IndexImpl};
+use faiss::index::{Idx, IndexImpl, SearchResult};
 use faiss::{Index, MetricType, index_factory};
 use hardmine_records::{Error, Input, Kind, Output, Provenance, Result, Writer, provenance};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use tch::Device;
 
 use crate::blocks::{Blocks, Rows};
 use crate::index_file::{self, Header, IndexOutput};
@@ -31,6 +32,9 @@ const SEED: u64 = 1234;
 /// A faiss index and where its vectors came from.
 pub struct FaissIndex {
     index: IndexImpl,
+    /// A copy that is searched instead.
+    #[cfg(feature = "faiss-gpu")]
+    on_gpu: Option<faiss::GpuIndexImpl<'static, IndexImpl>>,
     provenance: Provenance,
 }
 
@@ -93,7 +97,16 @@ impl FaissIndex {
         provenance.set(provenance::SCHEMA_VERSION, index_file::VERSION);
         provenance.stamp_program();
         provenance.set(FACTORY, factory);
-        Ok(FaissIndex { index, provenance })
+        Ok(FaissIndex::new(index, provenance))
+    }
+
+    fn new(index: IndexImpl, provenance: Provenance) -> Self {
+        FaissIndex {
+            index,
+            #[cfg(feature = "faiss-gpu")]
+            on_gpu: None,
+            provenance,
+        }
     }
 
     /// Writes the index.
@@ -109,7 +122,7 @@ impl FaissIndex {
         let Header { name, provenance, .. } = Header::read(path)?;
         let index = read_index(&name)
             .map_err(|e| Error::new(&name, format!("is a truncated or broken faiss index ({})", plain(&e))))?;
-        Ok(FaissIndex { index, provenance })
+        Ok(FaissIndex::new(index, provenance))
     }
 
     /// Sets search parameters written as faiss does, such as `nprobe=16` or `efSearch=64,quantizer_efSearch=32`.
@@ -130,12 +143,47 @@ impl FaissIndex {
         Ok(())
     }
 
+    /// Searches a copy on `device` from now on, where that is a GPU, faiss was built for it (feature `faiss-gpu`) and
+    /// has this kind of index there; else says that it searches on the CPU. Search parameters come first.
+    #[cfg(feature = "faiss-gpu")]
+    pub fn copy_to(&mut self, device: Device) {
+        let Device::Cuda(number) = device else { return };
+        // The copy wants them for as long as it lives, and that is as long as the program.
+        let copied = faiss::StandardGpuResources::new()
+            .and_then(|resources| self.index.to_gpu(Box::leak(Box::new(resources)), number as i32));
+        match copied {
+            Ok(copy) => self.on_gpu = Some(copy),
+            Err(error) => tracing::warn!("the index is searched on the CPU: {}", plain(&error)),
+        }
+    }
+
+    /// Says that the index is searched on the CPU if `device` is another.
+    #[cfg(not(feature = "faiss-gpu"))]
+    pub fn copy_to(&mut self, device: Device) {
+        if device != Device::Cpu {
+            tracing::warn!("the index is searched on the CPU: faiss was built without its GPU side (faiss-gpu)");
+        }
+    }
+
+    #[cfg(feature = "faiss-gpu")]
+    fn found(&mut self, queries: &[f32], top_k: usize) -> std::result::Result<SearchResult, faiss::error::Error> {
+        match &mut self.on_gpu {
+            Some(copy) => copy.search(queries, top_k),
+            None => self.index.search(queries, top_k),
+        }
+    }
+
+    #[cfg(not(feature = "faiss-gpu"))]
+    fn found(&mut self, queries: &[f32], top_k: usize) -> std::result::Result<SearchResult, faiss::error::Error> {
+        self.index.search(queries, top_k)
+    }
+
     /// The best `top_k` documents of every query, (Q, E), that faiss finds, in our order; fewer where it finds fewer.
     ///
     /// Among equal scores at the end of the list, faiss chooses.
     pub fn search(&mut self, queries: &[f32], top_k: usize) -> Result<Vec<Vec<Hit>>> {
         let top_k = top_k.min(self.len());
-        let found = self.index.search(queries, top_k).map_err(|e| Error::new("faiss", plain(&e)))?;
+        let found = self.found(queries, top_k).map_err(|e| Error::new("faiss", plain(&e)))?;
         let lists = found.labels.chunks(top_k).zip(found.distances.chunks(top_k)).map(|(ids, scores)| {
             let hits = ids.iter().zip(scores).filter(|(id, _)| id.is_some());
             // Adding 0 turns −0 into 0.

@@ -143,8 +143,11 @@ impl Documents {
             Documents::Embeddings(EmbeddingsFile { input, dim, provenance, rows: 0 }, searcher(dim)?)
         };
         match (documents, &settings.parameters) {
-            (Documents::Faiss(mut index), Some(parameters)) => {
-                index.set_parameters(parameters)?;
+            (Documents::Faiss(mut index), parameters) => {
+                if let Some(parameters) = parameters {
+                    index.set_parameters(parameters)?;
+                }
+                index.copy_to(settings.device);
                 Ok(Documents::Faiss(index))
             }
             (_, Some(parameters)) => {
