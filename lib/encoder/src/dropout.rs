@@ -25,7 +25,7 @@ pub(crate) fn dropout(x: Tensor, p: f64, train: bool) -> Tensor {
 /// What dropout multiplies with, float32. Sixteen bits decide on a number, so that `p` is met to 1/131,072;
 /// 1 − p is that of the bits, which keeps the mean.
 fn noise(size: &[i64], p: f64, seed: u64) -> Tensor {
-    let below = ((p * 65_536.0).round() as u16).min(u16::MAX);
+    let below = (p * 65_536.0).round() as u16;
     let kept = (65_536.0 / (65_536.0 - f64::from(below))) as f32;
     let noise = Tensor::empty(size, (Kind::Float, Device::Cpu));
     // SAFETY: the new tensor is contiguous, has as many float32, and nobody else knows it yet.

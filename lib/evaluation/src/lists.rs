@@ -1,10 +1,11 @@
 //! The lists of a run: gathered by query, checked, and the positions of the judged documents found.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Schema};
+// Each row is looked up: the standard library's hash took a fifth of the time.
+use foldhash::{HashMap, HashMapExt};
 use hardmine_records::{Error, Result};
 use rayon::prelude::*;
 

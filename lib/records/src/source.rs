@@ -167,18 +167,18 @@ impl Lines {
             return Ok(None);
         }
         self.number += 1;
-        for end in [b'\n', b'\r'] {
-            if self.buffer.last() == Some(&end) {
-                self.buffer.pop();
-            }
-        }
-        match std::str::from_utf8(&self.buffer) {
-            Ok(line) => Ok(Some(line)),
-            Err(e) => {
-                let place = format!("{}: line {}", self.name, self.number);
-                Err(Error::new(place, format!("is not UTF-8 (byte {} of the line)", e.valid_up_to() + 1)))
-            }
-        }
+        line(&self.buffer, || place(&self.name, self.number)).map(Some)
+    }
+
+    /// The next lines, some `size` bytes of them; none at the end.
+    pub(crate) fn next_block(&mut self, size: usize) -> Result<Option<Block>> {
+        let mut bytes = Vec::with_capacity(size + 1024);
+        let read = self.reader.by_ref().take(size as u64).read_to_end(&mut bytes);
+        read.and_then(|_| self.reader.read_until(b'\n', &mut bytes)).map_err(Error::io(&self.name))?;
+        let first = self.number + 1;
+        let unended = bytes.last().is_some_and(|&last| last != b'\n');
+        self.number += bytes.iter().filter(|&&byte| byte == b'\n').count() + usize::from(unended);
+        Ok((!bytes.is_empty()).then_some(Block { bytes, first }))
     }
 
     /// Number of the last line read, from 1.
@@ -188,11 +188,43 @@ impl Lines {
 
     /// `file: line N` of the last line read.
     pub fn place(&self) -> String {
-        format!("{}: line {}", self.name, self.number)
+        place(&self.name, self.number)
     }
 
     /// The name used in errors.
     pub fn name(&self) -> &str {
         &self.name
     }
+}
+
+/// Whole lines, with the number of the first one.
+pub(crate) struct Block {
+    bytes: Vec<u8>,
+    first: usize,
+}
+
+impl Block {
+    /// One line that was read by itself.
+    pub(crate) fn of_line(line: String, number: usize) -> Block {
+        Block { bytes: line.into_bytes(), first: number }
+    }
+
+    /// The lines, as [`Lines::next_line`] gives them, with their numbers; `name` is the file's.
+    pub(crate) fn lines(&self, name: &str) -> impl Iterator<Item = (usize, Result<&str>)> {
+        let lines = self.bytes.split_inclusive(|&byte| byte == b'\n');
+        (self.first..).zip(lines).map(move |(number, bytes)| (number, line(bytes, || place(name, number))))
+    }
+}
+
+/// A line without its end.
+fn line(bytes: &[u8], place: impl FnOnce() -> String) -> Result<&str> {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    std::str::from_utf8(bytes)
+        .map_err(|e| Error::new(place(), format!("is not UTF-8 (byte {} of the line)", e.valid_up_to() + 1)))
+}
+
+/// Where a line is, for errors.
+pub(crate) fn place(name: &str, number: usize) -> String {
+    format!("{name}: line {number}")
 }
