@@ -383,15 +383,17 @@ $(QUICKSTART)/data/collection.tsv: $(DEPS)/azure-cli/__main__.py lib/text/quicks
 
 # ---- speed ------------------------------------------------------------------------------------------------
 
-BENCH_STAGES := tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory quickstart
+BENCH_STAGES := tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory quickstart gpu
 bench_inputs := build $(DEPS)/bench/installed $(DEPS)/minilm/config.json $(QUICKSTART)/data/collection.tsv
 
 ## bench: ours beside what users would pick instead, one table in out/bench (an hour; 4 GB of packages, 11 GB of data)
 ## bench-STAGE: one stage, never two at a time (-j): tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory quickstart
+## bench-gpu: what a GPU is for, on BENCH_DEVICE (cuda)
 .PHONY: bench $(addprefix bench-,$(BENCH_STAGES))
 bench: $(bench_inputs)
 	BIN=$(BIN) $(DEPS)/bench/bin/python tests/bench/bench.py
 
+bench-gpu: export BENCH_DEVICE ?= cuda
 $(addprefix bench-,$(BENCH_STAGES)): bench-%: $(bench_inputs)
 	BIN=$(BIN) $(DEPS)/bench/bin/python tests/bench/bench.py $*
 
@@ -407,7 +409,7 @@ $(DEPS)/bench/installed: tests/bench/requirements.txt
 test: setup
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
-	cargo check --release --no-default-features --features faiss-gpu
+	cargo clippy --release --no-default-features --features faiss-gpu -- -D warnings
 	cargo test --release --workspace
 
 ## neighbours: pyarrow, DuckDB, faiss, ir_measures, transformers and sentence-transformers open our files (4 GB of packages)

@@ -38,7 +38,7 @@ struct Args {
     top_k: NonZero<u16>,
 
     /// Where exact search multiplies: auto takes the first GPU if there is one; cpu, cuda or cuda:N. The run
-    /// is the same
+    /// is the same. An index is searched there, too, if faiss was built for it
     #[arg(long, default_value_t)]
     device: DeviceChoice,
 

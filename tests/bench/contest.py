@@ -1,5 +1,6 @@
 """Programs measured in turn: ours, a baseline, the next baseline, ours again, and so on."""
 
+import importlib.util
 import json
 import os
 import shlex
@@ -83,12 +84,21 @@ class Bench:
         words = [sys.executable, HERE / "baselines" / f"{script}.py", *arguments]
         return shlex.join(map(str, words))
 
+    @property
+    def device(self):
+        """Where both sides compute: BENCH_DEVICE, cpu or cuda."""
+        return os.environ.get("BENCH_DEVICE", "cpu")
+
     def ours(self, binary, *arguments):
-        return shlex.join(map(str, [self.bin / binary, *arguments])) + " -q"
+        device = ["--device", self.device] if binary in ("embed", "rank", "train") else []
+        return shlex.join(map(str, [self.bin / binary, *arguments, *device])) + " -q"
 
     def environment(self):
         found = dict(os.environ, PATH=f"{self.bin}:{os.environ['PATH']}", TOKENIZERS_PARALLELISM="true")
         found.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", PYTHONWARNINGS="ignore")
+        if self.device != "cpu":
+            # Ours then runs with the baselines' libtorch, which has CUDA.
+            found["LD_LIBRARY_PATH"] = str(Path(importlib.util.find_spec("torch").origin).parent / "lib")
         # What make exports for its pipes would slow a lone Python program down.
         found.pop("GOMP_SPINCOUNT", None)
         return found

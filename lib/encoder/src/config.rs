@@ -57,7 +57,7 @@ pub struct Config {
     pub hidden_dropout: f64,
     /// Dropout of attention probabilities.
     pub attention_dropout: f64,
-    /// The id that fills batches.
+    /// The id of padding; the positions of a RoBERTa begin after it.
     pub pad_token_id: i64,
     /// Standard deviation of new weights.
     pub initializer_range: f64,
@@ -155,6 +155,14 @@ impl Config {
         if !(0..file.vocab_size).contains(&pad_token_id) {
             return wrong(format!("pad_token_id {pad_token_id} is outside the vocabulary of {}", file.vocab_size));
         }
+        let hidden_dropout = file.hidden_dropout_prob.unwrap_or(0.1);
+        let attention_dropout = file.attention_probs_dropout_prob.unwrap_or(0.1);
+        for (name, p) in [("hidden_dropout_prob", hidden_dropout), ("attention_probs_dropout_prob", attention_dropout)]
+        {
+            if !(0.0..1.0).contains(&p) {
+                return wrong(format!("{name} is {p}; expected 0 or more, and less than 1"));
+            }
+        }
         let config = Config {
             family,
             vocab_size: file.vocab_size,
@@ -166,8 +174,8 @@ impl Config {
             max_position_embeddings: file.max_position_embeddings,
             type_vocab_size: file.type_vocab_size,
             layer_norm_eps: file.layer_norm_eps,
-            hidden_dropout: file.hidden_dropout_prob.unwrap_or(0.1),
-            attention_dropout: file.attention_probs_dropout_prob.unwrap_or(0.1),
+            hidden_dropout,
+            attention_dropout,
             pad_token_id,
             initializer_range: file.initializer_range.unwrap_or(0.02),
             output_embedding_size: file.output_embedding_size,

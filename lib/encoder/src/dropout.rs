@@ -8,8 +8,9 @@ use tch::{Device, Kind, Tensor};
 /// Numbers that one stream of random bits decides on.
 const STREAM: usize = 16_384;
 
-/// `x`, when training with each number zero with probability `p`, else divided by 1 − p. The same seed of libtorch's generator
-/// (`tch::manual_seed`) gives the same zeros, whatever the number of threads.
+/// When training, each number of `x` becomes 0 with probability `p` (less than 1) and is divided by 1 − p otherwise;
+/// else `x` itself. The same seed of libtorch's generator (`tch::manual_seed`) gives the same zeros, whatever the
+/// number of threads.
 pub(crate) fn dropout(x: Tensor, p: f64, train: bool) -> Tensor {
     if !train || p == 0.0 {
         return x;

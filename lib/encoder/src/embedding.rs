@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{Encoder, check_token_ids, cut_by_tokens};
 
 /// A window ends with so many batches' worth of tokens, or so many texts. Sorting texts by length
-/// inside it leaves little padding; much larger windows only take memory and delay the output.
+/// inside it leaves attention little padding; much larger windows only take memory and delay the output.
 const WINDOW_BATCHES: usize = 64;
 const WINDOW_TEXTS: usize = 32_768;
 

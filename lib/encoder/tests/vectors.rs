@@ -222,6 +222,26 @@ fn training_reaches_every_parameter_and_drops_out() {
 }
 
 #[test]
+fn attention_with_dropout_is_attention_where_nothing_is_dropped() {
+    for model in ["init", "bert_mean"] {
+        let folder = tempfile::tempdir().unwrap();
+        copy_all(&fixture(model), folder.path());
+        let config = folder.path().join("config.json");
+        let text = std::fs::read_to_string(&config).unwrap();
+        // So small that no number is dropped, but none that is left out.
+        let dropping = text.replace("attention_probs_dropout_prob\": 0.0", "attention_probs_dropout_prob\": 1e-9");
+        assert_ne!(dropping, text, "{model}");
+        std::fs::write(&config, dropping).unwrap();
+        let encoder = load(folder.path());
+        let texts = texts("docs.tokens.jsonl");
+        let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
+        let batch = encoder.batch(&rows, 64);
+        let (training, encoding) = (encoder.encode(&batch, true), encoder.encode(&batch, false));
+        assert!(distance(&training, &encoding) < 1e-6 * encoding.abs().max().double_value(&[]), "{model}");
+    }
+}
+
+#[test]
 fn a_language_model_gets_a_head_only_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     copy_all(&fixture("init"), folder.path());

@@ -71,12 +71,12 @@ fn errors_are_one_line_and_have_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let [run, _] = files(folder.path());
     let broken = folder.path().join("broken.tsv");
-    std::fs::write(&broken, "a\tx\t1\n".repeat(70_000) + "a\tx\n").unwrap();
+    std::fs::write(&broken, "a\tx\t1\n".repeat(700_000) + "a\tx\n").unwrap();
     for (path, sql, place) in [
         (&run, "SELECT rank\nFROM runs", "query: line 2, column 6: "),
         (&run, "SELECT rnk FROM run", "query: line 1, column 8: "),
         (&run, "SELECT FROM WHERE", "query: "),
-        (&broken, "SELECT count(*) FROM run", "broken.tsv: line 70001: "),
+        (&broken, "SELECT count(*) FROM run", "broken.tsv: line 700001: "),
     ] {
         let error = csv(folder.path(), &[table("run", path)], sql).unwrap_err();
         assert!(error.contains(place) && !error.contains('\n'), "{sql}: {error}");

@@ -9,7 +9,7 @@ use crate::Result;
 /// many more as may be `waiting` (small items want some, lest both sides wait by turns). Gives `source` back.
 ///
 /// # Errors
-/// The first of `source` or of `each`, at once; one more item may have been read by then.
+/// The first of `source` or of `each`, at once; `waiting` and one more items may have been read by then.
 pub fn read_ahead<S, T>(mut source: S, waiting: usize, mut each: impl FnMut(T) -> Result<()>) -> Result<S>
 where
     S: Iterator<Item = Result<T>> + Send + 'static,

@@ -17,30 +17,32 @@ type Parquet = ArrowWriter<AtomicFile>;
 pub(crate) struct WriteBehind {
     batches: Option<SyncSender<RecordBatch>>,
     thread: Option<JoinHandle<Result<Parquet>>>,
+    place: String,
 }
 
 impl WriteBehind {
     /// `place` is the name used in errors.
     pub(crate) fn new(mut writer: Parquet, place: &str) -> Self {
         let (sender, batches) = sync_channel::<RecordBatch>(2);
-        let place = place.to_owned();
+        let (place, named) = (place.to_owned(), place.to_owned());
         let thread = thread::spawn(move || {
             for batch in batches {
-                writer.write(&batch).map_err(Error::at(&place))?;
+                writer.write(&batch).map_err(Error::at(&named))?;
                 if writer.in_progress_size() > ROW_GROUP_BYTES {
-                    writer.flush().map_err(Error::at(&place))?;
+                    writer.flush().map_err(Error::at(&named))?;
                 }
             }
             Ok(writer)
         });
-        WriteBehind { batches: Some(sender), thread: Some(thread) }
+        WriteBehind { batches: Some(sender), thread: Some(thread), place }
     }
 
     /// Hands the next rows over; an error may be that of rows before.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match &self.batches {
             Some(batches) if batches.send(batch.clone()).is_ok() => Ok(()),
-            _ => self.join().map(|_| ()),
+            // The thread has ended before its input has: it failed.
+            _ => self.join().map(drop),
         }
     }
 
@@ -51,8 +53,10 @@ impl WriteBehind {
 
     fn join(&mut self) -> Result<Parquet> {
         self.batches = None;
-        let thread = self.thread.take().expect("an error ends the writing");
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        match self.thread.take() {
+            Some(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => Err(Error::new(&self.place, "was not written, as said before")),
+        }
     }
 }
 

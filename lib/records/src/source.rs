@@ -228,3 +228,27 @@ fn line(bytes: &[u8], place: impl FnOnce() -> String) -> Result<&str> {
 pub(crate) fn place(name: &str, number: usize) -> String {
     format!("{name}: line {number}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_any_size_have_the_lines() {
+        for text in ["one\ntwo\n\nfour\r\nfünf\n", "no end", "\n\n", "a\nb"] {
+            let lines = || Lines { name: "t".into(), reader: Box::new(text.as_bytes()), buffer: vec![], number: 0 };
+            let (mut one_by_one, mut expected) = (lines(), Vec::new());
+            while let Some(line) = one_by_one.next_line().unwrap().map(str::to_owned) {
+                expected.push((one_by_one.number(), line));
+            }
+            for size in 1..20 {
+                let (mut blocks, mut found) = (lines(), Vec::new());
+                while let Some(block) = blocks.next_block(size).unwrap() {
+                    found.extend(block.lines("t").map(|(number, line)| (number, line.unwrap().to_owned())));
+                }
+                assert_eq!(found, expected, "blocks of {size} bytes of {text:?}");
+                assert_eq!(blocks.number(), one_by_one.number());
+            }
+        }
+    }
+}

@@ -161,16 +161,21 @@ impl FaissIndex {
     #[cfg(not(feature = "faiss-gpu"))]
     pub fn copy_to(&mut self, device: Device) {
         if device != Device::Cpu {
-            tracing::warn!("the index is searched on the CPU: faiss was built without its GPU side (faiss-gpu)");
+            tracing::info!("the index is searched on the CPU: faiss was built without its GPU side (faiss-gpu)");
         }
     }
 
     #[cfg(feature = "faiss-gpu")]
     fn found(&mut self, queries: &[f32], top_k: usize) -> std::result::Result<SearchResult, faiss::error::Error> {
-        match &mut self.on_gpu {
-            Some(copy) => copy.search(queries, top_k),
-            None => self.index.search(queries, top_k),
+        if let Some(copy) = &mut self.on_gpu {
+            match copy.search(queries, top_k) {
+                Ok(found) => return Ok(found),
+                // Its GPU side finds 2,048 documents a query at most.
+                Err(error) => tracing::warn!("the index is searched on the CPU: {}", plain(&error)),
+            }
+            self.on_gpu = None;
         }
+        self.index.search(queries, top_k)
     }
 
     #[cfg(not(feature = "faiss-gpu"))]

@@ -23,7 +23,7 @@ use crate::ranking::Hit;
 pub struct Settings {
     /// Documents for each query.
     pub top_k: usize,
-    /// Where exact search multiplies.
+    /// Where exact search multiplies, and where an index is searched if faiss was built for it.
     pub device: Device,
     /// Bytes that blocks of embeddings and ranked lists may take, beside a faiss index.
     pub memory: usize,

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor, no_grad};
 /// How texts are encoded.
 pub struct Encoding<'a> {
     encoder: &'a Encoder,
-    /// Encode so many texts at a time, twice: memory then grows with this number, not with the batch.
+    /// Encode so many texts at a time (at least 1), twice: memory then grows with this number, not with the batch.
     chunk_size: Option<usize>,
 }
 
@@ -16,11 +16,11 @@ pub struct Encoded<'a> {
     /// (B, E), float32, in the order of the texts.
     pub embeddings: Tensor,
     /// What was encoded without a graph and is to be encoded again for its gradient.
-    replays: Vec<Group<'a>>,
+    replays: Vec<Chunk<'a>>,
 }
 
 /// Texts of like length, where they stand in the batch, and the seed of their dropout.
-struct Group<'a> {
+struct Chunk<'a> {
     places: Vec<usize>,
     rows: Vec<&'a [i32]>,
     seed: i64,
@@ -33,7 +33,7 @@ impl<'a> Encoding<'a> {
     }
 
     /// Encodes the texts `ids` of `tokens`, cut to `max_length` tokens, in training mode; `seed` gives the seed of
-    /// the dropout of each group of texts.
+    /// the dropout of each chunk of texts.
     ///
     /// # Errors
     /// A text without tokens, or with one that the model doesn't know.
@@ -52,13 +52,13 @@ impl<'a> Encoding<'a> {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&place| length(place));
         let parts: Vec<&[usize]> = match self.chunk_size {
-            Some(size) => order.chunks(size).collect(),
+            Some(size) => order.chunks(size.max(1)).collect(),
             None => cut_by_tokens(&order, length, default_batch_tokens(self.encoder.device())).collect(),
         };
-        let groups: Vec<Group> = parts
+        let chunks: Vec<Chunk> = parts
             .into_iter()
             .enumerate()
-            .map(|(number, places)| Group {
+            .map(|(number, places)| Chunk {
                 places: places.to_vec(),
                 rows: places.iter().map(|&place| rows[place]).collect(),
                 seed: seed(number as u64),
@@ -66,12 +66,12 @@ impl<'a> Encoding<'a> {
             .collect();
         let cached = self.chunk_size.is_some_and(|size| size < rows.len());
         let forward = || {
-            let embeddings: Vec<Tensor> = groups.iter().map(|group| self.forward(group, max_length)).collect();
+            let embeddings: Vec<Tensor> = chunks.iter().map(|chunk| self.forward(chunk, max_length)).collect();
             Tensor::cat(&embeddings, 0).index_select(0, &self.inverse(&order))
         };
         Ok(match cached {
             false => Encoded { embeddings: forward(), replays: Vec::new() },
-            true => Encoded { embeddings: no_grad(forward).set_requires_grad(true), replays: groups },
+            true => Encoded { embeddings: no_grad(forward).set_requires_grad(true), replays: chunks },
         })
     }
 
@@ -81,17 +81,17 @@ impl<'a> Encoding<'a> {
             return;
         }
         let gradient = encoded.embeddings.grad();
-        for group in &encoded.replays {
-            let places: Vec<i64> = group.places.iter().map(|&place| place as i64).collect();
+        for chunk in &encoded.replays {
+            let places: Vec<i64> = chunk.places.iter().map(|&place| place as i64).collect();
             let gradient = gradient.index_select(0, &Tensor::from_slice(&places).to_device(self.encoder.device()));
-            (self.forward(group, max_length) * gradient).sum(Kind::Float).backward();
+            (self.forward(chunk, max_length) * gradient).sum(Kind::Float).backward();
         }
     }
 
-    /// Embeddings of one group, (n, E). The same seed gives the same dropout again.
-    fn forward(&self, group: &Group, max_length: usize) -> Tensor {
-        tch::manual_seed(group.seed);
-        let batch = self.encoder.batch(&group.rows, max_length);
+    /// Embeddings of one chunk, (n, E). The same seed gives the same dropout again.
+    fn forward(&self, chunk: &Chunk, max_length: usize) -> Tensor {
+        tch::manual_seed(chunk.seed);
+        let batch = self.encoder.batch(&chunk.rows, max_length);
         self.encoder.encode(&batch, true)
     }
 

@@ -25,7 +25,7 @@ pub struct Settings {
     pub max_query_length: usize,
     /// Tokens a document keeps.
     pub max_doc_length: usize,
-    /// Texts encoded at a time; all of a batch if none.
+    /// Texts whose graph is kept at a time; of all of a batch if none.
     pub chunk_size: Option<usize>,
     /// Whether gradients are computed in float16 and need a loss scale.
     pub scale_loss: bool,

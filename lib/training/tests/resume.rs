@@ -104,13 +104,37 @@ fn chunks_make_the_step_of_the_whole_batch() {
     let home = folder.path();
     let relevant = lists("qrels.tsv", &tokens(home, "queries"), &tokens(home, "docs"));
     let whole = trained(home, &relevant, Some(64), false);
-    for chunk_size in [None, Some(5)] {
+    for chunk_size in [Some(5), Some(20)] {
         let difference = largest_difference(&whole, &trained(home, &relevant, chunk_size, false));
         assert!(difference < 1e-5, "chunks of {chunk_size:?}: off by {difference:e}");
         println!("chunks of {chunk_size:?}: parameters off by {difference:.1e}");
     }
     let with_dropout = trained(home, &relevant, Some(5), true);
     assert!(largest_difference(&with_dropout, &whole) > 1e-4, "there is no dropout");
+}
+
+#[test]
+fn many_texts_are_encoded_as_one_batch_of_them_would_be() {
+    let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
+    let docs = tokens(folder.path(), "docs");
+    let encoder = encoder(folder.path(), false);
+    let weight = encoder.parameters()[0].1.set_requires_grad(true);
+    let ids: Vec<u32> = (0..docs.len() as u32).rev().collect();
+    let encode = |chunk_size| {
+        let encoded = Encoding::new(&encoder, chunk_size).encode(&docs, &ids, 64, |_| 0).unwrap();
+        let gradient = Tensor::arange(encoded.embeddings.numel() as i64, (Kind::Float, Device::Cpu)).sin();
+        (&encoded.embeddings * gradient.view_as(&encoded.embeddings)).sum(Kind::Float).backward();
+        let found = (encoded.embeddings.detach(), weight.grad().copy());
+        let _ = weight.grad().zero_();
+        found
+    };
+    let tokens: usize = ids.iter().map(|&id| docs.token_ids(id as usize).len()).sum();
+    assert!(tokens > 2 * hardmine_encoder::default_batch_tokens(Device::Cpu), "one batch would do");
+    let ((parts, of_parts), (whole, of_whole)) = (encode(None), encode(Some(ids.len())));
+    for (one, other) in [(parts, whole), (of_parts, of_whole)] {
+        let difference = (&one - &other).abs().max().double_value(&[]);
+        assert!(difference < 1e-5 * other.abs().max().double_value(&[]), "off by {difference:e}");
+    }
 }
 
 #[test]
@@ -133,7 +157,7 @@ fn chunks_encoded_again_draw_the_same_dropout() {
     chunked.backward(encoded, 40);
     let cached = weight.grad().copy();
 
-    weight.grad().zero_();
+    let _ = weight.grad().zero_();
     for (chunk, part) in ids.chunks(5).enumerate() {
         let encoded = Encoding::new(&encoder, None).encode(&docs, part, 40, |_| seed(chunk as u64)).unwrap();
         let rows = |x: &Tensor| x.narrow(0, 5 * chunk as i64, 5);

@@ -1,4 +1,4 @@
-"""Exact search with torch: a matrix product and topk a block of documents, the blocks' lists merged at the end.
+"""Exact search with torch on BENCH_DEVICE: a matrix product and topk a block of documents, the blocks' lists merged at the end.
 
     python rank_torch.py docs.arrow queries.arrow out.parquet TOP_K [BLOCK]
 
@@ -6,6 +6,7 @@
 """
 
 import json
+import os
 import sys
 import time
 
@@ -17,6 +18,7 @@ import torch
 
 docs_file, queries_file, target, top_k = *sys.argv[1:4], int(sys.argv[4])
 block = int(sys.argv[5]) if len(sys.argv) > 5 else 16384
+device = os.environ.get("BENCH_DEVICE", "cpu")
 
 
 def vectors(path):
@@ -28,18 +30,18 @@ def vectors(path):
 def search(queries, docs):
     lists = []
     for start in range(0, len(docs), block):
-        part = docs[start : start + block]
+        part = docs[start : start + block].to(device).float()
         scores, ids = (queries @ part.T).topk(min(top_k, len(part)), dim=1)
         lists.append((scores, ids + start))
     scores, ids = (torch.cat(found, 1) for found in zip(*lists))
     scores, places = scores.topk(min(top_k, scores.shape[1]), dim=1)
-    return scores, ids.gather(1, places)
+    return scores.cpu(), ids.gather(1, places).cpu()
 
 
 started = time.perf_counter()
 queries, docs = vectors(queries_file), vectors(docs_file)
 searching = time.perf_counter()
-scores, ids = search(queries, docs)
+scores, ids = search(queries.to(device).float(), docs)
 seconds = time.perf_counter() - searching
 count, depth = ids.shape
 rank = np.tile(np.arange(1, depth + 1, dtype=np.int32), count)

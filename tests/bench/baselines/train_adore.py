@@ -2,17 +2,18 @@
 
     python train_adore.py MODEL queries.arrow qrels.parquet embeddings.arrow STEPS SKIP BATCH TOP_K
 
-Mean pooling, dropout on, inner product; queries cut to 64 tokens; every position counts.
+The model's pooling, dropout on, inner product; on BENCH_DEVICE; queries cut to 64 tokens; every position counts.
 Says the seconds of all steps but the first SKIP, the mean loss, and the mean MRR@10 of what was retrieved.
 """
 
 import json
+import os
 import random
 import sys
 import time
 from collections import defaultdict
+from pathlib import Path
 
-import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
@@ -23,6 +24,8 @@ from transformers import AutoModel, get_linear_schedule_with_warmup
 
 folder, queries_file, qrels_file, embeddings_file = sys.argv[1:5]
 steps, skip, size, top_k = map(int, sys.argv[5:9])
+device = os.environ.get("BENCH_DEVICE", "cpu")
+wait = torch.cuda.synchronize if device != "cpu" else lambda: None
 random.seed(42)
 torch.manual_seed(42)
 
@@ -40,11 +43,15 @@ for query, doc in zip(qrels["query_id"].to_pylist(), qrels["doc_id"].to_pylist()
 trained = sorted(relevant)
 column = read(embeddings_file)["embedding"].combine_chunks()
 documents = np.array(column.flatten()).reshape(len(column), -1)
-index = faiss.IndexFlatIP(documents.shape[1])
-index.add(documents)
-documents = torch.from_numpy(documents)
+if device == "cpu":
+    import faiss
 
-model = AutoModel.from_pretrained(folder).train()
+    index = faiss.IndexFlatIP(documents.shape[1])
+    index.add(documents.astype(np.float32, copy=False))
+documents = torch.from_numpy(documents).to(device)
+
+model = AutoModel.from_pretrained(folder).train().to(device)
+first_token = json.loads((Path(folder) / "1_Pooling" / "config.json").read_text())["pooling_mode_cls_token"]
 decayed = {name for name, _ in model.named_parameters() if "bias" not in name and "LayerNorm.weight" not in name}
 groups = [
     {"params": [p for name, p in model.named_parameters() if name in decayed], "weight_decay": 0.01},
@@ -56,19 +63,36 @@ schedule = get_linear_schedule_with_warmup(optimizer, 2000, 20000)
 
 def encode(rows):
     longest = max(map(len, rows))
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-    hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    ids = torch.tensor([row + [model.config.pad_token_id] * (longest - len(row)) for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
+    # As our --precision: bfloat16 on a GPU.
+    with torch.autocast("cuda", torch.bfloat16, enabled=device != "cpu"):
+        hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+    if first_token:
+        return hidden[:, 0]
     return (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+
+
+@torch.no_grad()
+def search(vectors):
+    """Ids of the first TOP_K documents of each query: by faiss, or by block-wise products on a GPU, as faiss does there."""
+    if device == "cpu":
+        return index.search(vectors.numpy(), top_k)[1].tolist()
+    lists = []
+    for start in range(0, len(documents), 1 << 20):
+        scores, ids = (vectors @ documents[start : start + (1 << 20)].float().T).topk(top_k, dim=1)
+        lists.append((scores, ids + start))
+    scores, ids = (torch.cat(each, 1) for each in zip(*lists))
+    return ids.gather(1, scores.topk(top_k, dim=1).indices).tolist()
 
 
 def list_loss(vector, found, wanted):
     """Loss of one query's list."""
     if not wanted.intersection(found):
         found = found + sorted(wanted)
-    labels = torch.tensor([doc in wanted for doc in found])
-    scores = documents[found] @ vector
-    gains = 1 / torch.arange(1, len(found) + 1)
+    labels = torch.tensor([doc in wanted for doc in found], device=device)
+    scores = documents[found].float() @ vector
+    gains = 1 / torch.arange(1, len(found) + 1, device=device)
     weight = (gains[labels].unsqueeze(1) - gains[~labels].unsqueeze(0)).abs()
     gap = scores[~labels].unsqueeze(0) - scores[labels].unsqueeze(1)
     return (weight * softplus(gap)).mean()
@@ -76,9 +100,9 @@ def list_loss(vector, found, wanted):
 
 def step(batch):
     vectors = encode([queries[query] for query in batch])
-    _, ids = index.search(vectors.detach().numpy(), top_k)
+    ids = search(vectors.detach())
     loss, mrr = 0, 0
-    for vector, found, query in zip(vectors, ids.tolist(), batch):
+    for vector, found, query in zip(vectors, ids, batch):
         loss = loss + list_loss(vector, found, relevant[query])
         mrr += next((1 / rank for rank, doc in enumerate(found[:10], 1) if doc in relevant[query]), 0)
     loss = loss / size
@@ -93,8 +117,10 @@ def step(batch):
 found = []
 for number in range(steps):
     if number == skip:
+        wait()
         started = time.perf_counter()
     found.append(step(random.sample(trained, size)))
+wait()
 seconds = time.perf_counter() - started
 loss, mrr = np.mean(found, axis=0)
 print(json.dumps({"seconds": seconds, "loss": loss, "mrr": mrr}))

@@ -2,15 +2,17 @@
 
     python train_star.py MODEL queries.arrow docs.arrow qrels.parquet negatives.parquet STEPS SKIP BATCH
 
-Mean pooling, dropout on, inner product; queries cut to 24 tokens, documents to 120; one hard negative a query.
+The model's pooling, dropout on, inner product; on BENCH_DEVICE; queries cut to 24 tokens, documents to 120; one hard negative a query.
 Says the seconds of all steps but the first SKIP, and the mean loss.
 """
 
 import json
+import os
 import random
 import sys
 import time
 from collections import defaultdict
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -21,6 +23,8 @@ from transformers import AutoModel, get_linear_schedule_with_warmup
 
 folder, queries_file, docs_file, qrels_file, negatives_file = sys.argv[1:6]
 steps, skip, size = map(int, sys.argv[6:9])
+device = os.environ.get("BENCH_DEVICE", "cpu")
+wait = torch.cuda.synchronize if device != "cpu" else lambda: None
 random.seed(42)
 torch.manual_seed(42)
 
@@ -42,7 +46,8 @@ def pairs(path):
 queries, docs = token_ids(queries_file, 24), token_ids(docs_file, 120)
 relevant, negatives = pairs(qrels_file), pairs(negatives_file)
 trained = sorted(relevant)
-model = AutoModel.from_pretrained(folder).train()
+model = AutoModel.from_pretrained(folder).train().to(device)
+first_token = json.loads((Path(folder) / "1_Pooling" / "config.json").read_text())["pooling_mode_cls_token"]
 decayed = [(name, p) for name, p in model.named_parameters() if "bias" not in name and "LayerNorm.weight" not in name]
 names = {name for name, _ in decayed}
 groups = [
@@ -55,15 +60,19 @@ schedule = get_linear_schedule_with_warmup(optimizer, 1000, 10000)
 
 def encode(rows):
     longest = max(map(len, rows))
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-    hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    ids = torch.tensor([row + [model.config.pad_token_id] * (longest - len(row)) for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
+    # As our --precision: bfloat16 on a GPU.
+    with torch.autocast("cuda", torch.bfloat16, enabled=device != "cpu"):
+        hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+    if first_token:
+        return hidden[:, 0]
     return (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
 
 
 def losses(q, positive, others, other_ids, batch):
     """Summed loss and number of the pairs of every query with every one of `others`."""
-    mask = torch.tensor([[float(doc not in relevant[query]) for doc in other_ids] for query in batch])
+    mask = torch.tensor([[float(doc not in relevant[query]) for doc in other_ids] for query in batch], device=device)
     gap = q @ others.T - (q * positive).sum(1, keepdim=True)
     return (softplus(gap) * mask).sum(), mask.sum()
 
@@ -88,7 +97,9 @@ def step(batch):
 found = []
 for number in range(steps):
     if number == skip:
+        wait()
         started = time.perf_counter()
     found.append(step(random.sample(trained, size)))
+wait()
 seconds = time.perf_counter() - started
 print(json.dumps({"seconds": seconds, "loss": sum(found) / steps}))

@@ -8,12 +8,12 @@ import data
 from contest import Program
 
 PASSAGES, BATCH, STEPS, SKIP = 20_000, 32, 12, 3
-NOTE = "Steps after the first three, by the clock of the training loop on both sides; MiniLM-L6, AdamW, one hard negative a query."
+NOTE = "Steps after the first three, by the clock of the training loop on both sides; AdamW, one hard negative a query."
 
 
-def queries(bench):
+def queries(bench, model):
     """Tokens of the quick start's training queries, their relevant passage drawn: the row numbers are what counts."""
-    tokens = data.tokens(bench, bench.quickstart / "queries.train.tsv", "query")
+    tokens = data.tokens(bench, bench.quickstart / "queries.train.tsv", "query", model)
     with pa.memory_map(str(tokens)) as file:
         return tokens, pa.ipc.open_file(file).read_all().num_rows
 
@@ -35,10 +35,10 @@ def judgements(bench, count, documents):
     return qrels, negatives
 
 
-def logged(model, skip):
+def logged(model, batch, skip):
     """Seconds of the steps after the first ones, and the mean loss, from a training log."""
     log = pq.read_table(model / "training-log.parquet")
-    steps = BATCH / log["queries_per_second"].to_numpy()
+    steps = batch / log["queries_per_second"].to_numpy()
     return float(steps[skip:].sum()), float(log["loss"].to_numpy().mean()), log
 
 
@@ -48,20 +48,25 @@ def fresh(model, command):
 
 
 def run(bench):
+    measure(bench, "train-star", "MiniLM-L6", bench.minilm, BATCH)
+
+
+def measure(bench, stage, name, start, batch, precision="f32"):
+    """Steps of so many queries from the model `start`."""
     documents = bench.size(PASSAGES, 500)
-    docs = data.tokens(bench, data.passages(bench, documents))
-    query_tokens, count = queries(bench)
+    docs = data.tokens(bench, data.passages(bench, documents), model=start)
+    query_tokens, count = queries(bench, start)
     qrels, negatives = judgements(bench, count, documents)
     model = bench.work / "star"
     steps = bench.size(STEPS, 3) + SKIP
     files = ["--queries", query_tokens, "--docs", docs, "--qrels", qrels, "--negatives", negatives]
-    options = ["--steps", steps, "--batch-size", BATCH, "--optimizer", "adamw", "--max-query-length", 24, "--max-doc-length", 120]
-    command = bench.ours("train", "star", "--init", bench.minilm, *files, *options, "-o", model)
-    ours = Program("train star", fresh(model, command), lambda: logged(model, SKIP)[0])
-    loop = bench.baseline("train_star", bench.minilm, query_tokens, docs, qrels, negatives, steps, SKIP, BATCH)
-    work = f"batch {BATCH}, tokens 24/≤120 (75 on average), {steps - SKIP} steps"
+    options = ["--steps", steps, "--batch-size", batch, "--precision", precision, "--optimizer", "adamw", "--max-query-length", 24, "--max-doc-length", 120]
+    command = bench.ours("train", "star", "--init", start, *files, *options, "-o", model)
+    ours = Program("train star", fresh(model, command), lambda: logged(model, batch, SKIP)[0])
+    loop = bench.baseline("train_star", start, query_tokens, docs, qrels, negatives, steps, SKIP, batch)
+    work = f"{name}, {precision}, batch {batch}, tokens 24/≤120 (75 on average), {steps - SKIP} steps"
     baseline = Program("Hugging Face loop, padded to the longest", loop, aim=2)
-    found = bench.contest("train-star", work, ours, [baseline], steps - SKIP, "steps", note=NOTE)
-    mine, theirs = logged(model, SKIP)[1], found[baseline.label][-1].said["loss"]
+    found = bench.contest(stage, work, ours, [baseline], steps - SKIP, "steps", note=NOTE)
+    mine, theirs = logged(model, batch, SKIP)[1], found[baseline.label][-1].said["loss"]
     # Both draw batches and dropout of their own: the loss is the same only on average.
-    bench.check(abs(mine / theirs - 1) < 0.25, f"train-star: mean loss {mine:.3f}, the loop's {theirs:.3f}")
+    bench.check(abs(mine / theirs - 1) < 0.25, f"{stage}: mean loss {mine:.3f}, the loop's {theirs:.3f}")

@@ -82,7 +82,7 @@ impl Slot {
         if !gradient.defined() {
             return Vec::new();
         }
-        let size = if self.parameter.device() == Device::Cpu { PIECE } else { i64::MAX };
+        let size = if self.parameter.device() == Device::Cpu { PIECE } else { self.parameter.numel().max(1) as i64 };
         let cut = |x: &Tensor| x.view(-1).split(size, 0);
         let Moments { mean, square } = &self.moments;
         let moments = cut(mean).into_iter().zip(cut(square));
@@ -226,6 +226,39 @@ mod tests {
     fn adamw_decays_after_its_step() {
         let decayed = |p: f64| p * (1.0 - 0.1 * 0.01);
         assert_close(&stepped(Rule::AdamW, (0.3, -0.4), 1.0), [decayed(3.0 - 0.1), decayed(4.0 + 0.1)]);
+    }
+
+    #[test]
+    fn a_parameter_in_pieces_is_updated_as_a_whole() {
+        let size = 2 * PIECE + 1234;
+        let start = Tensor::arange(size, (Kind::Double, Device::Cpu)).sin() * 0.01;
+        // Pieces whose updates differ: a norm of one piece is not that of the parameter.
+        let gradient = Tensor::arange(size, (Kind::Double, Device::Cpu)).cos() * 1e-6 + 1e-9;
+        for rule in [Rule::Lamb, Rule::AdamW] {
+            let parameters = [("a.weight".to_string(), start.to_kind(Kind::Float))];
+            let mut optimizer = Optimizer::new(rule, &parameters);
+            (&parameters[0].1 * gradient.to_kind(Kind::Float)).sum(Kind::Float).backward();
+            let norm = optimizer.gradient_norm(1.0);
+            assert!((norm / gradient.norm().double_value(&[]) - 1.0).abs() < 1e-5);
+            optimizer.step(0.1, norm, 1.0);
+
+            // The norm is below 1: nothing is clipped.
+            let (mean, square) = (&gradient * (1.0 - BETA_1), gradient.square() * (1.0 - BETA_2));
+            let direction = mean / (square.sqrt() + EPSILON);
+            let expected = match rule {
+                Rule::Lamb => {
+                    let update = direction + &start * WEIGHT_DECAY;
+                    let ratio = start.norm().clamp_max(10.0) / update.norm();
+                    &start - update * ratio * 0.1
+                }
+                Rule::AdamW => {
+                    let step = 0.1 * (1.0 - BETA_2).sqrt() / (1.0 - BETA_1);
+                    (&start - direction * step) * (1.0 - 0.1 * WEIGHT_DECAY)
+                }
+            };
+            let difference = (parameters[0].1.detach().to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
+            assert!(difference < 1e-6, "{rule}: off by {difference:e}");
+        }
     }
 
     #[test]
