@@ -42,13 +42,13 @@ def tokens_of(bench, name, lists):
 
 
 def embed(bench, model):
-    natural = data.tokens(bench, data.passages(bench, bench.size(NATURAL_PASSAGES, 500)), model=model)
+    natural = data.tokens(bench, data.passages(bench, bench.size(NATURAL_PASSAGES, 100)), model=model)
     with pa.memory_map(str(natural)) as file:
         lists = pa.ipc.open_file(file).read_all()["token_ids"].to_pylist()
     works = [("natural lengths, 75 tokens on average", "natural", lists)]
     draw = np.random.default_rng(8)
     for length in LENGTHS:
-        rows = draw.integers(10, 50_000, (bench.size(2048, 16), length), dtype=np.int32)
+        rows = draw.integers(10, 50_000, (bench.size(2048, 4), length), dtype=np.int32)
         rows[:, 0], rows[:, -1] = 0, 2
         works.append((f"{length} tokens", str(length), rows.tolist()))
     for what, name, lists in works:
@@ -104,7 +104,7 @@ def rank(bench, docs, rows):
 def run(bench):
     model = data.roberta(bench)
     embed(bench, model)
-    train_star.measure(bench, "gpu train-star", "RoBERTa-base shape", model, bench.size(STAR_BATCH, 16), "bf16")
+    train_star.measure(bench, "gpu train-star", "RoBERTa-base shape", model, bench.size(STAR_BATCH, 8), "bf16")
     docs, rows = documents(bench)
     rank(bench, docs, rows)
     tokens, count = train_star.queries(bench, model)

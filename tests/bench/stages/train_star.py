@@ -68,5 +68,6 @@ def measure(bench, stage, name, start, batch, precision="f32"):
     baseline = Program("Hugging Face loop, padded to the longest", loop, aim=2)
     found = bench.contest(stage, work, ours, [baseline], steps - SKIP, "steps", note=NOTE)
     mine, theirs = logged(model, batch, SKIP)[1], found[baseline.label][-1].said["loss"]
-    # Both draw batches and dropout of their own: the loss is the same only on average.
-    bench.check(abs(mine / theirs - 1) < 0.25, f"{stage}: mean loss {mine:.3f}, the loop's {theirs:.3f}")
+    # Both draw batches and dropout of their own: the loss is the same only on average, and that of many queries.
+    many = steps * batch >= 256
+    bench.check(not many or abs(mine / theirs - 1) < 0.25, f"{stage}: mean loss {mine:.3f}, the loop's {theirs:.3f}")
