@@ -383,11 +383,11 @@ $(QUICKSTART)/data/collection.tsv: $(DEPS)/azure-cli/__main__.py lib/text/quicks
 
 # ---- speed ------------------------------------------------------------------------------------------------
 
-BENCH_STAGES := tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory quickstart gpu
+BENCH_STAGES := tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory beside quickstart gpu
 bench_inputs := build $(DEPS)/bench/installed $(DEPS)/minilm/config.json $(QUICKSTART)/data/collection.tsv
 
 ## bench: ours beside what users would pick instead, one table in out/bench (an hour; 4 GB of packages, 11 GB of data)
-## bench-STAGE: one stage, never two at a time (-j): tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory quickstart
+## bench-STAGE: one stage, never two at a time (-j): tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory beside quickstart
 ## bench-gpu: what a GPU is for, on BENCH_DEVICE (cuda)
 .PHONY: bench $(addprefix bench-,$(BENCH_STAGES))
 bench: $(bench_inputs)

@@ -81,6 +81,25 @@ pub fn cut_by_tokens(texts: &[usize], length: impl Fn(usize) -> usize, most: usi
     })
 }
 
+/// Cuts `texts`, of so many tokens each, into at most `count` runs of about as many tokens.
+pub fn cut_evenly(texts: &[usize], length: impl Fn(usize) -> usize, count: usize) -> impl Iterator<Item = &[usize]> {
+    let all: usize = texts.iter().map(|&text| length(text)).sum();
+    let (mut rest, mut before) = (texts, 0);
+    std::iter::from_fn(move || {
+        let run_of = |tokens: usize| tokens * count / all.max(1);
+        let run = run_of(before);
+        let fits = |&&text: &&usize| {
+            let fits = run_of(before) == run;
+            before += if fits { length(text) } else { 0 };
+            fits
+        };
+        let taken = rest.iter().take_while(fits).count();
+        let (run, later) = rest.split_at(taken);
+        rest = later;
+        (taken > 0).then_some(run)
+    })
+}
+
 /// Cuts the lengths of texts into runs that fit into one rectangle without much padding.
 fn alike(lengths: &[usize]) -> impl Iterator<Item = &[usize]> {
     let mut rest = lengths;
@@ -228,6 +247,16 @@ mod tests {
         assert_eq!(runs(9), [vec![9], vec![2, 3, 4], vec![1]]);
         assert_eq!(runs(1), [[9], [2], [3], [4], [1]]);
         assert!(cut_by_tokens(&[], |text| text, 5).next().is_none());
+    }
+
+    #[test]
+    fn runs_are_of_about_as_many_tokens() {
+        let runs =
+            |count| cut_evenly(&[1, 1, 2, 2, 3, 3], |text| text, count).map(<[usize]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(runs(1), [vec![1, 1, 2, 2, 3, 3]]);
+        assert_eq!(runs(2), [vec![1, 1, 2, 2], vec![3, 3]]);
+        assert_eq!(runs(100).concat(), [1, 1, 2, 2, 3, 3]);
+        assert!(cut_evenly(&[], |text| text, 5).next().is_none());
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! Reading, computing and writing overlap; memory holds a few windows of texts, never the collection.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Float16Array, Float32Array, Int64Array, RecordBatch};
@@ -13,7 +13,7 @@ use half::vec::HalfFloatVecExt;
 use hardmine_records::{Error, Fingerprint, KeyHasher, Result, schema};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Encoder, check_token_ids, cut_by_tokens};
+use crate::{Encoder, Workers, check_token_ids, cut_by_tokens};
 
 /// A window ends with so many batches' worth of tokens, or so many texts. Sorting texts by length
 /// inside it leaves attention little padding; much larger windows only take memory and delay the output.
@@ -54,6 +54,9 @@ struct Vectors {
     values: Vec<f32>,
 }
 
+/// Vectors (n, E) of the texts at these places of a window, on their way from the device.
+type Running<'a> = (&'a [usize], Tensor);
+
 /// A batch size that keeps the device busy without wasting its memory: in tokens.
 pub fn default_batch_tokens(device: Device) -> usize {
     if device.is_cuda() { 65_536 } else { 2_048 }
@@ -69,8 +72,11 @@ impl Embedding<'_> {
         &self,
         tokens: impl Iterator<Item = Result<RecordBatch>> + Send,
         write: impl FnMut(RecordBatch) -> Result<()> + Send,
-        mut done: impl FnMut(u64),
+        done: impl FnMut(u64) + Send,
     ) -> Result<Fingerprint> {
+        let workers = Workers::new(self.encoder.device())?;
+        let done = Mutex::new(done);
+        let done = |texts| done.lock().unwrap_or_else(PoisonError::into_inner)(texts);
         let reading = Reading {
             vocabulary: self.encoder.vocabulary(),
             max_length: self.max_length,
@@ -86,7 +92,7 @@ impl Embedding<'_> {
             let writer = scope.spawn(move || writing.run(vectors, write));
             let mut computed = Ok(());
             for window in windows {
-                match self.encode(window, &mut done) {
+                match self.encode(window, &workers, &done) {
                     Ok(vectors) => {
                         // A closed channel is the writer's failure, which it reports itself.
                         if vector_sender.send(vectors).is_err() {
@@ -106,8 +112,7 @@ impl Embedding<'_> {
         })
     }
 
-    fn encode(&self, window: Window, done: &mut impl FnMut(u64)) -> Result<Vectors> {
-        let _guard = tch::no_grad_guard();
+    fn encode(&self, window: Window, workers: &Workers, done: &(impl Fn(u64) + Sync)) -> Result<Vectors> {
         let texts = window.ids.len();
         let length = |row: usize| window.text(row).len().min(self.max_length);
         let mut order: Vec<usize> = (0..texts).collect();
@@ -118,27 +123,44 @@ impl Embedding<'_> {
             values: vec![0.0; texts * self.encoder.dimension()],
             ids: Vec::new(),
         };
-        // A batch is handed to the device before the last one's vectors are fetched, so that it never waits for us.
-        let mut running: Option<(&[usize], Tensor)> = None;
-        for rows in cut_by_tokens(&order, length, self.batch_tokens) {
-            let texts: Vec<&[i32]> = rows.iter().map(|&row| window.text(row)).collect();
-            let batch = self.encoder.batch(&texts, self.max_length);
-            let next = (rows, self.encoder.encode(&batch, false));
-            if let Some((rows, embeddings)) = running.replace(next) {
-                self.fetch(rows, &embeddings, &mut vectors)?;
-                done(rows.len() as u64);
+        let batches: Vec<&[usize]> = cut_by_tokens(&order, length, self.batch_tokens).collect();
+        let start = |rows| -> Running { (rows, self.embeddings(&window, rows)) };
+        match self.encoder.device() {
+            Device::Cpu => {
+                let encoded = workers.map(batches, |rows| {
+                    let running = start(rows);
+                    done(rows.len() as u64);
+                    running
+                });
+                encoded.into_iter().try_for_each(|running| self.fetch(running, &mut vectors))?;
             }
-        }
-        if let Some((rows, embeddings)) = running {
-            self.fetch(rows, &embeddings, &mut vectors)?;
-            done(rows.len() as u64);
+            _ => {
+                // A GPU is handed a batch before the last one's vectors are fetched, so that it never waits for us.
+                let mut last: Option<Running> = None;
+                for rows in batches {
+                    if let Some(running) = last.replace(start(rows)) {
+                        done(running.0.len() as u64);
+                        self.fetch(running, &mut vectors)?;
+                    }
+                }
+                if let Some(running) = last {
+                    done(running.0.len() as u64);
+                    self.fetch(running, &mut vectors)?;
+                }
+            }
         }
         vectors.ids = window.ids;
         Ok(vectors)
     }
 
-    /// Puts vectors (B, E) to their rows.
-    fn fetch(&self, rows: &[usize], embeddings: &Tensor, vectors: &mut Vectors) -> Result<()> {
+    /// Vectors (n, E) of the texts `rows` of a window.
+    fn embeddings(&self, window: &Window, rows: &[usize]) -> Tensor {
+        let texts: Vec<&[i32]> = rows.iter().map(|&row| window.text(row)).collect();
+        tch::no_grad(|| self.encoder.encode(&self.encoder.batch(&texts, self.max_length)))
+    }
+
+    /// Puts vectors to their rows.
+    fn fetch(&self, (rows, embeddings): Running, vectors: &mut Vectors) -> Result<()> {
         let dimension = self.encoder.dimension();
         let embeddings = embeddings.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
         let mut values = vec![0f32; rows.len() * dimension];

@@ -17,10 +17,12 @@ mod parameters;
 mod precision;
 mod save;
 mod transformer;
+mod workers;
 
-pub use batch::{Batch, check_token_ids, cut_by_tokens};
+pub use batch::{Batch, check_token_ids, cut_by_tokens, cut_evenly};
 pub use device::DeviceChoice;
 pub use digest::digest;
 pub use embedding::{Embedding, default_batch_tokens};
 pub use model::Encoder;
 pub use precision::Precision;
+pub use workers::Workers;

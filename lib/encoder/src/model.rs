@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{self, Tensors, belongs_to_a_task};
 use crate::config::{Config, Family};
+use crate::dropout::Dropout;
 use crate::head::Head;
 use crate::modules::{self, Layout, Step};
 use crate::parameters::{Parameters, listed};
@@ -27,6 +28,10 @@ pub struct Encoder {
     precision: Precision,
     digest: String,
 }
+
+// SAFETY: several threads may compute with the same libtorch tensors at once. Nothing in here changes a tensor through
+// a shared reference; who updates parameters in place, as optimizers do, does it while nobody encodes.
+unsafe impl Sync for Encoder {}
 
 impl Encoder {
     /// Loads a model folder: a RobertaDot (`config.json`, weights), or one in the layout of
@@ -130,10 +135,18 @@ impl Encoder {
         Batch::new(rows, max_length, &self.config, self.device)
     }
 
-    /// Vectors (B, E) of a batch, float32. `train` turns dropout on; whether gradients are recorded
-    /// is for the parameters and the caller to say.
-    pub fn encode(&self, batch: &Batch, train: bool) -> Tensor {
-        let hidden = self.transformer.forward(batch, self.precision.kind(), self.head.first_only(), train);
+    /// Vectors (B, E) of a batch, float32. Whether gradients are recorded is for the parameters and the caller to say.
+    pub fn encode(&self, batch: &Batch) -> Tensor {
+        self.forward(batch, None)
+    }
+
+    /// [`Encoder::encode`] with dropout; the same `seed` gives the same zeros.
+    pub fn encode_with_dropout(&self, batch: &Batch, seed: u64) -> Tensor {
+        self.forward(batch, Some(Dropout::new(seed, self.device)))
+    }
+
+    fn forward(&self, batch: &Batch, dropout: Option<Dropout>) -> Tensor {
+        let hidden = self.transformer.forward(batch, self.precision.kind(), self.head.first_only(), dropout);
         self.head.forward(hidden, batch)
     }
 

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::batch::{Batch, joined};
 use crate::config::{Activation, Config};
-use crate::dropout::dropout;
+use crate::dropout::Dropout;
 use crate::layers::{LayerNorm, Linear};
 use crate::parameters::Parameters;
 
@@ -40,7 +40,17 @@ struct Pass<'a> {
     masks: Vec<Option<Tensor>>,
     /// The type of the products.
     kind: Kind,
-    train: bool,
+    /// In training only.
+    dropout: Option<Dropout>,
+}
+
+impl Pass<'_> {
+    fn drop_out(&self, x: Tensor, p: f64) -> Tensor {
+        match &self.dropout {
+            Some(dropout) => dropout.apply(x, p),
+            None => x,
+        }
+    }
 }
 
 impl Transformer {
@@ -60,10 +70,10 @@ impl Transformer {
 
     /// Hidden states of the last layer: (T, D), float32, or (B, D) when `first_only`, for heads
     /// that look at the first token only: the last layer then computes no other.
-    pub fn forward(&self, batch: &Batch, kind: Kind, first_only: bool, train: bool) -> Tensor {
-        let mut hidden = self.embed(batch, train);
+    pub fn forward(&self, batch: &Batch, kind: Kind, first_only: bool, dropout: Option<Dropout>) -> Tensor {
         let masks = batch.groups.iter().map(|group| group.mask(kind)).collect();
-        let pass = Pass { batch, masks, kind, train };
+        let pass = Pass { batch, masks, kind, dropout };
+        let mut hidden = self.embed(&pass);
         for (number, layer) in self.layers.iter().enumerate() {
             hidden = layer.forward(&hidden, &pass, first_only && number + 1 == self.layers.len());
         }
@@ -71,11 +81,11 @@ impl Transformer {
     }
 
     /// Tokens to the first layer's input (T, D).
-    fn embed(&self, batch: &Batch, train: bool) -> Tensor {
-        let words = Tensor::embedding(&self.words, &batch.token_ids, -1, false, false);
-        let positions = Tensor::embedding(&self.positions, &batch.positions, -1, false, false);
+    fn embed(&self, pass: &Pass) -> Tensor {
+        let words = Tensor::embedding(&self.words, &pass.batch.token_ids, -1, false, false);
+        let positions = Tensor::embedding(&self.positions, &pass.batch.positions, -1, false, false);
         let sum = words + positions + self.types.select(0, 0);
-        dropout(self.norm.forward(&sum), self.hidden_dropout, train)
+        pass.drop_out(self.norm.forward(&sum), self.hidden_dropout)
     }
 
     /// Casts the matrices of all layers once, for many forward passes without gradient.
@@ -126,11 +136,11 @@ impl Layer {
             }
             false => (hidden.shallow_clone(), self.attend(None, &x, pass)),
         };
-        let attended = dropout(self.attention_output.forward(&context), self.hidden_dropout, pass.train);
+        let attended = pass.drop_out(self.attention_output.forward(&context), self.hidden_dropout);
         let hidden = self.attention_norm.forward(&(hidden + attended));
 
         let wide = self.activation.forward(&self.intermediate.forward(&hidden.to_kind(pass.kind))); // (T, 4D)
-        let output = dropout(self.output.forward(&wide), self.hidden_dropout, pass.train);
+        let output = pass.drop_out(self.output.forward(&wide), self.hidden_dropout);
         self.output_norm.forward(&(hidden + output))
     }
 
@@ -144,7 +154,7 @@ impl Layer {
         let (keys, values) = (batch.split(&self.key.forward(x)), batch.split(&self.value.forward(x)));
         let contexts = batch.groups.iter().enumerate().map(|(number, group)| {
             let (key, value) = (group.pad(&keys[number]), group.pad(&values[number]));
-            let attend = |query| self.attend_in_group(query, key, value, pass.masks[number].as_ref(), pass.train);
+            let attend = |query| self.attend_in_group(query, key, value, pass.masks[number].as_ref(), pass);
             match asking {
                 Some(_) => attend(queries[number].unsqueeze(1)).squeeze_dim(1),
                 None => group.unpad(&attend(group.pad(&queries[number]))),
@@ -154,21 +164,21 @@ impl Layer {
     }
 
     /// Attention of `query` (n, Q, D) over `key` and `value` (n, L, D): (n, Q, D).
-    fn attend_in_group(&self, query: Tensor, key: Tensor, value: Tensor, mask: Option<&Tensor>, train: bool) -> Tensor {
+    fn attend_in_group(&self, query: Tensor, key: Tensor, value: Tensor, mask: Option<&Tensor>, pass: &Pass) -> Tensor {
         // (n, L, D) → (n, H, L, D/H)
         let heads = |x: Tensor| {
             let size = x.size();
             x.view([size[0], size[1], self.heads, size[2] / self.heads]).transpose(1, 2)
         };
         let (query, key, value) = (heads(query), heads(key), heads(value));
-        let p = if train { self.attention_dropout } else { 0.0 };
+        let p = if pass.dropout.is_some() { self.attention_dropout } else { 0.0 };
         let context = match query.device() {
             // libtorch has no fused attention with dropout for a CPU, and our dropout is faster than the one it takes.
             Device::Cpu if p > 0.0 => {
                 let scale = 1.0 / (query.size()[3] as f64).sqrt();
                 let scores = (query * scale).matmul(&key.transpose(2, 3)); // (n, H, Q, L)
                 let scores = mask.map_or(scores.shallow_clone(), |mask| scores + mask);
-                dropout(scores.softmax(-1, scores.kind()), p, true).matmul(&value)
+                pass.drop_out(scores.softmax(-1, scores.kind()), p).matmul(&value)
             }
             _ => Tensor::scaled_dot_product_attention(&query, &key, &value, mask, p, false, None, false),
         };

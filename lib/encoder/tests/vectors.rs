@@ -26,7 +26,7 @@ fn expected(file: &str, name: &str) -> Tensor {
 fn encode(encoder: &Encoder, texts: &[Vec<i32>], max_length: usize, batch: usize) -> Tensor {
     let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
     let vectors: Vec<Tensor> =
-        rows.chunks(batch).map(|rows| encoder.encode(&encoder.batch(rows, max_length), false)).collect();
+        rows.chunks(batch).map(|rows| encoder.encode(&encoder.batch(rows, max_length))).collect();
     Tensor::cat(&vectors, 0)
 }
 
@@ -212,9 +212,9 @@ fn training_reaches_every_parameter_and_drops_out() {
     let texts = texts("queries.tokens.jsonl");
     let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
     let batch = encoder.batch(&rows, 64);
-    let [one, two] = [encoder.encode(&batch, true), encoder.encode(&batch, true)];
+    let [one, two] = [1, 2].map(|seed| encoder.encode_with_dropout(&batch, seed));
     assert!(distance(&one, &two) > 1e-3, "dropout");
-    assert_eq!(distance(&encoder.encode(&batch, false), &encoder.encode(&batch, false)), 0.0);
+    assert_eq!(distance(&encoder.encode_with_dropout(&batch, 1), &one), 0.0);
     one.square().sum(Kind::Float).backward();
     for (name, parameter) in encoder.parameters() {
         assert!(parameter.grad().defined(), "{name}");
@@ -236,7 +236,7 @@ fn attention_with_dropout_is_attention_where_nothing_is_dropped() {
         let texts = texts("docs.tokens.jsonl");
         let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
         let batch = encoder.batch(&rows, 64);
-        let (training, encoding) = (encoder.encode(&batch, true), encoder.encode(&batch, false));
+        let (training, encoding) = (encoder.encode_with_dropout(&batch, 1), encoder.encode(&batch));
         assert!(distance(&training, &encoding) < 1e-6 * encoding.abs().max().double_value(&[]), "{model}");
     }
 }

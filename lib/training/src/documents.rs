@@ -1,13 +1,15 @@
 //! The frozen side of ADORE: the embeddings of all documents, searched exactly at every step.
 
+use std::ops::Range;
+
 use arrow::array::{Array, AsArray, PrimitiveArray};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, Float32Type, Int64Type};
-use hardmine_encoder::Encoder;
+use hardmine_encoder::{Encoder, Workers};
 use hardmine_records::provenance::MODEL;
 use hardmine_records::{Error, Input, Kind as RecordKind, Mapped, Provenance, Result, check_finite};
 use tch::{Device, Kind, Tensor};
 
-/// Scores of at least this many documents are looked through at once.
+/// Documents whose scores are looked through at once.
 const BLOCK: i64 = 65_536;
 
 /// Embeddings of documents, ids 0, 1, 2, …; on the CPU they are views of the memory map.
@@ -91,33 +93,35 @@ impl Documents {
 
     /// Ids of the `top_k` documents (no more than there are) of highest inner product with each of `queries`
     /// (B, E), best first, as (B, top_k). Equal scores are ordered by id.
-    pub fn search(&self, queries: &Tensor, top_k: i64) -> Tensor {
-        let mut best: Option<(Tensor, Tensor)> = None;
-        let mut start = 0;
-        while start < self.parts.len() {
-            let first = self.firsts[start];
-            let end = self.firsts.partition_point(|&id| id < first + BLOCK);
-            let scores: Vec<Tensor> = self.parts[start..end]
-                .iter()
-                .map(|part| queries.matmul(&part.to_kind(Kind::Float).tr())) // (B, n)
-                .collect();
-            let scores = Tensor::cat(&scores, 1);
+    pub fn search(&self, queries: &Tensor, top_k: i64, workers: &Workers) -> Tensor {
+        let blocks = self.blocks(workers.count()).map(|parts| {
+            let views = self.parts[parts.clone()].iter().map(Tensor::shallow_clone).collect();
+            (self.firsts[parts.start], views, queries.shallow_clone())
+        });
+        let best = workers.map(blocks.collect(), |(first, parts, queries): (i64, Vec<Tensor>, Tensor)| {
+            let scores = parts.iter().map(|part| queries.matmul(&part.to_kind(Kind::Float).tr())); // (B, n)
+            let scores = Tensor::cat(&scores.collect::<Vec<_>>(), 1);
             let (scores, places) = scores.topk(top_k.min(scores.size()[1]), 1, true, true);
-            best = Some(match best {
-                None => (scores, places + first),
-                Some((best_scores, best_ids)) => {
-                    let scores = Tensor::cat(&[best_scores, scores], 1);
-                    let ids = Tensor::cat(&[best_ids, places + first], 1);
-                    let (scores, places) = scores.topk(top_k.min(scores.size()[1]), 1, true, true);
-                    (scores, ids.gather(1, &places, false))
-                }
-            });
-            start = end;
-        }
-        let (scores, ids) = best.expect("there is at least one part");
-        let (ids, places) = ids.sort(1, false);
+            (scores, places + first)
+        });
+        let (scores, ids): (Vec<Tensor>, Vec<Tensor>) = best.into_iter().unzip();
+        let (scores, ids) = (Tensor::cat(&scores, 1), Tensor::cat(&ids, 1));
+        let (scores, places) = scores.topk(top_k.min(scores.size()[1]), 1, true, true);
+        let (ids, places) = ids.gather(1, &places, false).sort(1, false);
         let (_, order) = scores.gather(1, &places, false).sort_stable(true, 1, true);
         ids.gather(1, &order, false)
+    }
+
+    /// Consecutive parts that are looked through at once: [`BLOCK`] documents of them, or fewer where that leaves
+    /// workers without any.
+    fn blocks(&self, workers: usize) -> impl Iterator<Item = Range<usize>> {
+        let documents = BLOCK.min(self.rows().div_ceil(workers) as i64).max(1);
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let first = self.firsts.get(start)?;
+            let end = self.firsts.partition_point(|&id| id < first + documents);
+            Some(std::mem::replace(&mut start, end)..end)
+        })
     }
 
     /// Embeddings of `ids`, which may repeat, as (n, E) in float32.

@@ -1,104 +1,191 @@
-//! Encoding the texts of a batch so that a gradient can flow back, texts of like length together.
+//! Encoding the texts of a batch so that a gradient can flow back, texts of like length together and a share of them
+//! on each core.
 
-use hardmine_encoder::{Encoder, check_token_ids, cut_by_tokens, default_batch_tokens};
+use hardmine_encoder::{Encoder, Workers, check_token_ids, cut_evenly, default_batch_tokens};
 use hardmine_records::{MappedTokens, Result};
 use tch::{Kind, Tensor, no_grad};
 
 /// How texts are encoded.
 pub struct Encoding<'a> {
     encoder: &'a Encoder,
+    workers: Workers,
     /// Encode so many texts at a time (at least 1), twice: memory then grows with this number, not with the batch.
     chunk_size: Option<usize>,
 }
 
+/// Texts to be encoded in training mode.
+pub struct Texts<'a> {
+    /// The file they are in.
+    pub tokens: &'a MappedTokens,
+    /// Their rows.
+    pub ids: Vec<u32>,
+    /// Tokens that a text keeps.
+    pub max_length: usize,
+    /// Seeds of the dropout of their chunks, in order.
+    pub seed: Box<dyn Fn(u64) -> u64 + 'a>,
+}
+
 /// Embeddings of texts, on their way to a loss and back.
 pub struct Encoded<'a> {
-    /// (B, E), float32, in the order of the texts.
+    /// (B, E), float32, in the order of the texts. A gradient that is known at them goes on to the parameters by
+    /// [`Encoding::gradients`].
     pub embeddings: Tensor,
-    /// What was encoded without a graph and is to be encoded again for its gradient.
-    replays: Vec<Chunk<'a>>,
+    chunks: Vec<Chunk<'a>>,
 }
 
 /// Texts of like length, where they stand in the batch, and the seed of their dropout.
 struct Chunk<'a> {
-    places: Vec<usize>,
+    places: Vec<i64>,
     rows: Vec<&'a [i32]>,
-    seed: i64,
+    max_length: usize,
+    seed: u64,
+    /// (n, E) with the graph of its computation; none if the chunk is to be encoded again for its gradient.
+    embeddings: Option<Tensor>,
 }
 
 impl<'a> Encoding<'a> {
     /// Encoding by `encoder`.
-    pub fn new(encoder: &'a Encoder, chunk_size: Option<usize>) -> Self {
-        Encoding { encoder, chunk_size }
+    ///
+    /// # Errors
+    /// The system refuses to start threads.
+    pub fn new(encoder: &'a Encoder, chunk_size: Option<usize>) -> Result<Self> {
+        Ok(Encoding { encoder, workers: Workers::new(encoder.device())?, chunk_size })
     }
 
-    /// Encodes the texts `ids` of `tokens`, cut to `max_length` tokens, in training mode; `seed` gives the seed of
-    /// the dropout of each chunk of texts.
+    /// The threads it encodes on.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// Encodes texts of several files at once.
     ///
     /// # Errors
     /// A text without tokens, or with one that the model doesn't know.
-    pub fn encode<'t>(
-        &self,
-        tokens: &'t MappedTokens,
-        ids: &[u32],
-        max_length: usize,
-        seed: impl Fn(u64) -> i64,
-    ) -> Result<Encoded<'t>> {
+    pub fn encode<'t, const N: usize>(&self, texts: [Texts<'t>; N]) -> Result<[Encoded<'t>; N]> {
+        let mut chunks = Vec::new();
+        let mut ends = [(0, 0); N];
+        for (of, end) in texts.iter().zip(&mut ends) {
+            chunks.extend(self.chunks(of)?);
+            *end = (chunks.len(), of.ids.len());
+        }
+        let again = self.chunk_size.is_some_and(|size| ends.iter().any(|&(_, texts)| size < texts));
+        let mut encoded = self.workers.map(chunks, |chunk| match again {
+            true => (no_grad(|| self.forward(&chunk)), chunk),
+            false => {
+                let embeddings = self.forward(&chunk);
+                (embeddings.detach(), Chunk { embeddings: Some(embeddings), ..chunk })
+            }
+        });
+        let mut start = 0;
+        Ok(ends.map(|(end, _)| {
+            let (embeddings, chunks): (Vec<Tensor>, Vec<Chunk>) = encoded.drain(..end - start).unzip();
+            start = end;
+            let order: Vec<i64> = chunks.iter().flat_map(|chunk| chunk.places.iter().copied()).collect();
+            let embeddings = no_grad(|| Tensor::cat(&embeddings, 0).index_select(0, &self.inverse(&order)));
+            Encoded { embeddings: embeddings.set_requires_grad(true), chunks }
+        }))
+    }
+
+    /// Texts sorted by length and cut into chunks that every core gets its share of.
+    fn chunks<'t>(&self, texts: &Texts<'t>) -> Result<Vec<Chunk<'t>>> {
+        let Texts { tokens, ids, max_length, seed } = texts;
         let rows: Vec<&[i32]> = ids.iter().map(|&id| tokens.token_ids(id as usize)).collect();
         for (row, &id) in rows.iter().zip(ids) {
             check_token_ids(row, self.encoder.vocabulary(), tokens.name(), id as usize)?;
         }
-        let length = |place: usize| rows[place].len().min(max_length);
+        let length = |place: usize| rows[place].len().min(*max_length);
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&place| length(place));
         let parts: Vec<&[usize]> = match self.chunk_size {
             Some(size) => order.chunks(size.max(1)).collect(),
-            None => cut_by_tokens(&order, length, default_batch_tokens(self.encoder.device())).collect(),
+            None => {
+                let all: usize = order.iter().map(|&place| length(place)).sum();
+                let fewest = all.div_ceil(default_batch_tokens(self.encoder.device()));
+                cut_evenly(&order, length, fewest.next_multiple_of(self.workers.count())).collect()
+            }
         };
-        let chunks: Vec<Chunk> = parts
-            .into_iter()
-            .enumerate()
-            .map(|(number, places)| Chunk {
-                places: places.to_vec(),
-                rows: places.iter().map(|&place| rows[place]).collect(),
-                seed: seed(number as u64),
-            })
+        let chunk = |(number, places): (usize, &[usize])| Chunk {
+            places: places.iter().map(|&place| place as i64).collect(),
+            rows: places.iter().map(|&place| rows[place]).collect(),
+            max_length: *max_length,
+            seed: seed(number as u64),
+            embeddings: None,
+        };
+        Ok(parts.into_iter().enumerate().map(chunk).collect())
+    }
+
+    /// Carries the gradients at the embeddings, known after the loss went backward, on to the parameters: one
+    /// gradient for each of [`Encoder::parameters`].
+    pub fn gradients<'t>(&self, encoded: impl IntoIterator<Item = Encoded<'t>>) -> Vec<Tensor> {
+        let mut chunks = Vec::new();
+        for Encoded { embeddings, chunks: of } in encoded {
+            let gradient = embeddings.grad();
+            chunks.extend(of.into_iter().map(|chunk| {
+                let places = Tensor::from_slice(&chunk.places).to_device(self.encoder.device());
+                (gradient.index_select(0, &places), chunk)
+            }));
+        }
+        // Each core adds up the gradients of its own chunks, always the same ones, so that sums are the same each time.
+        let mut shares: Vec<Vec<(Tensor, Chunk)>> = (0..self.workers.count()).map(|_| Vec::new()).collect();
+        let count = shares.len();
+        chunks.into_iter().enumerate().for_each(|(number, chunk)| shares[number % count].push(chunk));
+        shares.retain(|share| !share.is_empty());
+        let sums = self.workers.map(shares, |share| self.gradients_of(share));
+        self.sum(sums)
+    }
+
+    /// Sum of the gradients of chunks.
+    fn gradients_of(&self, chunks: Vec<(Tensor, Chunk)>) -> Vec<Tensor> {
+        let parameters: Vec<&Tensor> = self.encoder.parameters().iter().map(|(_, parameter)| parameter).collect();
+        let backward = |products: &[Tensor]| Tensor::run_backward(products, &parameters, false, false);
+        let product = |embeddings: &Tensor, gradient: &Tensor| (embeddings * gradient).sum(Kind::Float);
+        let (again, kept): (Vec<_>, Vec<_>) = chunks.into_iter().partition(|(_, chunk)| chunk.embeddings.is_none());
+        let kept: Vec<Tensor> = kept
+            .iter()
+            .filter_map(|(gradient, chunk)| chunk.embeddings.as_ref().map(|embeddings| product(embeddings, gradient)))
             .collect();
-        let cached = self.chunk_size.is_some_and(|size| size < rows.len());
-        let forward = || {
-            let embeddings: Vec<Tensor> = chunks.iter().map(|chunk| self.forward(chunk, max_length)).collect();
-            Tensor::cat(&embeddings, 0).index_select(0, &self.inverse(&order))
-        };
-        Ok(match cached {
-            false => Encoded { embeddings: forward(), replays: Vec::new() },
-            true => Encoded { embeddings: no_grad(forward).set_requires_grad(true), replays: chunks },
+        let mut sums = (!kept.is_empty()).then(|| backward(&kept));
+        for (gradient, chunk) in again {
+            let gradients = backward(&[product(&self.forward(&chunk), &gradient)]);
+            match &mut sums {
+                None => sums = Some(gradients),
+                Some(sums) => sums.iter_mut().zip(&gradients).for_each(|(sum, one)| add(sum, one)),
+            }
+        }
+        sums.unwrap_or_default()
+    }
+
+    /// The sums of all cores as one.
+    fn sum(&self, sums: Vec<Vec<Tensor>>) -> Vec<Tensor> {
+        let mut sums = sums.into_iter();
+        let mut by_parameter: Vec<Vec<Tensor>> = sums.next().into_iter().flatten().map(|first| vec![first]).collect();
+        for more in sums {
+            by_parameter.iter_mut().zip(more).for_each(|(all, one)| all.push(one));
+        }
+        self.workers.map(by_parameter, |mut all| {
+            let mut sum = all.remove(0);
+            all.iter().for_each(|one| add(&mut sum, one));
+            sum
         })
     }
 
-    /// Carries the gradient at the embeddings, known after the loss went backward, on to the parameters.
-    pub fn backward(&self, encoded: Encoded, max_length: usize) {
-        if encoded.replays.is_empty() {
-            return;
-        }
-        let gradient = encoded.embeddings.grad();
-        for chunk in &encoded.replays {
-            let places: Vec<i64> = chunk.places.iter().map(|&place| place as i64).collect();
-            let gradient = gradient.index_select(0, &Tensor::from_slice(&places).to_device(self.encoder.device()));
-            (self.forward(chunk, max_length) * gradient).sum(Kind::Float).backward();
-        }
-    }
-
     /// Embeddings of one chunk, (n, E). The same seed gives the same dropout again.
-    fn forward(&self, chunk: &Chunk, max_length: usize) -> Tensor {
-        tch::manual_seed(chunk.seed);
-        let batch = self.encoder.batch(&chunk.rows, max_length);
-        self.encoder.encode(&batch, true)
+    fn forward(&self, chunk: &Chunk) -> Tensor {
+        let batch = self.encoder.batch(&chunk.rows, chunk.max_length);
+        self.encoder.encode_with_dropout(&batch, chunk.seed)
     }
 
     /// For each place where its text stands in `order`.
-    fn inverse(&self, order: &[usize]) -> Tensor {
+    fn inverse(&self, order: &[i64]) -> Tensor {
         let mut inverse = vec![0i64; order.len()];
-        order.iter().enumerate().for_each(|(sorted, &place)| inverse[place] = sorted as i64);
+        (0..).zip(order).for_each(|(sorted, &place)| inverse[place as usize] = sorted);
         Tensor::from_slice(&inverse).to_device(self.encoder.device())
+    }
+}
+
+/// A parameter that no text reaches has an undefined gradient.
+fn add(sum: &mut Tensor, one: &Tensor) {
+    if one.defined() {
+        *sum += one;
     }
 }

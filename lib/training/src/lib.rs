@@ -23,7 +23,7 @@ mod settings;
 pub use begin::begin;
 pub use checkpoint::Checkpoint;
 pub use documents::Documents;
-pub use encoding::{Encoded, Encoding};
+pub use encoding::{Encoded, Encoding, Texts};
 pub use folder::ModelFolder;
 pub use identity::identity;
 pub use lists::Lists;

@@ -5,7 +5,7 @@ use hardmine_records::{MappedTokens, Provenance, Result};
 use tch::{Device, Tensor};
 
 use crate::documents::Documents;
-use crate::encoding::{Encoded, Encoding};
+use crate::encoding::{Encoded, Encoding, Texts};
 use crate::lists::Lists;
 use crate::losses::{adore, inbatch, randneg, star};
 use crate::ranked::RankedLists;
@@ -118,8 +118,7 @@ impl Method {
 impl<'a> Batches<'a> {
     fn inbatch(&self, step: u64, queries: &[u32], docs: &'a MappedTokens) -> Result<Forward<'a>> {
         let positives = self.sampler.positives(step, queries);
-        let q = self.encode_queries(step, queries)?; // (B, E)
-        let d = self.encode_docs(step, docs, &positives)?; // (B, E)
+        let [q, d] = self.encoding.encode([self.queries(step, queries), self.docs(step, docs, positives.clone())])?; // (B, E)
         let loss = inbatch::loss(&q.embeddings, &d.embeddings, &self.mask(queries, &positives));
         Ok(Forward { loss, retrieved: None, queries: q, docs: Some(d) })
     }
@@ -127,8 +126,9 @@ impl<'a> Batches<'a> {
     fn randneg(&self, step: u64, queries: &[u32], docs: &'a MappedTokens, rand_num: u32) -> Result<Forward<'a>> {
         let positives = self.sampler.positives(step, queries);
         let random = self.sampler.random_documents(step, queries, rand_num, docs.len() as u32);
-        let q = self.encode_queries(step, queries)?; // (B, E)
-        let d = self.encode_docs(step, docs, &[&positives[..], &random].concat())?; // (B + B·r, E)
+        let all = [&positives[..], &random].concat();
+        // (B, E) and (B + B·r, E)
+        let [q, d] = self.encoding.encode([self.queries(step, queries), self.docs(step, docs, all)])?;
         let (d_positive, d_random) = split(&d.embeddings, positives.len());
         let loss = randneg::loss(&q.embeddings, &d_positive, &d_random, &self.mask(queries, &random));
         Ok(Forward { loss, retrieved: None, queries: q, docs: Some(d) })
@@ -144,8 +144,9 @@ impl<'a> Batches<'a> {
     ) -> Result<Forward<'a>> {
         let positives = self.sampler.positives(step, queries);
         let hard = self.sampler.hard_negatives(step, queries, hard_num, negatives);
-        let q = self.encode_queries(step, queries)?; // (B, E)
-        let d = self.encode_docs(step, docs, &[&positives[..], &hard].concat())?; // (B + N, E)
+        let all = [&positives[..], &hard].concat();
+        // (B, E) and (B + N, E)
+        let [q, d] = self.encoding.encode([self.queries(step, queries), self.docs(step, docs, all)])?;
         let (d_positive, d_hard) = split(&d.embeddings, positives.len());
         let (inbatch_mask, hard_mask) = (self.mask(queries, &positives), self.mask(queries, &hard));
         let loss = star::loss(&q.embeddings, &d_positive, &inbatch_mask, &d_hard, &hard_mask);
@@ -160,8 +161,8 @@ impl<'a> Batches<'a> {
         top_k: i64,
         metric_cut: Option<i64>,
     ) -> Result<Forward<'a>> {
-        let q = self.encode_queries(step, queries)?; // (B, E)
-        let found = documents.search(&q.embeddings.detach(), top_k); // (B, top_k)
+        let [q] = self.encoding.encode([self.queries(step, queries)])?; // (B, E)
+        let found = documents.search(&q.embeddings.detach(), top_k, self.encoding.workers()); // (B, top_k)
         let lists = RankedLists::new(&found, queries, self.relevant, self.device);
         let size = lists.relevant.size(); // (B, L)
         let d = documents.embeddings(&lists.ids).view([size[0], size[1], documents.dimension()]); // (B, L, E)
@@ -170,14 +171,16 @@ impl<'a> Batches<'a> {
         Ok(Forward { loss, retrieved: Some((lists.mrr_10, lists.recall_10)), queries: q, docs: None })
     }
 
-    fn encode_queries(&self, step: u64, queries: &[u32]) -> Result<Encoded<'a>> {
-        let seed = |part| dropout_seed(self.settings.seed, step, 2 * part);
-        self.encoding.encode(self.tokens, queries, self.settings.max_query_length, seed)
+    fn queries(&self, step: u64, queries: &[u32]) -> Texts<'a> {
+        let Settings { seed, max_query_length, .. } = *self.settings;
+        let seed = Box::new(move |part| dropout_seed(seed, step, 2 * part));
+        Texts { tokens: self.tokens, ids: queries.to_vec(), max_length: max_query_length, seed }
     }
 
-    fn encode_docs(&self, step: u64, tokens: &'a MappedTokens, docs: &[u32]) -> Result<Encoded<'a>> {
-        let seed = |part| dropout_seed(self.settings.seed, step, 2 * part + 1);
-        self.encoding.encode(tokens, docs, self.settings.max_doc_length, seed)
+    fn docs(&self, step: u64, tokens: &'a MappedTokens, docs: Vec<u32>) -> Texts<'a> {
+        let Settings { seed, max_doc_length, .. } = *self.settings;
+        let seed = Box::new(move |part| dropout_seed(seed, step, 2 * part + 1));
+        Texts { tokens, ids: docs, max_length: max_doc_length, seed }
     }
 
     /// (B, N), 1 unless the document is relevant to the query.
@@ -189,13 +192,10 @@ impl<'a> Batches<'a> {
         Tensor::from_slice(&mask).view([queries.len() as i64, docs.len() as i64]).to_device(self.device)
     }
 
-    /// Carries the gradient of `loss · scale` back to the parameters.
-    pub fn backward(&self, forward: Forward, scale: f64) {
+    /// The gradient of `loss · scale` at each parameter.
+    pub fn gradients(&self, forward: Forward, scale: f64) -> Vec<Tensor> {
         (forward.loss * scale).backward();
-        self.encoding.backward(forward.queries, self.settings.max_query_length);
-        if let Some(docs) = forward.docs {
-            self.encoding.backward(docs, self.settings.max_doc_length);
-        }
+        self.encoding.gradients([forward.queries].into_iter().chain(forward.docs))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::encoding::Encoding;
 use crate::lists::Lists;
 use crate::log::Row;
 use crate::method::{Batches, Method};
-use crate::optimizer::Optimizer;
+use crate::optimizer::{Optimizer, gradient_norm};
 use crate::sampler::Sampler;
 use crate::scaler::LossScaler;
 use crate::schedule::Schedule;
@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
                 tokens: queries,
                 relevant,
                 sampler,
-                encoding: Encoding::new(encoder, settings.chunk_size),
+                encoding: Encoding::new(encoder, settings.chunk_size)?,
                 settings,
                 device: encoder.device(),
             },
@@ -106,13 +106,13 @@ impl<'a> Run<'a> {
         let rate = self.schedule.at(step);
         let State { optimizer, scaler, log, .. } = &mut self.state;
 
-        optimizer.zero_gradients();
         let forward = self.method.forward(&self.batches, step, &queries)?;
         let (loss, retrieved) = (forward.loss.double_value(&[]), forward.retrieved);
-        self.batches.backward(forward, scale);
-        let norm = optimizer.gradient_norm(scale);
+        let gradients = self.batches.gradients(forward, scale);
+        let workers = self.batches.encoding.workers();
+        let norm = gradient_norm(&gradients, workers) / scale;
         if loss.is_finite() && scaler.accept(norm) {
-            optimizer.step(rate, norm, scale);
+            optimizer.step(gradients, rate, norm, scale, workers);
         } else if !scaler.can_shrink() || !loss.is_finite() {
             let text = format!("loss {loss}, gradient norm {norm}: training has diverged");
             return Err(Error::new(format!("step {step}"), text).hint("lower --learning-rate, or --precision f32"));

@@ -29,8 +29,8 @@ fn mix(x: u64) -> u64 {
 }
 
 /// Seed of the dropout of the `part`-th piece encoded at `step`.
-pub fn dropout_seed(seed: u64, step: u64, part: u64) -> i64 {
-    (mix(mix(mix(mix(seed) ^ Stream::Dropout as u64) ^ step) ^ part) >> 1) as i64
+pub fn dropout_seed(seed: u64, step: u64, part: u64) -> u64 {
+    mix(mix(mix(mix(seed) ^ Stream::Dropout as u64) ^ step) ^ part)
 }
 
 /// Walks through the queries, in another order each epoch, and draws their documents.

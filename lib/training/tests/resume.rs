@@ -4,32 +4,26 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{encoder, lists, run, settings, star, tokens};
-use hardmine_training::{Encoding, Lists, Rule, Settings};
+use hardmine_encoder::Encoder;
+use hardmine_records::MappedTokens;
+use hardmine_training::{Encoding, Lists, Rule, Settings, Texts};
 use tch::{Device, Kind, Tensor};
-
-/// Dropout draws from the one generator that libtorch has: runs of this file take turns.
-static TURN: Mutex<()> = Mutex::new(());
-
-fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Batches of 5 out of 16 queries: the order and the draws matter.
 fn small_batches(save_every: u64) -> Settings {
     Settings { epochs: 2, batch_size: 5, save_every, ..settings(Rule::AdamW) }
 }
 
-fn saved(encoder: &hardmine_encoder::Encoder, folder: &Path) -> Vec<u8> {
+fn saved(encoder: &Encoder, folder: &Path) -> Vec<u8> {
     encoder.save(folder).unwrap();
     fs::read(folder.join("model.safetensors")).unwrap()
 }
 
 #[test]
 fn a_resumed_run_ends_with_the_same_bytes() {
-    let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
+    let folder = tempfile::tempdir().unwrap();
     let home = folder.path();
     let queries = tokens(home, "queries");
     let method = star(home, &queries);
@@ -66,7 +60,7 @@ fn a_resumed_run_ends_with_the_same_bytes() {
 
 #[test]
 fn a_checkpoint_of_other_settings_is_refused() {
-    let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
+    let folder = tempfile::tempdir().unwrap();
     let home = folder.path();
     let queries = tokens(home, "queries");
     let method = star(home, &queries);
@@ -100,7 +94,7 @@ fn largest_difference(one: &[(String, Tensor)], other: &[(String, Tensor)]) -> f
 
 #[test]
 fn chunks_make_the_step_of_the_whole_batch() {
-    let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
+    let folder = tempfile::tempdir().unwrap();
     let home = folder.path();
     let relevant = lists("qrels.tsv", &tokens(home, "queries"), &tokens(home, "docs"));
     let whole = trained(home, &relevant, Some(64), false);
@@ -113,57 +107,73 @@ fn chunks_make_the_step_of_the_whole_batch() {
     assert!(largest_difference(&with_dropout, &whole) > 1e-4, "there is no dropout");
 }
 
+fn texts<'a>(tokens: &'a MappedTokens, ids: &[u32], max_length: usize, seed: impl Fn(u64) -> u64 + 'a) -> Texts<'a> {
+    Texts { tokens, ids: ids.to_vec(), max_length, seed: Box::new(seed) }
+}
+
+/// Any gradient at embeddings (rows, dimension) will do.
+fn waves(rows: usize, encoder: &Encoder) -> Tensor {
+    let shape = [rows as i64, encoder.dimension() as i64];
+    Tensor::arange(shape[0] * shape[1], (Kind::Float, Device::Cpu)).sin().view(shape)
+}
+
+/// Embeddings of `texts`, and what `gradient` at them is at the words.
+fn there_and_back(encoder: &Encoder, chunk_size: Option<usize>, texts: Texts, gradient: &Tensor) -> (Tensor, Tensor) {
+    for (_, parameter) in encoder.parameters() {
+        let _ = parameter.set_requires_grad(true);
+    }
+    let encoding = Encoding::new(encoder, chunk_size).unwrap();
+    let [encoded] = encoding.encode([texts]).unwrap();
+    (&encoded.embeddings * gradient).sum(Kind::Float).backward();
+    (encoded.embeddings.detach(), encoding.gradients([encoded]).swap_remove(0))
+}
+
+#[track_caller]
+fn assert_close(one: &Tensor, other: &Tensor) {
+    let difference = (one - other).abs().max().double_value(&[]);
+    assert!(difference < 1e-5 * other.abs().max().double_value(&[]), "off by {difference:e}");
+}
+
 #[test]
 fn many_texts_are_encoded_as_one_batch_of_them_would_be() {
-    let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
+    let folder = tempfile::tempdir().unwrap();
     let docs = tokens(folder.path(), "docs");
     let encoder = encoder(folder.path(), false);
-    let weight = encoder.parameters()[0].1.set_requires_grad(true);
     let ids: Vec<u32> = (0..docs.len() as u32).rev().collect();
-    let encode = |chunk_size| {
-        let encoded = Encoding::new(&encoder, chunk_size).encode(&docs, &ids, 64, |_| 0).unwrap();
-        let gradient = Tensor::arange(encoded.embeddings.numel() as i64, (Kind::Float, Device::Cpu)).sin();
-        (&encoded.embeddings * gradient.view_as(&encoded.embeddings)).sum(Kind::Float).backward();
-        let found = (encoded.embeddings.detach(), weight.grad().copy());
-        let _ = weight.grad().zero_();
-        found
-    };
     let tokens: usize = ids.iter().map(|&id| docs.token_ids(id as usize).len()).sum();
     assert!(tokens > 2 * hardmine_encoder::default_batch_tokens(Device::Cpu), "one batch would do");
-    let ((parts, of_parts), (whole, of_whole)) = (encode(None), encode(Some(ids.len())));
-    for (one, other) in [(parts, whole), (of_parts, of_whole)] {
-        let difference = (&one - &other).abs().max().double_value(&[]);
-        assert!(difference < 1e-5 * other.abs().max().double_value(&[]), "off by {difference:e}");
+    let gradient = waves(ids.len(), &encoder);
+    let encode = |chunk_size| there_and_back(&encoder, chunk_size, texts(&docs, &ids, 64, |_| 0), &gradient);
+    let (whole, of_whole) = encode(Some(ids.len()));
+    for threads in [1, 3] {
+        tch::set_num_threads(threads);
+        for chunk_size in [None, Some(7)] {
+            let (parts, of_parts) = encode(chunk_size);
+            assert_close(&parts, &whole);
+            assert_close(&of_parts, &of_whole);
+            assert_eq!(encode(chunk_size), (parts, of_parts), "the same bytes again");
+        }
     }
 }
 
 #[test]
 fn chunks_encoded_again_draw_the_same_dropout() {
-    let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
+    let folder = tempfile::tempdir().unwrap();
     let docs = tokens(folder.path(), "docs");
     let encoder = encoder(folder.path(), true);
-    let weight = encoder.parameters()[0].1.set_requires_grad(true);
     let mut ids: Vec<u32> = (0..15).collect();
     ids.sort_by_key(|&id| docs.token_ids(id as usize).len());
-    let seed = |chunk| 100 + chunk as i64;
-    // Any fixed gradient will do.
-    let gradient = |rows, dim| Tensor::arange(rows * dim, (Kind::Float, Device::Cpu)).sin().view([rows, dim]);
+    let gradient = waves(15, &encoder);
+    let seed = |chunk| 100 + chunk;
+    let (vectors, again) = there_and_back(&encoder, Some(5), texts(&docs, &ids, 40, seed), &gradient);
 
-    let chunked = Encoding::new(&encoder, Some(5));
-    let encoded = chunked.encode(&docs, &ids, 40, seed).unwrap();
-    let dim = encoded.embeddings.size()[1];
-    (&encoded.embeddings * gradient(15, dim)).sum(Kind::Float).backward();
-    let vectors = encoded.embeddings.detach();
-    chunked.backward(encoded, 40);
-    let cached = weight.grad().copy();
-
-    let _ = weight.grad().zero_();
+    let mut kept = again.zeros_like();
     for (chunk, part) in ids.chunks(5).enumerate() {
-        let encoded = Encoding::new(&encoder, None).encode(&docs, part, 40, |_| seed(chunk as u64)).unwrap();
         let rows = |x: &Tensor| x.narrow(0, 5 * chunk as i64, 5);
-        assert!((&encoded.embeddings - rows(&vectors)).abs().max().double_value(&[]) < 1e-6);
-        (encoded.embeddings * rows(&gradient(15, dim))).sum(Kind::Float).backward();
+        let part = texts(&docs, part, 40, |_| seed(chunk as u64));
+        let (vectors_kept, of_part) = there_and_back(&encoder, Some(5), part, &rows(&gradient));
+        assert!((vectors_kept - rows(&vectors)).abs().max().double_value(&[]) < 1e-6);
+        kept += of_part;
     }
-    let difference = (weight.grad() - &cached).abs().max().double_value(&[]);
-    assert!(difference < 1e-5 * cached.abs().max().double_value(&[]), "gradients differ by {difference:e}");
+    assert_close(&kept, &again);
 }

@@ -6,6 +6,7 @@ mod lamb;
 use std::fmt;
 use std::str::FromStr;
 
+use hardmine_encoder::Workers;
 use serde::Serialize;
 use tch::{Device, Tensor, no_grad};
 
@@ -76,9 +77,8 @@ struct Piece {
 }
 
 impl Slot {
-    /// The parameter in pieces; none without a gradient.
-    fn pieces(&self) -> Vec<Piece> {
-        let gradient = self.parameter.grad();
+    /// The parameter in pieces, beside those of its `gradient`; none if that is undefined.
+    fn pieces(&self, gradient: &Tensor) -> Vec<Piece> {
         if !gradient.defined() {
             return Vec::new();
         }
@@ -93,6 +93,13 @@ impl Slot {
             .map(|((parameter, gradient), (mean, square))| Piece { parameter, gradient, mean, square })
             .collect()
     }
+}
+
+/// Global L2 norm of gradients.
+pub fn gradient_norm(gradients: &[Tensor], workers: &Workers) -> f64 {
+    let defined = gradients.iter().filter(|gradient| gradient.defined()).map(Tensor::shallow_clone).collect();
+    let norms = workers.map(defined, |gradient: Tensor| gradient.norm());
+    if norms.is_empty() { 0.0 } else { Tensor::stack(&norms, 0).norm().double_value(&[]) }
 }
 
 impl Piece {
@@ -124,37 +131,19 @@ impl Optimizer {
         Optimizer { rule, slots: parameters.iter().map(slot).collect(), updates: 0 }
     }
 
-    /// Forgets the gradients.
-    pub fn zero_gradients(&mut self) {
-        for slot in &mut self.slots {
-            slot.parameter.zero_grad();
-        }
-    }
-
-    /// Global L2 norm of the gradients, which were computed of a loss multiplied by `loss_scale`.
-    pub fn gradient_norm(&self, loss_scale: f64) -> f64 {
-        let norms: Vec<Tensor> = self.with_gradient().map(|(_, gradient)| gradient.norm()).collect();
-        if norms.is_empty() { 0.0 } else { Tensor::stack(&norms, 0).norm().double_value(&[]) / loss_scale }
-    }
-
-    /// Updates the parameters at `rate`, the gradients (of a loss multiplied by `loss_scale`, of the global norm
-    /// `norm` without it) clipped to norm 1.
-    pub fn step(&mut self, rate: f64, norm: f64, loss_scale: f64) {
+    /// Updates the parameters at `rate` with one gradient each (of a loss multiplied by `loss_scale`, of the global
+    /// norm `norm` without it), clipped to norm 1.
+    pub fn step(&mut self, gradients: Vec<Tensor>, rate: f64, norm: f64, loss_scale: f64, workers: &Workers) {
         self.updates += 1;
         let factor = (LARGEST_NORM / (norm + 1e-6)).min(1.0) / loss_scale;
-        no_grad(|| {
-            for slot in &self.slots {
-                let mut pieces = slot.pieces();
-                match self.rule {
-                    Rule::Lamb => lamb::update(&mut pieces, factor, rate, slot.decay),
-                    Rule::AdamW => adamw::update(&mut pieces, factor, self.updates, rate, slot.decay),
-                }
-            }
+        let (rule, updates) = (self.rule, self.updates);
+        let updated: Vec<_> = no_grad(|| {
+            self.slots.iter().zip(&gradients).map(|(slot, gradient)| (slot.pieces(gradient), slot.decay)).collect()
         });
-    }
-
-    fn with_gradient(&self) -> impl Iterator<Item = (&Slot, Tensor)> {
-        self.slots.iter().map(|slot| (slot, slot.parameter.grad())).filter(|(_, gradient)| gradient.defined())
+        workers.map(updated, |(pieces, decay)| match rule {
+            Rule::Lamb => lamb::update(pieces, factor, rate, decay, workers),
+            Rule::AdamW => adamw::update(pieces, factor, updates, rate, decay, workers),
+        });
     }
 
     /// Updates made so far.
@@ -200,11 +189,11 @@ mod tests {
     fn stepped(rule: Rule, (x, y): (f32, f32), loss_scale: f64) -> Vec<f32> {
         let parameters = [("a.weight".to_string(), Tensor::from_slice(&[3f32, 4.0]))];
         let mut optimizer = Optimizer::new(rule, &parameters);
-        let loss = (&parameters[0].1 * Tensor::from_slice(&[x, y])).sum(Kind::Float) * loss_scale;
-        loss.backward();
-        let norm = optimizer.gradient_norm(loss_scale);
+        let workers = Workers::new(Device::Cpu).unwrap();
+        let gradients = vec![Tensor::from_slice(&[x, y]) * loss_scale];
+        let norm = gradient_norm(&gradients, &workers) / loss_scale;
         assert!((norm - f64::from(x.hypot(y))).abs() < 1e-5);
-        optimizer.step(0.1, norm, loss_scale);
+        optimizer.step(gradients, 0.1, norm, loss_scale, &workers);
         Vec::try_from(parameters[0].1.detach()).unwrap()
     }
 
@@ -237,10 +226,11 @@ mod tests {
         for rule in [Rule::Lamb, Rule::AdamW] {
             let parameters = [("a.weight".to_string(), start.to_kind(Kind::Float))];
             let mut optimizer = Optimizer::new(rule, &parameters);
-            (&parameters[0].1 * gradient.to_kind(Kind::Float)).sum(Kind::Float).backward();
-            let norm = optimizer.gradient_norm(1.0);
+            let workers = Workers::new(Device::Cpu).unwrap();
+            let gradients = vec![gradient.to_kind(Kind::Float)];
+            let norm = gradient_norm(&gradients, &workers);
             assert!((norm / gradient.norm().double_value(&[]) - 1.0).abs() < 1e-5);
-            optimizer.step(0.1, norm, 1.0);
+            optimizer.step(gradients, 0.1, norm, 1.0, &workers);
 
             // The norm is below 1: nothing is clipped.
             let (mean, square) = (&gradient * (1.0 - BETA_1), gradient.square() * (1.0 - BETA_2));
