@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use arrow::datatypes::DataType;
 use clap::{Parser, ValueEnum};
-use hardmine_encoder::{DeviceChoice, Embedding, Encoder, Precision, default_batch_tokens, digest};
+use hardmine_encoder::{
+    DeviceChoice, Embedding, Encoder, Pooling, Precision, Truncation, default_batch_tokens, digest,
+};
 use hardmine_records::command::{self, Common, Report};
 use hardmine_records::{Error, Input, Kind, Output, Provenance, Table, Writer, provenance, schema};
-use hardmine_text::tokenizer_digest;
+use hardmine_text::{FolderSettings, Tokenizer};
 
 /// Encodes tokenized texts into vectors
 ///
@@ -26,8 +28,8 @@ struct Args {
     #[arg(short, long, default_value = "-", hide_default_value = true)]
     output: Output,
 
-    /// Folder of the encoder: one that train wrote, a RobertaDot, or a model in the layout of
-    /// sentence-transformers
+    /// Folder of the encoder: one that train wrote, a RobertaDot, a model in the layout of
+    /// sentence-transformers, or a plain BERT or RoBERTa
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
@@ -36,10 +38,16 @@ struct Args {
     #[arg(long, value_name = "DIR")]
     document_model: Option<PathBuf>,
 
-    /// Most token ids of a text to encode; of longer ones the first are taken, and the last (a special
-    /// token). All that were stored, up to what the model can take, if not given
+    /// Most token ids of a text to encode; of a longer text the first are taken, and the special tokens at
+    /// its end. If it is not given, this is the max_seq_length of a sentence-transformers folder, and for
+    /// other folders as many as the model has positions
     #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(2..))]
     max_length: Option<u32>,
+
+    /// How the hidden states of a plain BERT or RoBERTa become one vector: the first token's is taken
+    /// (cls), or the mean over tokens, which is also the default. Other folders say it themselves
+    #[arg(long, value_name = "cls|mean")]
+    pooling: Option<Pooling>,
 
     /// Where to compute: auto takes the first GPU if there is one; cpu, cuda or cuda:N
     #[arg(long, default_value_t)]
@@ -75,9 +83,12 @@ fn main() -> ExitCode {
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     args.output.check_differs(&[&args.tokens])?;
     let mut tokens = Table::open(&args.tokens, &[Kind::Tokens])?;
-    check_tokenizer(&tokens, &args.model)?;
-    let encoder = Encoder::load(&args.model, args.device.open()?, args.precision)?.for_inference();
-    let max_length = max_length(&args, &encoder)?;
+    let settings = FolderSettings::read(&args.model)?;
+    check_tokenizer(&tokens, &args.model, &settings)?;
+    let encoder = Encoder::load_pooled(&args.model, args.device.open()?, args.precision, args.pooling)?.for_inference();
+    settings.warn_of_vectors(encoder.normalizes());
+    let max_length = max_length(&args, &encoder, &settings)?;
+    let truncation = Truncation::new(max_length, tokens.provenance())?;
     let float = match args.output_type {
         OutputType::F32 => DataType::Float32,
         OutputType::F16 => DataType::Float16,
@@ -99,20 +110,23 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     report.progress(None, "texts");
     let place = tokens.name().to_owned();
     let batch_tokens = args.batch_tokens.map_or(default_batch_tokens(encoder.device()), |tokens| tokens as usize);
-    let embedding = Embedding { encoder: &encoder, max_length, batch_tokens, float, place: &place };
-    let keys = embedding.run(tokens.by_ref(), |records| writer.write(&records), |texts| report.add(texts))?;
+    let embedding = Embedding { encoder: &encoder, truncation, batch_tokens, float, place: &place };
+    let embedded = embedding.run(tokens.by_ref(), |records| writer.write(&records), |texts| report.add(texts))?;
 
     let known = tokens.provenance().get(provenance::KEYS).map(str::to_owned);
-    writer.provenance_mut().set(provenance::KEYS, known.unwrap_or(keys.to_string()));
+    writer.provenance_mut().set(provenance::KEYS, known.unwrap_or(embedded.keys.to_string()));
     writer.finish()?;
+    if embedded.cut > 0 {
+        report.note(format!("{} of {} texts cut to {max_length} tokens", embedded.cut, embedded.texts));
+    }
     Ok(())
 }
 
 /// Refuses tokens of another tokenizer than the model's, where both are known.
-fn check_tokenizer(tokens: &Table, model: &Path) -> Result<(), Error> {
+fn check_tokenizer(tokens: &Table, model: &Path, settings: &FolderSettings) -> Result<(), Error> {
     let about = tokens.provenance();
     let (Some(theirs), None) = (about.get(provenance::TOKENIZER), about.get(provenance::COMPAT)) else { return Ok(()) };
-    match tokenizer_digest(model) {
+    match Tokenizer::open(model, settings).and_then(|tokenizer| tokenizer.digest()) {
         // What is no folder is told of when the model is loaded.
         Ok(ours) if ours != theirs && model.is_dir() => {
             let text = format!("made with tokenizer {theirs}, but that of {} is {ours}", model.display());
@@ -122,13 +136,13 @@ fn check_tokenizer(tokens: &Table, model: &Path) -> Result<(), Error> {
     }
 }
 
-fn max_length(args: &Args, encoder: &Encoder) -> Result<usize, Error> {
+fn max_length(args: &Args, encoder: &Encoder, settings: &FolderSettings) -> Result<usize, Error> {
     let most = encoder.max_positions();
     match args.max_length.map(|length| length as usize) {
         Some(length) if length > most => Err(Error::new(
             format!("--max-length {length}"),
             format!("the model has positions for {most} token ids only"),
         )),
-        length => Ok(length.unwrap_or(most)),
+        length => Ok(length.or(settings.max_length()).unwrap_or(most).min(most)),
     }
 }

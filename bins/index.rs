@@ -8,7 +8,7 @@ use clap::Parser;
 use hardmine_encoder as _;
 use hardmine_records::Input;
 use hardmine_records::command::{self, Common, Report};
-use hardmine_search::{FaissIndex, IndexOutput};
+use hardmine_search::{FaissIndex, create_index};
 
 /// Builds a faiss index from embeddings, by inner product
 ///
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    let output = IndexOutput::create(&args.output, &args.embeddings)?;
+    let output = create_index(&args.output, &args.embeddings)?;
     report.progress(None, "vectors");
     let train_rows = args.train_rows.map(|rows| rows as usize);
     let index = FaissIndex::build(&args.embeddings, &args.factory, train_rows, |added| report.add(added as u64))?;

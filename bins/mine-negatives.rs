@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use hardmine_mining::Miner;
+use hardmine_mining::{Miner, Rules};
 use hardmine_records::command::{self, Common, Report};
 use hardmine_records::provenance::{DOCS, QUERIES};
 use hardmine_records::{
-    Error, Input, Kind, Output, Provenance, Result, Table, Writer, check_same_space, read_ahead, schema,
+    Error, ForeignIds, Input, Kind, Output, Provenance, Result, Table, Writer, check_same_space, check_self,
+    read_ahead, schema,
 };
 
 /// Take each query's best-ranked documents that are not relevant to it: its static hard negatives
@@ -32,6 +33,13 @@ struct Args {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     top_k: u32,
 
+    /// Leave out the document that has the query's own id, where queries are documents of the collection
+    #[arg(long)]
+    exclude_self: bool,
+
+    #[command(flatten)]
+    foreign: ForeignIds,
+
     /// Where to write: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec/.txt; - is standard output
     #[arg(short, long, default_value = "-")]
     output: Output,
@@ -45,18 +53,23 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    args.output.check_differs(&[&args.run, &args.qrels])?;
-    let qrels = Table::open(&args.qrels, &[Kind::Qrels])?;
-    let run = Table::open(&args.run, &[Kind::Run])?;
+    let inputs = [&args.run, &args.qrels];
+    command::check_inputs::<Args>(&inputs);
+    args.output.check_differs(&inputs)?;
+    let mut qrels = Table::open_with_ids(&args.qrels, &[Kind::Qrels], args.foreign)?;
+    let run = Table::open_with_ids(&args.run, &[Kind::Run], args.foreign)?;
     let (name, qrels_name, judged) = (run.name().to_owned(), qrels.name().to_owned(), qrels.provenance().clone());
-    if run.ids() != qrels.ids() {
-        let text = format!("its ids are {}, those of {qrels_name} are {}", run.ids(), qrels.ids());
-        return Err(Error::new(name, text).hint("remap-ids brings the qrels to internal ids").into());
+    let ids = run.ids();
+    if ids != qrels.ids() {
+        let text = format!("its ids are {ids}, those of {qrels_name} are {}", qrels.ids());
+        let hint = "remap-ids makes them the same; or --ids internal, if integers of another program are row numbers";
+        return Err(Error::new(name, text).hint(hint).into());
     }
     check_same_split(&name, run.provenance(), &qrels_name, &judged)?;
 
-    let schema = schema::negatives(run.ids());
-    let mut miner = Miner::new(qrels, args.top_k as usize)?;
+    let schema = schema::negatives(ids);
+    let rules = Rules { top_k: args.top_k as usize, exclude_self: args.exclude_self };
+    let mut miner = Miner::new(&mut qrels, rules)?;
     let mut writer = Writer::create(&args.output, Kind::Negatives, schema, run.provenance().clone())?;
     report.progress(None, "rows");
     let run = read_ahead(run, 2, |batch| {
@@ -66,6 +79,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     })?;
     // A stream says where it comes from only at its end.
     check_same_split(&name, run.provenance(), &qrels_name, &judged)?;
+    if args.exclude_self {
+        check_self(&name, ids, run.provenance())?;
+    }
     let summary = miner.finish(&name, &qrels_name)?;
     if summary.short > 0 {
         report
@@ -74,6 +90,17 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     if summary.unjudged > 0 {
         report.note(format!("{} queries are not judged", summary.unjudged));
     }
+    if args.exclude_self {
+        report.note(format!("{} queries left out of their own lists", summary.selves));
+    }
+    if summary.twins > 0 {
+        report.note(format!(
+            "{} negatives have exactly the score of a relevant document, which suggests the same text under another id",
+            summary.twins
+        ));
+    }
+    let notes = qrels.notes().into_iter().chain(run.notes()).chain(writer.notes());
+    notes.for_each(|note| report.note(note));
     writer.provenance_mut().merge(run.provenance());
     writer.finish()?;
     Ok(())

@@ -1,7 +1,6 @@
 //! Ranks documents for queries.
 
 use std::num::NonZero;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -27,7 +26,7 @@ struct Args {
     /// What to search: embeddings (exact search straight off the file; .arrow is read fastest), or an index that
     /// `index` or faiss wrote
     #[arg(long, value_name = "FILE")]
-    index: PathBuf,
+    index: Input,
 
     /// Where the run goes: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec; - or nothing for standard output
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
@@ -36,6 +35,11 @@ struct Args {
     /// Documents for each query: 1000 for evaluation, 200 and a margin for mining negatives; all if there are fewer
     #[arg(long, value_name = "K", default_value = "1000")]
     top_k: NonZero<u16>,
+
+    /// Leave each text out of its own list, where the queries are the documents: both must be embeddings of the same
+    /// tokens. Where only some documents are queries, score and mine-negatives have --exclude-self for official ids
+    #[arg(long)]
+    exclude_self: bool,
 
     /// Where exact search multiplies: auto takes the first GPU if there is one; cpu, cuda or cuda:N. The run
     /// is the same. An index is searched there, too, if faiss was built for it
@@ -61,10 +65,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    args.output.check_differs(&[&args.queries, &Input::Path(args.index.clone())])?;
+    let inputs = [&args.queries, &args.index];
+    command::check_inputs::<Args>(&inputs);
+    args.output.check_differs(&inputs)?;
     let top_k = usize::from(args.top_k.get());
     let memory = (args.memory as usize) << 20;
-    let settings = Settings { top_k, device: args.device.open()?, memory, parameters: args.search_parameters };
+    let (device, parameters, exclude_self) = (args.device.open()?, args.search_parameters, args.exclude_self);
+    let settings = Settings { top_k, exclude_self, device, memory, parameters };
     let ranker = Ranker::open(&args.queries, &args.index, settings)?;
     let run = schema::run(IdSpace::Internal);
     let mut writer = Writer::create(&args.output, Kind::Run, run, Provenance::default())?;
@@ -73,11 +80,12 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         report.add(batch.num_rows() as u64);
         writer.write(batch)
     })?;
-    if ranked.documents < top_k {
-        report.note(format!("all {} documents ranked, fewer than --top-k {top_k}", ranked.documents));
+    if ranked.documents < top_k + usize::from(exclude_self) {
+        report.note(format!("lists are shorter than --top-k {top_k}: there are only {} documents", ranked.documents));
     } else if ranked.short > 0 {
         report.note(format!("{} queries with fewer than {top_k} documents; raise nprobe or efSearch", ranked.short));
     }
+    writer.notes().into_iter().for_each(|note| report.note(note));
     writer.provenance_mut().merge(&ranked.provenance);
     writer.finish()?;
     Ok(())

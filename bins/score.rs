@@ -8,10 +8,10 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use hardmine_evaluation::{
-    Evaluation, Judgements, Metric, Order, Ranking, ReportFormat, render, run_names, write_per_query,
+    Evaluation, Judgements, Metric, Order, Ranking, Reading, ReportFormat, render, run_names, write_per_query,
 };
 use hardmine_records::command::{self, Common, Report};
-use hardmine_records::{AtomicFile, Error, Input, Output, check_differs};
+use hardmine_records::{Error, ForeignIds, Input, Output, OutputFile, check_differs, is_same_output};
 
 /// Scores runs against relevance judgements
 ///
@@ -19,6 +19,11 @@ use hardmine_records::{AtomicFile, Error, Input, Output, check_differs};
 /// are unpacked, and which of these a file is, is found from its content. Each value is computed query
 /// by query, then the mean is taken; a query counts 0 where the run has nothing relevant for it. In
 /// tables a run has the name of its file.
+///
+/// Text may also have a header that names its columns, in any order and by any of the names that are in use
+/// (query_id, qid, corpus-id, docno, rank, score, …), separated by tabs, commas or blanks. Without a header, tabs
+/// separate where there are as many columns as the form has, and white space elsewhere; a line that begins with # is
+/// a comment unless it has the columns of a row.
 ///
 /// Ids of run and qrels must be of one space: row numbers of the same tokens files, or the
 /// collection's own ids; remap-ids turns one into the other.
@@ -39,7 +44,7 @@ struct Args {
     runs: Vec<Input>,
 
     /// Relevance judgements: Parquet, Arrow, or text as MS MARCO, TREC (query 0 document grade) and
-    /// BEIR have it
+    /// BEIR (query-id corpus-id score, below a header) have it
     #[arg(long, value_name = "QRELS")]
     qrels: Input,
 
@@ -48,7 +53,8 @@ struct Args {
     #[arg(short, long = "metric", value_name = "METRIC", value_delimiter = ',')]
     metrics: Vec<Metric>,
 
-    /// What a document's position is, and which queries a mean goes over
+    /// What a document's position is, and which queries a mean goes over. Where ranks are missing or count from 0,
+    /// rank order takes the positions in the file
     #[arg(long, value_enum, default_value_t = Order::Rank)]
     order: Order,
 
@@ -62,13 +68,21 @@ struct Args {
     #[arg(long)]
     complete: bool,
 
+    /// Leave out of each list the document that has the query's own id, as BEIR does where queries are documents
+    /// (ArguAna, Quora)
+    #[arg(long)]
+    exclude_self: bool,
+
+    #[command(flatten)]
+    foreign: ForeignIds,
+
     /// Form of the means
     #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
     format: ReportFormat,
 
     /// File the means go to; nothing or - for standard output
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    output: PathBuf,
 
     /// Also write every query's values, and the means with a null as query: .parquet, .arrow, .arrows
     #[arg(long, value_name = "FILE")]
@@ -84,13 +98,15 @@ fn main() -> ExitCode {
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let metrics = check(&args)?;
-    let output = args.output.filter(|path| path.as_os_str() != "-");
-    let mut file = output.as_deref().map(AtomicFile::create).transpose()?;
-    let judgements = Arc::new(Judgements::open(&args.qrels)?);
+    let mut file = OutputFile::create(&args.output)?;
+    let judgements = Arc::new(Judgements::open(&args.qrels, args.foreign)?);
+    judgements.notes.iter().for_each(|note| report.note(note));
+    let reading = Reading { order: args.order, ids: args.foreign, exclude_self: args.exclude_self };
     let evaluation = Evaluation::new(args.order, args.relevance_level, args.complete)?;
     let mut scores = Vec::new();
     for (input, name) in args.runs.iter().zip(run_names(&args.runs)) {
-        let ranking = Ranking::open(input, &judgements, args.order)?;
+        let ranking = Ranking::open(input, &judgements, reading)?;
+        ranking.notes.iter().for_each(|note| report.note(note));
         scores.push(evaluation.score(&name, &ranking, &metrics)?);
         report.add(ranking.rows);
     }
@@ -98,26 +114,21 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         write_per_query(output, &scores)?;
     }
     let text = render(&scores, args.format)?;
-    match &mut file {
-        Some(file) => file.write_all(text.as_bytes()),
-        None => std::io::stdout().write_all(text.as_bytes()),
-    }
-    .map_err(Error::io("the means"))?;
-    Ok(file.map_or(Ok(()), AtomicFile::commit)?)
+    file.write_all(text.as_bytes()).map_err(Error::io(file.place().to_owned()))?;
+    Ok(file.commit()?)
 }
 
 /// Refuses what can't be done together, and returns the metrics, each once.
 fn check(args: &Args) -> anyhow::Result<Vec<Metric>> {
     let usage = |text: &str| -> ! { Args::command().error(ErrorKind::ArgumentConflict, text).exit() };
     let inputs: Vec<&Input> = args.runs.iter().chain([&args.qrels]).collect();
-    if inputs.iter().filter(|input| ***input == Input::Stdin).count() > 1 {
-        usage("standard input can be only one of the runs and the qrels");
-    }
+    command::check_inputs::<Args>(&inputs);
+    check_differs(&args.output, &inputs)?;
     if let Some(output) = &args.per_query {
         output.check_differs(&inputs)?;
-    }
-    if let Some(path) = &args.output {
-        check_differs(path, &inputs)?;
+        if is_same_output(&args.output, output.path()) {
+            usage("the means and the values of every query can't go to the same place: give --per-query or -o a file");
+        }
     }
     let default: &[&str] = match args.format {
         ReportFormat::Msmarco => &["MRR@10"],

@@ -1,15 +1,16 @@
 //! Asks anything of any of our files.
 
-use std::io::Read;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use hardmine_evaluation::{NamedTable, ResultFormat, query};
 use hardmine_records::command::{self, Common, Report};
-use hardmine_records::{Error, Input, check_differs};
+use hardmine_records::{Input, check_differs};
+
+/// Bytes that a file with a query may have.
+const MAX_QUERY: u64 = 16 << 20;
 
 /// Runs an SQL query over files
 ///
@@ -67,8 +68,8 @@ struct Args {
     threads: NonZeroUsize,
 
     /// File the rows go to; nothing or - for standard output
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    output: PathBuf,
 
     #[command(flatten)]
     common: Common,
@@ -80,20 +81,14 @@ fn main() -> ExitCode {
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let inputs: Vec<&Input> = args.tables.iter().map(NamedTable::input).chain(&args.file).collect();
-    if inputs.iter().filter(|input| ***input == Input::Stdin).count() > 1 {
-        let text = "standard input can be only one of the tables and the query";
-        Args::command().error(ErrorKind::ArgumentConflict, text).exit();
-    }
-    let output = args.output.filter(|path| path.as_os_str() != "-");
-    if let Some(path) = &output {
-        check_differs(path, &inputs)?;
-    }
+    command::check_inputs::<Args>(&inputs);
+    check_differs(&args.output, &inputs)?;
     let sql = match (args.query, args.file) {
         (Some(query), _) => query,
-        (None, file) => read(&file.unwrap_or(Input::Stdin))?,
+        (None, file) => file.unwrap_or(Input::Stdin).open()?.into_text(MAX_QUERY)?,
     };
-    let format = args.format.unwrap_or_else(|| by_ending(&output));
-    report.add(query(&args.tables, &sql, args.threads.get(), format, output)?);
+    let format = args.format.unwrap_or_else(|| by_ending(&args.output));
+    report.add(query(&args.tables, &sql, args.threads.get(), format, &args.output)?);
     Ok(())
 }
 
@@ -105,15 +100,8 @@ fn is_query(text: &str) -> Result<String, String> {
     }
 }
 
-fn read(file: &Input) -> anyhow::Result<String> {
-    let mut source = file.open()?;
-    let mut text = String::new();
-    source.reader.read_to_string(&mut text).map_err(Error::io(&source.name))?;
-    Ok(text)
-}
-
-fn by_ending(output: &Option<PathBuf>) -> ResultFormat {
-    match output.as_ref().and_then(|path| path.extension()).and_then(|ending| ending.to_str()) {
+fn by_ending(output: &Path) -> ResultFormat {
+    match output.extension().and_then(|ending| ending.to_str()) {
         Some("parquet") => ResultFormat::Parquet,
         Some("csv") => ResultFormat::Csv,
         Some("tsv") => ResultFormat::Tsv,

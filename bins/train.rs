@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, value_parser};
 use hardmine_encoder::{DeviceChoice, Encoder, Precision, digest};
 use hardmine_records::command::{self, Common, Report};
-use hardmine_records::provenance::{DOCS, KEYS, MODEL, PRECISION, QUERIES, SEED};
-use hardmine_records::{Input, MappedTokens, Provenance};
-use hardmine_training::data::{Side, read_negatives, read_qrels};
+use hardmine_records::provenance::{DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED};
+use hardmine_records::{ForeignIds, Input, MappedTokens, Provenance};
+use hardmine_training::data::{Judged, Reading, Side, read_negatives, read_qrels};
 use hardmine_training::{Checkpoint, Documents, Lists, Method, ModelFolder, Rule, Run, Settings, begin, identity, log};
 
 const EXAMPLE: &str = "\
@@ -107,6 +107,11 @@ struct Shared {
     /// Judgements of the training queries; relevance above 0 is relevant
     #[arg(long)]
     qrels: Input,
+    #[command(flatten)]
+    foreign: ForeignIds,
+    /// Leave out judgements and negatives whose query or document is not among the tokens, and count them
+    #[arg(long)]
+    skip_unknown: bool,
     /// Model folder to write
     #[arg(short, long)]
     output: PathBuf,
@@ -131,13 +136,14 @@ struct Shared {
     /// Tokens a query keeps [default: 24; adore 64]
     #[arg(long)]
     max_query_length: Option<usize>,
-    /// Encode so many texts at a time, each twice: less memory for a third more time; the step stays the same
+    /// Encode so many texts at a time, each twice: less memory for a third more time. Loss and gradient stay the same
+    /// but for rounding and for what dropout draws
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     chunk_size: Option<u64>,
     /// Steps between checkpoints
     #[arg(long, default_value_t = 1000, value_parser = value_parser!(u64).range(1..))]
     save_every: u64,
-    /// Seed of all random draws
+    /// Seed of all random draws. The same seed gives the same model on as many cores of the same kind
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// auto, cpu or cuda[:N]; auto takes a GPU where there is one
@@ -165,6 +171,17 @@ impl Choice {
         }
     }
 
+    /// All files that are read.
+    fn inputs(&self) -> Vec<&Input> {
+        let own = match self {
+            Choice::Inbatch { texts, .. } | Choice::Randneg { texts, .. } => vec![&texts.docs],
+            Choice::Star { texts, negatives, .. } => vec![&texts.docs, negatives],
+            Choice::Adore { embeddings, docs, .. } => [embeddings].into_iter().chain(docs).collect(),
+        };
+        let Shared { queries, qrels, .. } = self.shared();
+        [vec![queries, qrels], own].concat()
+    }
+
     fn settings(&self) -> Settings {
         let (shared, texts) = (self.shared(), self.texts());
         let paper = if texts.is_some() { Settings::both_sides() } else { Settings::query_side() };
@@ -187,32 +204,42 @@ impl Choice {
     /// Opens the side of the documents, and says which of them are relevant.
     fn open(&self, queries: &MappedTokens, encoder: &Encoder) -> anyhow::Result<(Method, Lists)> {
         let (queries, qrels) = (Side::of_tokens(queries), &self.shared().qrels);
-        let texts = |texts: &Texts| -> anyhow::Result<(MappedTokens, Lists)> {
+        let reading = Reading { ids: self.shared().foreign, skip_unknown: self.shared().skip_unknown };
+        let mut notes = Vec::new();
+        let mut lists = |judged: Judged| {
+            notes.extend(judged.notes);
+            judged.lists
+        };
+        let texts = |texts: &Texts| -> anyhow::Result<(MappedTokens, Judged)> {
             let docs = MappedTokens::open(&texts.docs)?;
-            let relevant = read_qrels(qrels, &queries, &Side::of_tokens(&docs))?;
+            let relevant = read_qrels(qrels, &queries, &Side::of_tokens(&docs), reading)?;
             Ok((docs, relevant))
         };
-        Ok(match self {
+        let opened = match self {
             Choice::Inbatch { texts: of, .. } => {
                 let (docs, relevant) = texts(of)?;
-                (Method::InBatch { docs }, relevant)
+                (Method::InBatch { docs }, lists(relevant))
             }
             Choice::Randneg { texts: of, rand_num, .. } => {
                 let (docs, relevant) = texts(of)?;
-                (Method::RandNeg { docs, rand_num: *rand_num }, relevant)
+                (Method::RandNeg { docs, rand_num: *rand_num }, lists(relevant))
             }
             Choice::Star { texts: of, negatives, hard_num, .. } => {
                 let (docs, relevant) = texts(of)?;
-                let negatives = read_negatives(negatives, &queries, &Side::of_tokens(&docs))?;
-                (Method::Star { docs, negatives, hard_num: *hard_num }, relevant)
+                let negatives = lists(read_negatives(negatives, &queries, &Side::of_tokens(&docs), reading)?);
+                (Method::Star { docs, negatives, hard_num: *hard_num }, lists(relevant))
             }
             Choice::Adore { embeddings, docs, top_k, metric_cut, .. } => {
                 let documents = Documents::open(embeddings, encoder.device())?;
                 let tokens = docs.as_ref().map(MappedTokens::open).transpose()?;
-                let relevant = read_qrels(qrels, &queries, &Side::of_embeddings(&documents, tokens.as_ref())?)?;
+                let side = Side::of_embeddings(&documents, tokens.as_ref())?;
+                let relevant = lists(read_qrels(qrels, &queries, &side, reading)?);
                 (Method::Adore { documents, top_k: *top_k, metric_cut: *metric_cut }, relevant)
             }
-        })
+        };
+        // Before the first of many steps, and not at the end of them.
+        notes.iter().for_each(|note| tracing::warn!("{note}"));
+        Ok(opened)
     }
 }
 
@@ -227,7 +254,9 @@ fn main() -> ExitCode {
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let (shared, settings) = (args.method.shared(), args.method.settings());
-    let folder = ModelFolder::create(&shared.output, &shared.init)?;
+    let inputs = args.method.inputs();
+    command::check_inputs::<Args>(&inputs);
+    let folder = ModelFolder::create(&shared.output, &shared.init, &inputs)?;
     let mut encoder = begin(&shared.init, shared.device, shared.precision, shared.seed)?;
     let queries = MappedTokens::open(&shared.queries)?;
     let (method, relevant) = args.method.open(&queries, &encoder)?;
@@ -236,8 +265,13 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     encoder.set_document_model(docs.get(MODEL).filter(|_| matches!(method, Method::Adore { .. })));
 
     let identity = identity(&encoder, &method, &queries, &relevant, &settings);
-    let checkpoint = Checkpoint::beside(&shared.output, identity);
+    let checkpoint = Checkpoint::beside(folder.path(), identity);
     let mut run = Run::start(&encoder, &method, &queries, &relevant, &settings, checkpoint)?;
+    if let step @ 1.. = run.step_number() {
+        report.note(format!("went on at step {step}, found in {}", run.checkpoint().path().display()));
+    }
+    // What could fail after the last step fails before the first one.
+    encoder.save(folder.temporary())?;
     report.progress(Some(run.remaining_queries()), "queries");
     run.train(|queries| report.add(queries))?;
     let (log, checkpoint) = run.finish();
@@ -249,9 +283,14 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     provenance.set(MODEL, digest(folder.temporary())?);
     provenance.set(PRECISION, shared.precision);
     provenance.set(SEED, shared.seed);
-    log::write(&folder.temporary().join("training-log.parquet"), &log, provenance)?;
+    provenance.set(FILES, folder.files()?);
+    log::write(folder.temporary(), &log, provenance)?;
     folder.commit()?;
     checkpoint.remove()?;
+    let trained = relevant.queries().len();
+    if trained < settings.batch_size {
+        report.note(format!("only {trained} queries, fewer than --batch-size {}", settings.batch_size));
+    }
     if let left_out @ 1.. = queries.len() - relevant.queries().len() {
         report.note(format!("{left_out} queries without a relevant document left out"));
     }

@@ -19,7 +19,7 @@ fn refused(folder: &Folder, line: &str, texts: &[&str]) {
         _ => "precious.arrow",
     };
     if output == "precious" {
-        folder.copy_model("bert", output);
+        folder.copy_model("trained", output);
     } else {
         folder.write(output, "precious");
     }
@@ -31,7 +31,7 @@ fn refused(folder: &Folder, line: &str, texts: &[&str]) {
     let done = command.fails(texts);
     done.check(folder.names() == names, "should leave no file behind");
     if output == "precious" {
-        done.check(folder.read("precious/config.json") == folder.read("bert/config.json"), "should harm no model");
+        done.check(folder.read("precious/config.json") == folder.read("trained/config.json"), "should harm no model");
         std::fs::remove_dir_all(folder.path(output)).unwrap();
     } else {
         done.check(folder.text(output) == "precious", "should harm no output");
@@ -224,13 +224,14 @@ fn ids_that_are_unknown() {
     save(&folder.path("rows.parquet"), columns(1, 300));
     refused(
         &folder,
-        &format!("{REMAP} --to official rows.parquet"),
+        &format!("{REMAP} --to official --ids internal rows.parquet"),
         &["rows.parquet: row 1: id 300", "docs.tokens.arrow", "300"],
     );
     let options = TRAINING.replace("train.qrels.parquet", "rows.parquet");
+    let options = format!("{options} --ids internal");
     refused(&folder, &format!("train inbatch {options}"), &["rows.parquet: row 1: doc_id 300", "docs.tokens.arrow"]);
     save(&folder.path("rows.parquet"), columns(-1, 0));
-    refused(&folder, &format!("{REMAP} --to official rows.parquet"), &["rows.parquet: row 1: id -1"]);
+    refused(&folder, &format!("{REMAP} --to official --ids internal rows.parquet"), &["rows.parquet: row 1: id -1"]);
     refused(&folder, &format!("train inbatch {options}"), &["rows.parquet: row 1: query_id -1"]);
 }
 
@@ -256,13 +257,18 @@ fn lines_that_are_malformed() {
     let folder = Folder::made();
     for (content, text) in [
         (&b"1\tone\n2 two\n"[..], "line 2: expected 2 fields (id, text)"),
-        (b"1\tone\n\n", "line 2: expected 2 fields"),
+        (b"\n \r\n", "is empty"),
         (b"1\tone\n2\ttwo\tthree\n", "line 2: expected 2 fields"),
         (b"\tone\n", "line 1: the id is empty"),
         (b"1\tone\n2\t\xff\xfe\n", "line 2: is not UTF-8"),
         (b"{\"_id\": \"1\", \"text\": \"one\"}\n{\"_id\": \"2\", \"text\": }\n", "line 2: bad JSON at column 22"),
         (b"{\"_id\": \"1\", \"text\": \"one\"}\n{\"_id\": \"2\"}\n", "line 2: missing field `text`"),
-        (b"{\"_id\": \"1\", \"text\": 1}\n", "line 1: "),
+        (b"{\"_id\": \"1\", \"text\": 1}\n", "line 1: text is 1, expected a string"),
+        (b"{\"_id\": \"1\", \"text\": NaN}\n", "line 1: text is NaN"),
+        (b"{\"_id\": \"1\", \"text\": \"a\\ud83d\"}\n", "line 1: bad JSON at column "),
+        (b"{\"_id\": 1.0, \"text\": \"a\"}\n", "line 1: _id is the number 1.0, expected a string or a whole number"),
+        (b"{\"_id\": null, \"text\": \"a\"}\n", "line 1: missing field `_id`, or it is null"),
+        (b"{\"_id\": \"1\",\n\"text\": \"a\"}\n", "each line is one whole object"),
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x01", "texts: "),
         (b"\x28\xb5\x2f\xfd\x00", "texts: "),
     ] {
@@ -274,6 +280,8 @@ fn lines_that_are_malformed() {
         ("1 0 2 1\n1 0 2 1 9\n", "qrels: line 2: too many fields"),
         ("1 0 2 high\n", "qrels: line 1: relevance 'high' is not an integer"),
         ("1 0\n", "qrels: line 1: expected qrels"),
+        ("1 0 2 0.5\n", "qrels: line 1: relevance '0.5' is not an integer"),
+        ("query-id\tcorpus-id\tscore\n1\t2\t0.5\n", "qrels: line 2: relevance '0.5' is not an integer"),
         ("1 0 2 1\n1 0 3 99999999999\n", "qrels: line 2: relevance"),
         ("1 0 2 1\n1 0 2 0\n", "qrels: query '1' has document '2' twice, with grades 1 and 0"),
     ] {
@@ -285,12 +293,28 @@ fn lines_that_are_malformed() {
         ("4 Q0 1 1 high t\n", "run: line 1: score 'high' is not a number"),
         ("4 Q0 1 1 NaN t\n", "run: line 1: score 'NaN' is not a number"),
         ("4\t1\tfirst\n", "run: line 1: rank 'first' is not an integer"),
-        ("4\t1\t0\n", "run: line 1: rank 0 is less than 1"),
+        ("4 Q0 1 1 1e39 t\n", "run: line 1: score '1e39' is infinite"),
+        ("4 Q0 1 1 -inf t\n", "run: line 1: score '-inf' is infinite"),
+        ("4\t1\t-1\n", "run: line 1: rank -1 is less than 1"),
+        ("4\t1\t1\n5\t1\t0\n", "run: row 1: rank 0 is less than 1"),
+        ("qid\tdocno\trank\n\"4\n\"\t1\t1\n", "run: line 2: a quoted field does not end on its line"),
         ("hello\n", "run: line 1: expected run"),
         ("4\t\t1\n", "run: line 1: an id is empty"),
     ] {
         folder.write("run", content);
         refused(&folder, "score --qrels qrels.dev.small.tsv run", &[text]);
+    }
+}
+
+#[test]
+fn text_of_two_bytes_a_character() {
+    let folder = Folder::made();
+    let little: Vec<u8> = "\u{feff}1\t0\t2\t1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = little.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
+    for bytes in [little, big] {
+        folder.write("wide.tsv", bytes);
+        refused(&folder, "score --qrels wide.tsv dev.official.parquet", &["wide.tsv: is UTF-16"]);
+        refused(&folder, &format!("{TOKENIZE} wide.tsv"), &["wide.tsv: is UTF-16"]);
     }
 }
 
@@ -302,7 +326,7 @@ fn lines_that_are_unusual_are_taken() {
     let done = folder.run(&format!("{TOKENIZE} texts.tsv")).ok();
     let tokens = Records::stream(&done.stdout);
     assert_eq!(tokens.texts("key"), ["1", "2", "3"]);
-    assert_eq!(tokens.token_ids()[1].len(), 512);
+    assert_eq!(tokens.token_ids()[1].len(), 64);
     folder.write("run.tsv", "4\t3521\t1\r\n20\t1320\t2\r\n\r\n");
     folder.write("qrels.tsv", "4\t0\t3521\t1\r\n20\t0\t1320\t1\r\n");
     let done = folder.run("score --qrels qrels.tsv -m MRR@10 --format tsv run.tsv").ok();
@@ -476,6 +500,10 @@ fn models_that_are_not_whole() {
     both(&replace("config.json", "\"hidden_size\": 32", "\"hidden_size\": 64"), &["model", "32", "64"]);
     both(&replace("config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"), &["model", "layer.2."]);
     both(&replace("config.json", "\"bert\"", "\"gpt2\""), &["model/config.json", "gpt2"]);
+    both(
+        &|model| folder.write(&format!("{model}/config.json"), r#"{"model_type": "distilbert", "dim": 32}"#),
+        &["model/config.json: model_type 'distilbert' is not known; expected bert"],
+    );
     both(&replace("config.json", "{", "["), &["model/config.json"]);
     both(&replace("modules.json", "models.Pooling", "models.WordWeights"), &["model/modules.json", "WordWeights"]);
     for part in [2, 50, 1000] {
@@ -504,6 +532,12 @@ fn tokenizers_that_are_not_whole() {
     refused(&folder, "tokenize --tokenizer model collection.tsv", &["model/tokenizer.json: "]);
     std::fs::remove_file(folder.path("model/tokenizer.json")).unwrap();
     refused(&folder, "tokenize --tokenizer model collection.tsv", &["model: no tokenizer"]);
+    folder.write("model/sentencepiece.bpe.model", "");
+    refused(
+        &folder,
+        "tokenize --tokenizer model collection.tsv",
+        &["model/sentencepiece.bpe.model: is a SentencePiece model", "; hint: transformers writes"],
+    );
     refused(&folder, "tokenize --tokenizer missing collection.tsv", &["missing: no such file"]);
     refused(
         &folder,

@@ -1,9 +1,6 @@
 //! What all commands promise: exit codes, one line on failure, whole files or none, quiet pipes.
 
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -262,38 +259,6 @@ fn a_failure_half_way_leaves_what_was_there() {
     }
     let left: Vec<String> = folder.names().into_iter().filter(|name| !names.contains(name)).collect();
     assert_eq!(left, ["out.arrow", "out.arrows", "out.parquet", "texts.tsv"]);
-}
-
-#[test]
-fn an_interrupted_command_leaves_nothing_behind() {
-    let folder = Folder::made();
-    folder.write("out.arrow", "precious");
-    let names = folder.names();
-    let adore = TRAINING.replace("--max-doc-length 32", "--embeddings docs.arrow");
-    for (line, signal) in [
-        ("tokenize --tokenizer bert -o out.arrow", libc::SIGTERM),
-        ("tokenize --tokenizer bert -o out.arrow", libc::SIGINT),
-        (&format!("train adore {adore} --epochs 100000 --batch-size 8 --top-k 20 -o model"), libc::SIGTERM),
-        (&format!("train inbatch {TRAINING} --epochs 100000 --batch-size 8 -o model"), libc::SIGINT),
-    ] {
-        let mut child = folder.run(line).start();
-        // tokenize waits for more.
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(b"1\tcreate a vm\n").unwrap();
-        let temporary = || folder.names().into_iter().any(|name| name.ends_with(".tmp"));
-        while !temporary() {
-            assert!(child.try_wait().unwrap().is_none(), "{line} ended by itself");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        // SAFETY: the child is ours, and has not been waited for.
-        unsafe { libc::kill(child.id() as i32, signal) };
-        let status = child.wait().unwrap();
-        drop(stdin);
-        assert!(!status.success(), "{line}: {status}");
-        assert!(status.signal().is_none() || status.signal() == Some(signal), "{line}: {status}");
-        assert_eq!(folder.names(), names, "{line}");
-        assert_eq!(folder.text("out.arrow"), "precious");
-    }
 }
 
 #[test]

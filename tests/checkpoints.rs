@@ -54,7 +54,16 @@ fn as_they_are() -> Vec<Vec<f32>> {
 #[test]
 fn names_with_any_prefix() {
     let expected = as_they_are();
-    for prefix in ["", "bert.", "module.roberta."] {
+    for prefix in [
+        "",
+        "bert.",
+        "module.roberta.",
+        "_orig_mod.roberta.",
+        "module._orig_mod.",
+        "_orig_mod.module.0.auto_model.",
+        "model.",
+        "roberta._orig_mod.",
+    ] {
         let renamed = with_weights(|folder, mut tensors| {
             for (name, ..) in &mut tensors {
                 if let Some(rest) = name.strip_prefix("roberta.") {

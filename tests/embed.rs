@@ -147,3 +147,49 @@ fn tokens_that_say_nothing_of_themselves_are_taken() {
         assert_eq!(found.metadata[name], expected.metadata[name]);
     }
 }
+
+#[test]
+fn a_plain_encoder_is_pooled() {
+    let folder = Folder::made();
+    folder.copy_model("bert", "plain");
+    std::fs::remove_file(folder.path("plain/modules.json")).unwrap();
+    let embed = |options: &str| folder.run(&format!("embed --model plain {options} dev.tokens.arrow")).ok();
+    let mean = embed("");
+    mean.check(mean.stderr.contains("plain: it does not say how to pool"), "should warn");
+    assert_eq!(Records::stream(&mean.stdout).vectors(), Records::open(&folder.path("dev.arrow")).vectors());
+    let asked = embed("--pooling mean");
+    asked.check(asked.stderr.lines().count() == 1, "should not warn");
+    assert!(Records::stream(&asked.stdout).rows == Records::stream(&mean.stdout).rows);
+    let cls = Records::stream(&embed("--pooling cls").stdout);
+    assert_ne!(cls.vectors(), Records::stream(&mean.stdout).vectors());
+    // The same as a folder that says so itself.
+    folder.copy_model("bert", "first");
+    folder.write("first/1_Pooling/config.json", r#"{"pooling_mode": "cls"}"#);
+    let first = folder.run("embed --model first dev.tokens.arrow").ok();
+    assert_eq!(Records::stream(&first.stdout).vectors(), cls.vectors());
+    // Vectors of two poolings are not compared.
+    folder.run("embed --model plain --pooling mean docs.tokens.arrow -o mean.arrow").ok();
+    folder.run("embed --model plain --pooling cls dev.tokens.arrow -o cls.arrow").ok();
+    folder.run("rank --index mean.arrow cls.arrow").fails(&["cls.arrow", "mean.arrow", "model"]);
+    folder
+        .run("embed --model bert --pooling cls dev.tokens.arrow")
+        .fails(&["bert: has its own pooling, mean; expected cls"]);
+    folder.run("embed --model bert --pooling max dev.tokens.arrow").fails_as_wrong_usage(&["expected cls or mean"]);
+}
+
+#[test]
+fn a_similarity_that_is_no_inner_product_is_named() {
+    let folder = Folder::made();
+    folder.copy_model("bert", "m");
+    let said = |name: &str| {
+        folder.write("m/config_sentence_transformers.json", format!(r#"{{"similarity_fn_name": "{name}"}}"#));
+        folder.run("embed --model m dev.tokens.arrow").ok().stderr
+    };
+    assert!(said("cosine").contains("similarity_fn_name is cosine, but rank takes inner products"));
+    assert!(said("manhattan").contains("similarity_fn_name is manhattan"));
+    assert_eq!(said("dot").lines().count(), 1);
+    let mut modules: Vec<serde_json::Value> = serde_json::from_str(&folder.text("m/modules.json")).unwrap();
+    modules.push(serde_json::json!({"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}));
+    folder.write("m/modules.json", serde_json::to_string(&modules).unwrap());
+    assert_eq!(said("cosine").lines().count(), 1);
+}

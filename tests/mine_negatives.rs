@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::common::{Folder, Records};
+use arrow::array::{Float32Array, Int32Array, Int64Array};
+
+use crate::common::{Folder, Records, column, save};
 
 const QRELS: &str = "a 0 1 1\na 0 2 0\nb 0 5 2\n";
 const RUN: &str = "a\t1\t1\na\t2\t2\na\t3\t3\na\t4\t4\nb\t5\t1\nb\t6\t2\n";
@@ -84,4 +86,84 @@ fn a_run_out_of_order_is_refused_with_its_row() {
         folder.run("mine-negatives --qrels qrels.txt run.tsv -o negatives.parquet").fails(&[place]);
     }
     assert!(!folder.path("negatives.parquet").exists());
+}
+
+#[test]
+fn twins_of_a_relevant_document_are_counted() {
+    let folder = folder();
+    folder.write("run.trec", "a Q0 2 1 5 t\na Q0 3 2 4 t\na Q0 1 3 4 t\na Q0 4 4 4 t\nb Q0 5 1 3 t\nb Q0 6 2 2 t\n");
+    let done = folder.run("mine-negatives --qrels qrels.txt --top-k 5 run.trec -o negatives.tsv").ok();
+    assert_eq!(folder.text("negatives.tsv"), "a\t2\t1\na\t3\t2\na\t4\t3\nb\t6\t1\n");
+    done.check(done.stderr.contains("2 negatives have exactly the score of a relevant document"), "should count them");
+}
+
+#[test]
+fn a_query_among_the_documents_can_be_left_out() {
+    let folder = folder();
+    folder.write("run.tsv", "a\ta\t1\na\t1\t2\na\t3\t3\nb\t5\t1\nb\t6\t2\n");
+    let done = folder.run("mine-negatives --exclude-self --qrels qrels.txt --top-k 1 run.tsv -o negatives.tsv").ok();
+    assert_eq!(folder.text("negatives.tsv"), "a\t3\t1\nb\t6\t1\n");
+    done.check(done.stderr.contains("1 queries left out of their own lists"), "should count them");
+    let folder = Folder::made();
+    let line = "mine-negatives --exclude-self --qrels train.qrels.parquet train.run.parquet -o negatives.parquet";
+    folder.run(line).fails(&["train.run.parquet", "rows of the same tokens file", "remap-ids --to official"]);
+}
+
+#[test]
+fn ranks_that_count_from_0_or_are_missing_become_positions() {
+    let folder = folder();
+    for run in [
+        "a Q0 1 0 9 t\na Q0 2 1 8 t\na Q0 3 2 7 t\n",
+        "a Q0 1 0 9 t\na Q0 2 0 8 t\na Q0 3 0 7 t\n",
+        "qid,docno,score\na,1,9.5\na,2,8\na,3,7\n",
+    ] {
+        folder.write("run.txt", run);
+        folder.run("mine-negatives --qrels qrels.txt --top-k 1 run.txt -o negatives.tsv").ok();
+        assert_eq!(folder.text("negatives.tsv"), "a\t2\t1\n", "{run}");
+    }
+    folder.write("run.txt", "a Q0 1 0 9 t\na Q0 2 0 10 t\n");
+    let texts = ["run.txt: row 1: ", "score 10 of query a follows 9", "sort the run by query and score"];
+    folder.run("mine-negatives --qrels qrels.txt run.txt -o negatives.parquet").fails(&texts);
+}
+
+/// Integers that another program made of ids are not row numbers: they would name other documents without a word.
+#[test]
+fn integer_ids_of_other_programs_beside_row_numbers_are_refused() {
+    let folder = Folder::made();
+    let qrels = Records::open(&folder.path("train.qrels.parquet"));
+    let columns = vec![
+        column("query_id", Int64Array::from(qrels.i64s("query_id"))),
+        column("doc_id", Int64Array::from(qrels.i64s("doc_id"))),
+        column("relevance", Int32Array::from(qrels.i32s("relevance"))),
+    ];
+    save(&folder.path("qrels.parquet"), columns);
+    let line = "mine-negatives --top-k 20 --qrels qrels.parquet train.run.parquet -o negatives.parquet";
+    folder.run(line).fails(&[
+        "train.run.parquet",
+        "internal",
+        "qrels.parquet are official",
+        "remap-ids",
+        "--ids internal",
+    ]);
+    folder.run(line).args(["--ids", "internal"]).ok();
+    let [found, right] = ["negatives.parquet", "train.negatives.parquet"].map(|name| Records::open(&folder.path(name)));
+    assert!(found.rows == right.rows);
+}
+
+#[test]
+fn scores_that_are_no_numbers_are_refused() {
+    let folder = folder();
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let columns = vec![
+            column("query_id", Int64Array::from(vec![1, 1])),
+            column("doc_id", Int64Array::from(vec![1, 2])),
+            column("rank", Int32Array::from(vec![1, 2])),
+            column("score", Float32Array::from(vec![1.0, bad])),
+        ];
+        for name in ["run.parquet", "run.arrow"] {
+            save(&folder.path(name), columns.clone());
+            let line = format!("mine-negatives --qrels qrels.txt {name} -o negatives.parquet");
+            folder.run(&line).fails(&[&format!("{name}: row 1: score {bad} is not a finite number")]);
+        }
+    }
 }

@@ -29,7 +29,7 @@ fn results(project: &Project) -> Vec<(String, Vec<u8>)> {
     files.into_iter().map(|name| (name.clone(), project.folder.read(&name))).collect()
 }
 
-const ALL: &str = "-j2 passage doc passage-leaderboard doc-leaderboard";
+const ALL: &str = "-j2 passage doc passage-leaderboard doc-leaderboard PAPER=yes";
 
 #[test]
 fn all_twelve_rows_and_again_after_a_kill() {
@@ -118,7 +118,7 @@ fn figures_stay_the_same_in_internal_ids_and_leaderboard_runs_are_whole() {
 fn published_checkpoints_are_scored_beside_the_published_figures() {
     let project = miniature();
     let folder = &project.folder;
-    project.make("doc-adore-star").ok();
+    project.make("doc-adore-star PAPER=yes").ok();
     // A published checkpoint knows nothing of the model that its documents were encoded with.
     folder.sh("mkdir checkpoints; cp -rL out/doc/models/star out/doc/models/adore-star checkpoints").ok();
     let config: serde_json::Value = serde_json::from_slice(&folder.read("checkpoints/adore-star/config.json")).unwrap();
@@ -127,6 +127,7 @@ fn published_checkpoints_are_scored_beside_the_published_figures() {
     folder.write("checkpoints/adore-star/config.json", serde_json::to_vec(&config).unwrap());
     let checkpoints = folder.path("checkpoints").display().to_string();
     let goal = format!("reproduce-doc STAR={checkpoints}/star ADORE_STAR={checkpoints}/adore-star");
+    // Without asking: the paper's tokens belong to its checkpoints.
     let done = project.make(&goal).ok();
     assert_eq!(project.count("train"), 0);
     for (row, label, published) in
@@ -157,6 +158,8 @@ fn star_starts_from_a_warm_up_checkpoint_where_one_is_given() {
     let checkpoint = project.folder.path("init").display().to_string();
     project.make(&format!("passage-star INIT_STAR={checkpoint}")).ok();
     let ran = project.folder.text("ran");
+    // The tokens are the tokenizer's own where the paper is not asked for.
+    assert!(!ran.contains("--compat"), "{ran}");
     assert_eq!(project.count("train"), 1, "{ran}");
     let star = ran.lines().find(|line| line.starts_with("train star")).unwrap();
     assert!(star.contains("--init") && star.contains("/passage/models/warm-up "), "{star}");

@@ -34,6 +34,7 @@ fn all_rows_of_the_passage_table() {
     let expected = ["Inbatch-Neg", "Rand-Neg", "STAR", "ADORE (Inbatch-Neg)", "ADORE (Rand-Neg)", "ADORE (STAR)"];
     assert_eq!(names, expected);
     assert_eq!(shown(done.text()).lines().count(), ROWS.len() + 4, "a frame, a header and the rows");
+    assert!(!done.text().contains("published"), "the paper's figures are about MS MARCO");
     for line in &lines[1..] {
         assert!(line[1..].iter().all(|value| (0.0..=1.0).contains(&value.parse::<f64>().unwrap())), "{line:?}");
     }
@@ -67,6 +68,45 @@ fn all_rows_of_the_passage_table() {
     assert!(trained[0].starts_with("train star") && trained[1].starts_with("train adore"), "{trained:?}");
     // Two documents' and four queries' encodings are new: STAR's own, and the two rows' dev and test.
     assert_eq!(project.count("embed"), 5);
+
+    // Each setting that decides what is in the files is kept with them, and no other value is passed over in silence.
+    let unkept = ["OUT", "DEVICE", "CHUNK_SIZE", "MSMARCO", "TREC", "MSMARCO_ROWS", "STAR", "ADORE_STAR", "TABLE_ROWS"];
+    let unkept = [&unkept[..], &["PAPER", "PUBLISHED", "DOCUMENT_LENGTH", "TRAIN_DOCUMENT_LENGTH"]].concat();
+    let settings =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/lib/experiments/settings.mk")).unwrap();
+    let names = settings.lines().filter_map(|line| line.split_once(" ?=")).map(|(name, _)| name);
+    let kept: Vec<&str> = names.filter(|name| !unkept.contains(name)).collect();
+    assert!(kept.contains(&"COMPAT") && kept.contains(&"SEED"), "{kept:?}");
+    for name in kept {
+        let done = project.make(&format!("-n passage {name}=7")).done();
+        done.check(done.code == Some(2), "should refuse");
+        done.check(done.stderr.contains(" was made with ") && done.stderr.contains(&format!("{name}=7; hint: ")), name);
+    }
+    project.make("table BATCH_SIZE=7").ok();
+}
+
+#[test]
+fn a_model_of_other_settings_is_neither_used_nor_lost() {
+    let project = Project::new("bert");
+    let folder = &project.folder;
+    project.make("passage-inbatch-neg").ok();
+    let model = folder.read("out/passage/models/inbatch-neg/model.safetensors");
+    let refused = |what: &str| {
+        let done = project.make("passage-inbatch-neg STEPS=5").done();
+        done.check(done.code == Some(2), "should refuse");
+        done.check(done.stderr.contains("/models/inbatch-neg was made with STEPS=4, now STEPS=5; hint: "), what);
+        assert!(project.ran().is_empty(), "{:?}", project.ran());
+    };
+    refused("a model");
+    assert!(folder.read("out/passage/models/inbatch-neg/model.safetensors") == model);
+    // Training that was interrupted is not lost either.
+    folder.sh("rm -r out/passage/models/inbatch-neg; touch out/passage/models/inbatch-neg.checkpoint").ok();
+    refused("a checkpoint");
+    folder.sh("rm out/passage/models/inbatch-neg.checkpoint").ok();
+    project.make("passage-inbatch-neg STEPS=5").ok();
+    assert_eq!((project.count("train"), project.count("tokenize")), (1, 0));
+    project.make("passage-inbatch-neg STEPS=5").ok();
+    assert!(project.ran().is_empty(), "{:?}", project.ran());
 }
 
 #[test]

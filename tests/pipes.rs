@@ -1,9 +1,9 @@
-//! The README's pipes and queries, as they stand there but for the paths.
+//! The README's pipes and queries, as they stand there but for the paths; and pipes in place of any input file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
 
-use crate::common::{Folder, Records};
+use crate::common::{Folder, Records, TRAINING};
 
 #[test]
 fn texts_to_embeddings() {
@@ -140,4 +140,99 @@ fn hard_negatives_from_texts_in_one_pipe() {
         .ok();
     let [piped, made] = ["piped.parquet", "train.negatives.parquet"].map(|name| Records::open(&folder.path(name)));
     assert!(piped.rows == made.rows);
+}
+
+/// Every command, and those of its inputs that are files.
+fn readers() -> Vec<(String, Vec<&'static str>)> {
+    let adore = TRAINING.replace("--max-doc-length 32", "--embeddings docs.arrow");
+    let train = "--steps 2 --batch-size 8 --optimizer adamw -o OUT";
+    let of = |line: &str, inputs: &[&'static str]| (line.to_owned(), inputs.to_vec());
+    vec![
+        of("tokenize --tokenizer bert collection.tsv -o OUT.arrow", &["collection.tsv"]),
+        of("tokenize --tokenizer bert texts.parquet -o OUT.arrow", &["texts.parquet"]),
+        of(
+            "tokenize --tokenizer bert --kind query --judged qrels.train.tsv queries.train.tsv -o OUT.arrow",
+            &["qrels.train.tsv", "queries.train.tsv"],
+        ),
+        of("embed --model bert dev.tokens.arrow -o OUT.arrow", &["dev.tokens.arrow"]),
+        of("index docs.arrow -o OUT.faiss", &["docs.arrow"]),
+        of("index docs.arrow --factory IVF4,Flat -o OUT.faiss", &["docs.arrow"]),
+        of("rank --index docs.arrow dev.arrow -o OUT.parquet", &["docs.arrow", "dev.arrow"]),
+        of("rank --index docs.faiss dev.arrow -o OUT.parquet", &["docs.faiss", "dev.arrow"]),
+        of(
+            "mine-negatives --qrels train.qrels.parquet train.run.parquet -o OUT.parquet",
+            &["train.qrels.parquet", "train.run.parquet"],
+        ),
+        of(
+            "remap-ids --queries dev.tokens.arrow --docs docs.tokens.arrow --to official dev.run.parquet -o OUT.tsv",
+            &["dev.tokens.arrow", "docs.tokens.arrow", "dev.run.parquet"],
+        ),
+        of(
+            "score --qrels qrels.dev.small.tsv dev.official.parquet -m MRR@10 --format msmarco -o OUT.txt",
+            &["qrels.dev.small.tsv", "dev.official.parquet"],
+        ),
+        of(
+            "sql -t a=dev.run.parquet -t b=dev.tokens.arrow -f join.sql -o OUT.csv",
+            &["dev.run.parquet", "dev.tokens.arrow", "join.sql"],
+        ),
+        of("sql -t a=run.trec -t b=qrels.dev.small.tsv -f join.sql -o OUT.csv", &["run.trec", "qrels.dev.small.tsv"]),
+        of(
+            "sql -t a=dev.metrics.parquet -t b=dev.stream.arrows -f join.sql -o OUT.csv",
+            &["dev.metrics.parquet", "dev.stream.arrows"],
+        ),
+        of(
+            &format!("train star --negatives train.negatives.parquet {TRAINING} {train}"),
+            &["train.tokens.arrow", "docs.tokens.arrow", "train.qrels.parquet", "train.negatives.parquet"],
+        ),
+        of(&format!("train adore {adore} {train}"), &["docs.arrow", "docs.tokens.arrow"]),
+    ]
+}
+
+#[test]
+fn any_input_may_be_a_pipe() {
+    let folder = Folder::made();
+    folder.run("index docs.arrow --factory HNSW8 -o docs.faiss").ok();
+    folder.run("tokenize --tokenizer bert --kind query queries.dev.small.tsv -o dev.stream.arrows").ok();
+    folder.sh("sql -t t=docs.tokens.arrow 'SELECT key AS id, key AS text FROM t' -o texts.parquet").ok();
+    let tokens = "--queries dev.tokens.arrow --docs docs.tokens.arrow";
+    folder.run(&format!("remap-ids {tokens} --to official dev.run.parquet -o run.trec")).ok();
+    // One of the tables is read twice.
+    folder
+        .write("join.sql", "SELECT (SELECT count(*) FROM a) x, (SELECT count(*) FROM b) y, (SELECT count(*) FROM a) z");
+    // Without the provenance, which has the command line and so the name of the pipe.
+    let records = |name: String| Records::open(&folder.path(&name)).rows;
+    let index = |name: String| {
+        let mut bytes = folder.read(&name);
+        let end = bytes.split_off(bytes.len() - 16);
+        let provenance = u64::from_le_bytes(end[..8].try_into().unwrap()) as usize;
+        bytes.truncate(bytes.len() - provenance);
+        bytes
+    };
+    let is_same = |ending: &str| match ending {
+        "" => folder.read("OUT/model.safetensors") == folder.read("PLAIN/model.safetensors"),
+        ".arrow" | ".parquet" => records(format!("OUT{ending}")) == records(format!("PLAIN{ending}")),
+        ".faiss" => index("OUT.faiss".into()) == index("PLAIN.faiss".into()),
+        ending => folder.read(&format!("OUT{ending}")) == folder.read(&format!("PLAIN{ending}")),
+    };
+    for (line, inputs) in readers() {
+        let ending = line.split(' ').find_map(|word| word.strip_prefix("OUT")).unwrap();
+        folder.sh(&format!("rm -rf OUT* PLAIN*; {line}; mv OUT{ending} PLAIN{ending}")).ok();
+        for input in inputs {
+            let line = line.replacen(input, &format!("<(cat {input})"), 1);
+            folder.sh(&format!("rm -rf OUT*; {line}")).ok();
+            assert!(is_same(ending), "{line}: other results");
+        }
+    }
+}
+
+#[test]
+fn an_input_that_is_read_once_can_be_named_once() {
+    let folder = Folder::made();
+    folder.sh("mkfifo pipe").ok();
+    for (line, inputs) in readers().into_iter().filter(|(_, inputs)| inputs.len() > 1) {
+        let both = |one: &str, other: &str| line.replacen(inputs[0], one, 1).replacen(inputs[1], other, 1);
+        for (one, other) in [("-", "-"), ("-", "/dev/stdin"), ("/dev/fd/0", "/proc/self/fd/0"), ("pipe", "./pipe")] {
+            folder.run(&both(one, other)).fails_as_wrong_usage(&["can be only one of the inputs"]);
+        }
+    }
 }

@@ -83,8 +83,9 @@ fn ids_there_and_back_are_the_same() {
     let tokens = "--queries queries.arrow --docs docs.arrow";
     for round in 0..3 {
         Run::draw(&mut random, 30, 80).save(&folder, "run.parquet");
-        let line =
-            format!("remap-ids {tokens} --to official run.parquet | remap-ids {tokens} --to internal -o back.arrow");
+        let line = format!(
+            "remap-ids {tokens} --ids internal --to official run.parquet | remap-ids {tokens} --to internal -o back.arrow"
+        );
         folder.sh(&line).ok();
         let [run, back] = ["run.parquet", "back.arrow"].map(|name| Records::open(&folder.path(name)));
         assert_eq!(run.rows.columns(), back.rows.columns(), "round {round}");
@@ -108,7 +109,7 @@ fn no_negative_is_relevant_and_none_is_left_out() {
             column("relevance", grades),
         ];
         save(&folder.path("qrels.parquet"), columns);
-        let line = format!("mine-negatives --qrels qrels.parquet --top-k {top_k} run.arrow");
+        let line = format!("mine-negatives --ids internal --qrels qrels.parquet --top-k {top_k} run.arrow");
         let negatives = Records::stream(&folder.run(&line).ok().stdout);
 
         let relevant: HashSet<(i64, i64)> = qrels.iter().filter(|row| row.2 > 0).map(|row| (row.0, row.1)).collect();

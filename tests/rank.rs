@@ -98,3 +98,32 @@ fn queries_of_another_model_are_refused() {
     folder.run("index docs.arrow -o docs.faiss").ok();
     folder.run("rank --index docs.faiss other.arrow").fails(&["other.arrow", "docs.faiss", "model"]);
 }
+
+#[test]
+fn texts_are_left_out_of_their_own_lists() {
+    let folder = Folder::made();
+    folder.run("index docs.arrow -o docs.faiss").ok();
+    for index in ["docs.arrow", "docs.faiss"] {
+        let line = format!("rank --index {index} docs.arrow --top-k");
+        let [with, without] =
+            [format!("{line} 6"), format!("{line} 5 --exclude-self")].map(|line| folder.run(&line).ok().stdout);
+        let lists = |stdout: &[u8]| {
+            let run = Records::stream(stdout);
+            let pairs: Vec<(i64, i64)> = run.i64s("query_id").into_iter().zip(run.i64s("doc_id")).collect();
+            (pairs, run.i32s("rank"))
+        };
+        let (pairs, ranks) = lists(&without);
+        assert_eq!(ranks, [1, 2, 3, 4, 5].repeat(300), "{index}");
+        let (all, _) = lists(&with);
+        let expected: Vec<(i64, i64)> = all
+            .chunks(6)
+            .flat_map(|list| list.iter().filter(|(query, doc)| query != doc).take(5).copied().collect::<Vec<_>>())
+            .collect();
+        assert_eq!(pairs, expected, "{index}");
+        let line = format!("rank --index {index} dev.arrow --exclude-self -o run.parquet");
+        folder.run(&line).fails(&["dev.arrow", "rows of the same tokens file", "remap-ids --to official"]);
+    }
+    let line = "embed -q --model bert dev.tokens.arrow | rank --index docs.arrow --exclude-self -o run.parquet";
+    folder.sh(line).fails(&["rank: standard input", "rows of the same tokens file"]);
+    assert!(!folder.path("run.parquet").exists());
+}

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, AsArray, Float32Array, Int32Array, Int64Array};
+use arrow::array::{
+    Array, AsArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array, StringArray, UInt32Array,
+};
+use arrow::datatypes::Int32Type;
 use serde_json::json;
 
 use crate::common::{Folder, Records, column, save};
@@ -120,6 +123,201 @@ fn rows_that_pandas_would_write() {
     save(&folder.path("run.parquet"), columns);
     let done = folder.run("score --qrels qrels.tsv --format tsv -m MRR@10 run.parquet").ok();
     check(&values(done.text()), &[("MRR@10", 0.75)]);
+}
+
+/// MRR of a run and judgements of these contents.
+fn mrr(folder: &Folder, qrels: &str, run: &str, options: &str) -> f64 {
+    folder.write("q", qrels);
+    folder.write("r", run);
+    let done = folder.run(&format!("score --qrels q --format tsv -m MRR r {options}")).ok();
+    values(done.text())["MRR"]
+}
+
+#[test]
+fn text_of_judgements_as_other_programs_write_it() {
+    let folder = Folder::empty();
+    let run = "1 Q0 9 1 3 t\n1 Q0 10 2 2 t\n2 Q0 20 1 5 t\n";
+    for qrels in [
+        "1 0 10 1\n2 0 20 1\n",
+        "\u{feff}1\t0\t10\t1\r\n2\t0\t20\t1\r\n",
+        "1 0 10 1\t\n\n  2 \t0 20  1 \n",
+        "# made by hand\n1 0 10 1\n#2 of 3\n2 0 20 1\n",
+        "1 2.5 10 1\n1 2.5 9 0\n2 3 20 1.0\n",
+        "query-id\tcorpus-id\tscore\n1\t10\t1\n2\t20\t1\n",
+        "qid\tcid\tscore\n1\t10\t1\n2\t20\t1\n",
+        "Query_ID doc-id Relevance\n1 10 1\n2 20 1\n",
+        ",grade,docno,iteration,topic\n0,1.0,\"10\",0,\"1\"\n1,1.0,\"20\",0,\"2\"\n",
+        "\"query-id\"\t\"corpus-id\"\t\"score\"\n\"1\"\t\"10\"\t1\n\"2\"\t\"20\"\t1\n",
+    ] {
+        assert_eq!(mrr(&folder, qrels, run, ""), 0.75, "{qrels:?}");
+    }
+}
+
+#[test]
+fn text_of_runs_as_other_programs_write_it() {
+    let folder = Folder::empty();
+    let qrels = "1 0 b 1\n2 0 c 1\n";
+    for run in [
+        "1 Q0 a 1 3 t\n1 Q0 b 2 2 t\n2 Q0 c 1 5 t\n",
+        "1\tQ0 a\t1 3  t\n1 Q0 b 2 2 t \n\n2 Q0 c 1 5 t\n",
+        "1\ta\t1\n1\tb\t2\n2\tc\t1\n",
+        "1 a 1 30\n1 b 2 20\n2 c 1 50\n",
+        // Ranks from 0, all 0 as BEIR has them, and none at all.
+        "1 Q0 a 0 3 t\n1 Q0 b 1 2 t\n2 Q0 c 0 5 t\n",
+        "1 Q0 a 0 3 t\n1 Q0 b 0 2 t\n2 Q0 c 0 5 t\n",
+        "1\ta\t0\n1\tb\t1\n2\tc\t0\n",
+        "qid docno score\n1 a 3.5\n1 b 2.5\n2 c 5\n",
+        "score,rank,doc_id,query_id,name\n3,1,a,1,\"x, y\"\n2,2,b,1,z\n5,1,c,2,z\n",
+        "query_id\tcorpus_id\trank\n1\ta\t1\n1\tb\t2\n2\tc\t1\n",
+    ] {
+        assert_eq!(mrr(&folder, qrels, run, ""), 0.75, "{run:?}");
+        if run.starts_with("1 Q0") {
+            assert_eq!(mrr(&folder, qrels, run, "--order score"), 0.75, "{run:?}");
+        }
+    }
+}
+
+#[test]
+fn ids_are_taken_whole() {
+    let folder = Folder::empty();
+    let run = "#1 Q0 d#1_2 1 2 t\né\u{a0}x Q0 \"q\" 1 2 t\n";
+    folder.write("q", "#1 0 d#1_2 1\né\u{a0}x 0 \"q\" 1\n# no row\n");
+    folder.write("r", run);
+    let done = folder.run("score --qrels q --format tsv -m MRR r").ok();
+    check(&values(done.text()), &[("MRR", 1.0)]);
+    done.check(done.stderr.contains("q: 1 lines begin with # and have the columns"), "should tell of it");
+    assert_eq!(mrr(&folder, "a b\t0\tx y\t1\n", "a b\tx y\t1\n", ""), 1.0);
+}
+
+#[test]
+fn lists_without_ranks_must_be_sorted_unless_scores_are_the_order() {
+    let folder = Folder::empty();
+    let unsorted = "1 Q0 b 0 2 t\n1 Q0 a 0 3 t\n";
+    folder.write("q", "1 0 b 1\n");
+    folder.write("r", unsorted);
+    folder.run("score --qrels q r").fails(&["r: row 1: ", "score 3 of query 1 follows 2", "--order score"]);
+    assert_eq!(mrr(&folder, "1 0 b 1\n", unsorted, "--order score"), 0.5);
+    folder.write("r", "1 Q0 b 0 2 t\n2 Q0 a 0 3 t\n1 Q0 c 0 1 t\n");
+    folder.run("score --qrels q r").fails(&["r: row 2: query 1 comes again"]);
+}
+
+#[test]
+fn a_run_and_judgements_that_are_swapped() {
+    let folder = Folder::empty();
+    for (qrels, run) in [
+        ("1\t0\ta\t1\n", "1\ta\t1\n"),
+        ("1 0 7 1\n", "1 Q0 7 1 2.5 t\n"),
+        ("query-id\tcorpus-id\tscore\n1\ta\t1\n", "1 a 1 2.5\n"),
+        ("1 2.5 a 1\n", "qid docno rank score\n1 a 1 2\n"),
+    ] {
+        folder.write("q", qrels);
+        folder.write("r", run);
+        folder.run("score --qrels q r").ok();
+        folder.run("score --qrels r r").fails(&["r: expected qrels, found run"]);
+        folder.run("score --qrels q q").fails(&["q: expected run, found qrels"]);
+    }
+}
+
+#[test]
+fn tables_of_other_programs() {
+    let folder = Folder::empty();
+    folder.write("qrels.tsv", "1 0 10 1\n2 0 20 1\n");
+    folder.write("run.trec", "1 Q0 9 1 3 t\n1 Q0 10 2 2 t\n2 Q0 20 1 5 t\n");
+    let mrr = |qrels: &str, run: &str| {
+        let done = folder.run(&format!("score --qrels {qrels} --format tsv -m MRR {run}")).ok();
+        values(done.text())["MRR"]
+    };
+    let docs = |docs: [&'static str; 3]| column("docno", StringArray::from(docs.to_vec()));
+    for columns in [
+        vec![
+            column("qid", UInt32Array::from(vec![1, 1, 2])),
+            docs(["9", "10", "20"]),
+            column("score", Float64Array::from(vec![3.0, 2.0, 5.0])),
+        ],
+        vec![
+            column("index", Int64Array::from(vec![0, 1, 2])),
+            column("query_id", Float64Array::from(vec![1.0, 1.0, 2.0])),
+            column("pid", vec!["9", "10", "20"].into_iter().collect::<DictionaryArray<Int32Type>>()),
+            column("rank", Int64Array::from(vec![1, 2, 1])),
+        ],
+        vec![
+            column("topic", StringArray::from(vec!["1", "1", "2"])),
+            docs(["9", "10", "20"]),
+            column("rank", Int64Array::from(vec![0, 1, 0])),
+            column("sim", Float32Array::from(vec![3.0, 2.0, 5.0])),
+        ],
+    ] {
+        save(&folder.path("run.parquet"), columns);
+        assert_eq!(mrr("qrels.tsv", "run.parquet"), 0.75);
+    }
+    for (query, doc, grade) in [("query-id", "corpus-id", "score"), ("qid", "docid", "label")] {
+        let columns = vec![
+            column(query, Int64Array::from(vec![1, 2])),
+            column(doc, StringArray::from(vec!["10", "20"])),
+            column(grade, Float64Array::from(vec![1.0, 1.0])),
+        ];
+        save(&folder.path("qrels.arrow"), columns);
+        assert_eq!(mrr("qrels.arrow", "run.trec"), 0.75);
+        assert_eq!(mrr("qrels.arrow", "run.parquet"), 0.75);
+    }
+    let queries = column("query_id", Float64Array::from(vec![1.0, 1.5, 2.0]));
+    let grades = column("relevance", Int64Array::from(vec![1, 1, 1]));
+    save(&folder.path("qrels.parquet"), vec![queries, docs(["9", "10", "20"]), grades]);
+    folder.run("score --qrels qrels.parquet run.trec").fails(&["qrels.parquet: row 1: column query_id is 1.5"]);
+    save(&folder.path("qrels.parquet"), vec![docs(["9", "10", "20"])]);
+    folder
+        .run("score --qrels qrels.parquet run.trec")
+        .fails(&["expected qrels with columns query_id, doc_id, relevance"]);
+}
+
+#[test]
+fn integer_ids_of_other_programs() {
+    let folder = Folder::made();
+    let integers = |name: &str, value: &str| {
+        let records = Records::open(&folder.path(name));
+        let values = records.rows.column_by_name(value).unwrap().clone();
+        let ids = |name: &'static str| column(name, Int64Array::from(records.i64s(name)));
+        (ids("query_id"), ids("doc_id"), values)
+    };
+    let (query, doc, grade) = integers("dev.qrels.parquet", "relevance");
+    save(&folder.path("qrels.parquet"), vec![query, doc, ("relevance", grade)]);
+    let (query, doc, rank) = integers("dev.run.parquet", "rank");
+    save(&folder.path("run.parquet"), vec![query, doc, ("rank", rank)]);
+    let line = |qrels: &str, run: &str| format!("score --qrels {qrels} --format tsv -m MRR@10 {run}");
+    let right = values(folder.run(&line("dev.qrels.parquet", "dev.run.parquet")).ok().text())["MRR@10"];
+    // Where both are integers, equal ones are the same id.
+    let done = folder.run(&line("qrels.parquet", "run.parquet")).ok();
+    check(&values(done.text()), &[("MRR@10", right)]);
+    done.check(
+        done.stderr.contains("qrels.parquet: its integer ids were taken for the collection's own"),
+        "should say so",
+    );
+    // Where one is ours, they may not be.
+    for line in [line("qrels.parquet", "dev.run.parquet"), line("dev.qrels.parquet", "run.parquet")] {
+        folder.run(&line).fails(&["internal ids", "official ids", "remap-ids", "--ids internal"]);
+        let done = folder.run(&line).args(["--ids", "internal"]).ok();
+        check(&values(done.text()), &[("MRR@10", right)]);
+        done.check(!done.stderr.contains("integer ids"), "should not be in doubt");
+    }
+}
+
+#[test]
+fn a_document_that_is_its_query_can_be_left_out() {
+    let folder = Folder::empty();
+    folder.write("q", "a 0 x 1\nb 0 y 1\n");
+    folder.write("r", "a Q0 a 1 1.0 t\na Q0 x 2 0.8 t\nb Q0 b 1 1.0 t\nb Q0 y 2 0.7 t\n");
+    for order in ["rank", "score"] {
+        let line = format!("score --qrels q --format tsv -m MRR --order {order} r");
+        let done = folder.run(&line).ok();
+        check(&values(done.text()), &[("MRR", 0.5)]);
+        done.check(done.stderr.contains("2 of 2 queries find a document of the same id first"), "should tell of it");
+        let done = folder.run(&format!("{line} --exclude-self")).ok();
+        check(&values(done.text()), &[("MRR", 1.0)]);
+        done.check(!done.stderr.contains("same id"), "should not tell of it");
+    }
+    let folder = Folder::made();
+    let line = "score --qrels dev.qrels.parquet dev.run.parquet --exclude-self";
+    folder.run(line).fails(&["dev.run.parquet", "rows of the same tokens file", "remap-ids --to official"]);
 }
 
 #[test]

@@ -75,6 +75,27 @@ fn where_a_file_came_from() {
 }
 
 #[test]
+fn text_is_taken_for_what_every_command_takes_it() {
+    let folder = Folder::empty();
+    let qrels = "query_id,doc_id,relevance\n";
+    let run = "query_id,doc_id,rank,score\n";
+    for (text, header) in [
+        ("\u{feff}1 4.5 7 2\n1 4.5 1 0\n", qrels),
+        ("# by hand\nqid\tcid\tscore\n1\t7\t1\n", qrels),
+        ("1 7 1 12.5\n", run),
+        ("1 7 1 12\n1 8 2 11\n", run),
+        ("qid docno score\n1 7 2.5\n1 8 3.5\n", run),
+    ] {
+        folder.write("list", text);
+        let line = |path: &str| folder.run(&format!("sql --format csv -t t={path}")).arg("SELECT * FROM t LIMIT 0");
+        assert_eq!(line("list").ok().text(), header, "{text:?}");
+        assert_eq!(line("-").stdin(text).ok().text(), header, "{text:?}");
+    }
+    folder.write("list", "1 7 1 2\n");
+    folder.run("sql -t t=list").arg("SELECT * FROM t").fails(&["list: can be read as a run", "a header line"]);
+}
+
+#[test]
 fn mistakes_in_a_query_are_one_line() {
     let folder = Folder::made();
     for (query, text) in [

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 
-use crate::common::{Folder, Records, fixture, save};
+use crate::common::{Folder, Records, column, fixture, save};
 
-const CLS: i32 = 2;
-const SEP: i32 = 3;
+pub const CLS: i32 = 2;
+pub const SEP: i32 = 3;
 
 /// Word → id of the tiny BERT.
-fn vocabulary(folder: &Folder) -> HashMap<String, i32> {
+pub fn vocabulary(folder: &Folder) -> HashMap<String, i32> {
     let tokenizer: serde_json::Value = serde_json::from_str(&folder.text("bert/tokenizer.json")).unwrap();
     serde_json::from_value(tokenizer["model"]["vocab"].clone()).unwrap()
 }
@@ -24,7 +24,7 @@ fn fields(text: &str) -> Vec<Vec<&str>> {
 #[test]
 fn a_collection_in_ms_marcos_form() {
     let folder = Folder::new();
-    folder.run("tokenize --tokenizer bert collection.tsv -o tokens.arrow").ok();
+    folder.run("tokenize --tokenizer bert --max-length 512 collection.tsv -o tokens.arrow").ok();
     let tokens = Records::open(&folder.path("tokens.arrow"));
     let collection = folder.text("collection.tsv");
     let keys: Vec<&str> = fields(&collection).iter().map(|line| line[0]).collect();
@@ -77,16 +77,18 @@ fn the_same_texts_in_any_form_give_the_same_tokens() {
     folder.write("collection.tsv.gz", packed.finish().unwrap());
     folder.write("windows.tsv", collection.replace('\n', "\r\n"));
 
-    let tokens = |name: &str| Records::stream(&folder.run(&format!("tokenize --tokenizer bert {name}")).ok().stdout);
+    let tokens = |name: &str| {
+        Records::stream(&folder.run(&format!("tokenize --tokenizer bert --max-length 512 {name}")).ok().stdout)
+    };
     let expected = tokens("collection.tsv");
     for name in ["corpus.jsonl", "texts.parquet", "numbers.parquet", "collection.tsv.gz", "windows.tsv"] {
         let found = tokens(name);
         assert!(found.rows == expected.rows, "{name}");
         assert_eq!(found.metadata["hardmine.keys"], expected.metadata["hardmine.keys"], "{name}");
     }
-    let stdin = folder.run("tokenize --tokenizer bert").stdin(collection.clone()).ok();
+    let stdin = folder.run("tokenize --tokenizer bert --max-length 512").stdin(collection.clone()).ok();
     assert!(Records::stream(&stdin.stdout).rows == expected.rows);
-    let file = folder.run("tokenize --tokenizer bert/tokenizer.json -").stdin(collection).ok();
+    let file = folder.run("tokenize --tokenizer bert/tokenizer.json --max-length 512 -").stdin(collection).ok();
     assert!(Records::stream(&file.stdout).rows == expected.rows);
 }
 
@@ -175,4 +177,56 @@ fn vocab_and_merges_make_a_tokenizer() {
     // Lower-cased, with a space in front.
     let old = Records::stream(&folder.run("tokenize --tokenizer dot --compat transformers-2 texts.tsv").ok().stdout);
     assert_eq!(old.token_ids(), [[0, vocabulary["Ġhello"], vocabulary["Ġworld"], 2]; 2]);
+}
+
+#[test]
+fn corpora_as_people_write_them() {
+    let folder = Folder::new();
+    folder.write("texts.tsv", "1\tvm\n2\t\"disk\" list\n3\t\n");
+    let expected = Records::stream(&folder.run("tokenize --tokenizer bert texts.tsv").ok().stdout);
+    for (name, content) in [
+        ("blank.tsv", "\n1\tvm\n  \n2\t\"disk\" list\r\n\r\n3\t\n\n"),
+        ("header.tsv", "pid\tpassage\n1\tvm\n2\t\"disk\" list\n3\t\n"),
+        (
+            "python.jsonl",
+            "{\"_id\": \"1\", \"text\": \"vm\", \"score\": NaN}\n\n{\"_id\": 2, \"id\": 7, \"text\": \"\\\"disk\\\" list\", \
+             \"m\": {\"a\": [-Infinity]}}\r\n  \n{\"id\": \"3\", \"text\": \"\", \"title\": null, \"x\": \"\\ud83d\"}\n",
+        ),
+    ] {
+        folder.write(name, content);
+        let done = folder.run(&format!("tokenize --tokenizer bert {name}")).ok();
+        assert!(Records::stream(&done.stdout).rows == expected.rows, "{name}");
+        let warnings = done.stderr.lines().count() - 1;
+        match name {
+            "header.tsv" => {
+                done.check(done.stderr.contains("header.tsv: line 1: has the names of columns"), "should say so")
+            }
+            "python.jsonl" => {
+                done.check(done.stderr.contains("line 3: has both _id and id, of which _id"), "should say so")
+            }
+            _ => done.check(warnings == 0, "should say nothing"),
+        }
+    }
+}
+
+#[test]
+fn judgements_of_other_programs_name_the_judged_queries() {
+    let folder = Folder::new();
+    folder.write("queries.tsv", "\u{feff}1\tcreate a vm\n2\tdelete a vm\n3\tlist\n");
+    folder.write("qrels.tsv", "\u{feff}query-id\tcorpus-id\tscore\n1\td1\t1\n3\td2\t0\n");
+    let columns = vec![
+        column("query_id", Int64Array::from(vec![1, 3])),
+        column("doc_id", StringArray::from(vec!["d1", "d2"])),
+        column("relevance", Int64Array::from(vec![1, 0])),
+    ];
+    save(&folder.path("qrels.parquet"), columns);
+    for qrels in ["qrels.tsv", "qrels.parquet"] {
+        let line = format!("tokenize --tokenizer bert --kind query --judged {qrels} queries.tsv");
+        assert_eq!(Records::stream(&folder.run(&line).ok().stdout).texts("key"), ["1", "3"], "{qrels}");
+    }
+    let columns = ["query_id", "doc_id", "relevance"].map(|name| column(name, Int64Array::from(vec![1])));
+    save(&folder.path("rows.parquet"), columns.into());
+    let line = "tokenize --tokenizer bert --kind query --judged rows.parquet queries.tsv";
+    folder.run(line).ok();
+    folder.run(line).args(["--ids", "internal"]).fails(&["rows.parquet: its ids are row numbers"]);
 }

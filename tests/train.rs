@@ -1,10 +1,9 @@
 //! `train`: the four methods, beside the reference where it made figures, and what a run leaves behind.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 
-use arrow::array::Array;
+use arrow::array::{Array, Int64Array};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -188,13 +187,178 @@ fn queries_without_a_relevant_document_are_left_out_and_counted() {
     done.check(done.stderr.contains("queries without a relevant document left out"), "should count them");
 }
 
+/// Integers are looked up among the keys, which are not in the order of their numbers here.
 #[test]
-fn folders_that_are_no_models_are_left_alone() {
+fn integer_ids_of_other_programs_are_the_collections_own() {
     let folder = Folder::made();
-    std::fs::create_dir(folder.path("mine")).unwrap();
-    std::fs::File::create(folder.path("mine/thesis.tex")).unwrap().write_all(b"text").unwrap();
+    let text = folder.text("qrels.train.tsv");
+    let rows: Vec<Vec<i64>> =
+        text.lines().map(|line| line.split('\t').map(|field| field.parse().unwrap()).collect()).collect();
+    let columns = [("query_id", 0), ("doc_id", 2), ("relevance", 3)]
+        .map(|(name, field)| column(name, Int64Array::from_iter_values(rows.iter().map(|row| row[field]))));
+    save(&folder.path("integers.parquet"), columns.into());
+    let train = |qrels: &str| {
+        let options = TRAINING.replace("train.qrels.parquet", qrels);
+        let done = folder.run(&format!("train inbatch {options} --steps 2 --batch-size 8 -o {qrels}.model")).ok();
+        (Records::open(&folder.path(&format!("{qrels}.model/training-log.parquet"))).f32s("loss"), done.stderr)
+    };
+    let (right, _) = train("qrels.train.tsv");
+    let (found, said) = train("integers.parquet");
+    assert_eq!(found, right);
+    assert!(said.contains("integers.parquet: its integer ids were taken for the collection's own"), "{said}");
+}
+
+#[test]
+fn judgements_of_unknown_documents_can_be_left_out() {
+    let folder = Folder::made();
+    folder.write("more.tsv", folder.text("qrels.train.tsv") + "4\t0\tgone\t1\nnobody\t0\t4\t1\n");
+    let options = TRAINING.replace("train.qrels.parquet", "more.tsv");
+    let line = format!("train inbatch {options} --steps 2 --batch-size 8 -o out");
+    folder.run(&line).fails(&["more.tsv: row ", "--skip-unknown"]);
+    let done = folder.run(&line).arg("--skip-unknown").ok();
+    done.check(
+        done.stderr.contains("more.tsv: 2 rows with an unknown query or document left out"),
+        "should count them",
+    );
+}
+
+#[test]
+fn a_folder_with_anything_that_train_did_not_write_is_left_alone() {
+    let folder = Folder::made();
     let line = format!("train inbatch {TRAINING} {SMALL} --steps 1 -o");
-    folder.run(&line).arg("mine").fails(&["mine: exists and is not a model folder"]);
-    assert_eq!(folder.text("mine/thesis.tex"), "text");
+    folder.sh("mkdir -p mine/empty other; echo text > mine/thesis.tex; cp -rL bert other/model; : > file").ok();
+    folder.run(&line).arg("mine").fails(&["mine: exists and is not a model folder that train wrote", "hint: "]);
+    folder.run(&line).arg("other/model").fails(&["other/model: exists and is not a model folder that train wrote"]);
+    folder.run(&line).arg("file").fails(&["file: is a file"]);
     folder.run(&line).arg("bert").fails(&["bert: is --init and --output at once"]);
+    folder.run(&line).arg("bert/new").fails(&["bert/new: lies in --init bert"]);
+    folder.run(&line).arg(".").fails(&[".: "]);
+    folder.run(&line).arg("/").fails(&["/: "]);
+    assert_eq!(folder.text("mine/thesis.tex"), "text\n");
+
+    // An empty folder may be filled, and a model of train's own replaced, until something else is in it.
+    std::fs::create_dir(folder.path("model")).unwrap();
+    folder.run(&line).arg("model").ok();
+    folder.run(&line).arg("model/").ok();
+    let before = folder.read("model/model.safetensors");
+    for (foreign, made) in [
+        ("notes.txt", ": > model/notes.txt"),
+        ("1_Pooling/deep/x", "mkdir model/1_Pooling/deep; : > model/1_Pooling/deep/x"),
+        ("kept", "mkdir model/kept"),
+        (".hidden", "ln -s nowhere model/.hidden"),
+    ] {
+        folder.sh(made).ok();
+        folder.run(&line).arg("model").fails(&[&format!("model: holds {foreign}, which train did not write")]);
+        folder.sh(&format!("rm -r model/{}", foreign.trim_end_matches("/x"))).ok();
+    }
+    folder.sh("cp -r model warm; mkdir model/warm; mv warm/* model/warm").ok();
+    let nested = line.replace("--init bert", "--init model/warm");
+    folder.run(&nested).arg("model").fails(&["model: holds --init model/warm"]);
+    folder.sh("mv model/warm warm; sed -i s/hidden_size/hidden_sizes/ model/config.json").ok();
+    folder.run(&line).arg("model").fails(&["model: holds another model than train wrote there"]);
+    assert!(folder.read("model/model.safetensors") == before);
+    assert!(folder.names().iter().all(|name| !name.contains(".tmp") && !name.contains("checkpoint")));
+}
+
+#[test]
+fn every_spelling_of_the_output_is_the_same_place() {
+    let folder = Folder::made();
+    folder.sh("mkdir deep real; ln -s real link; ln -s to-be dangling").ok();
+    let home = folder.path("").display().to_string();
+    let absolute = format!("{home}/model/");
+    for (output, place) in [
+        ("model/", "model"),
+        ("./model", "model"),
+        ("deep/../model", "model"),
+        ("not-there/../model//", "model"),
+        ("model/.", "model"),
+        (&absolute, "model"),
+        ("link", "real"),
+        ("link/", "real"),
+        ("dangling", "to-be"),
+    ] {
+        let line = format!("train inbatch {TRAINING} {SMALL} --steps 30 --save-every 1 -o {output}");
+        let mut child = folder.run(&line).start();
+        while !folder.path(&format!("{place}.checkpoint")).exists() {
+            assert!(child.try_wait().unwrap().is_none(), "{output}: it ended before a checkpoint was there");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let done = folder.run(&line).ok();
+        done.check(done.stderr.contains(&format!("{place}.checkpoint")), "should go on");
+        assert!(folder.path(&format!("{place}/model.safetensors")).exists(), "{output}");
+        assert!(!folder.path(&format!("{place}.checkpoint")).exists(), "{output}");
+    }
+    assert!(folder.path("link").is_symlink() && folder.path("dangling").is_symlink());
+}
+
+#[test]
+fn a_model_that_started_from_adore_encodes_its_documents_itself() {
+    let folder = Folder::made();
+    let adore = TRAINING.replace("--max-doc-length 32", "--embeddings docs.arrow");
+    folder.run(&format!("train adore {adore} {SMALL} --steps 1 -o adore")).ok();
+    let texts = TRAINING.replace("--init bert", "--init adore");
+    for (method, own) in [("inbatch", ""), ("randneg", ""), ("star", "--negatives train.negatives.parquet")] {
+        folder.run(&format!("train {method} {texts} {own} {SMALL} --steps 1 -o {method}")).ok();
+        for tokens in ["docs", "dev"] {
+            folder.run(&format!("embed --model {method} {tokens}.tokens.arrow -o {method}.{tokens}.arrow")).ok();
+        }
+        folder.run(&format!("rank --index {method}.docs.arrow {method}.dev.arrow -o run.parquet")).ok();
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_one_line() {
+    let folder = Folder::made();
+    let line = format!("train inbatch {TRAINING} {SMALL} --steps 100 --save-every 5 -o model");
+    let mut child = folder.run(&line).start();
+    while !folder.path("model.checkpoint").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before a checkpoint was there");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let whole = folder.read("model.checkpoint");
+    let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    for place in [0, 3, 9, 200, header - 3, header, header + 4001, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
+        for change in [0x01, 0x80, 0xff] {
+            let mut damaged = whole.clone();
+            damaged[place] ^= change;
+            folder.write("model.checkpoint", damaged);
+            folder.run(&line).fails(&["model.checkpoint: "]);
+        }
+    }
+    for length in [0, 7, header, whole.len() - 1] {
+        folder.write("model.checkpoint", &whole[..length]);
+        folder.run(&line).fails(&["model.checkpoint: "]);
+    }
+    folder.sh("rm model.checkpoint; mkdir model.checkpoint").ok();
+    folder.run(&line).fails(&["model.checkpoint: is not a regular file"]);
+}
+
+#[test]
+fn numbers_may_be_as_large_as_they_like() {
+    let folder = Folder::made();
+    let largest = u64::MAX;
+    let adore = TRAINING.replace("--max-doc-length 32", "--embeddings docs.arrow");
+    for (line, options) in [
+        ("inbatch", format!("{TRAINING} --epochs {largest} --steps 2 --batch-size 8 --save-every {largest}")),
+        ("inbatch", format!("{TRAINING} --epochs 1 --steps {largest} --batch-size {largest} --warmup-steps {largest}")),
+        ("randneg", format!("{TRAINING} --steps 1 --batch-size 8 --chunk-size {largest} --rand-num 4294967295")),
+        ("adore", format!("{adore} --steps 2 --top-k {} --metric-cut {}", i64::MAX, i64::MAX)),
+    ] {
+        folder.run(&format!("train {line} {options} -o model")).ok();
+    }
+    let done = folder.run(&format!("train inbatch {TRAINING} --steps 1 --batch-size 1000 -o model")).ok();
+    done.check(done.stderr.contains("only 150 queries, fewer than --batch-size 1000"), "should tell");
+    // A run that never ends begins at once.
+    let mut child =
+        folder.run(&format!("train inbatch {TRAINING} --epochs {largest} --save-every 1 -o endless")).start();
+    while !folder.path("endless.checkpoint").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

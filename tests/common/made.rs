@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::Folder;
+use super::folder::copy;
 
-/// One command a file; `*.tokens.arrow` and `*.arrow` (embeddings) of docs, train, dev and test.
-const COMMANDS: [&str; 14] = [
+/// One command a file; `*.tokens.arrow` and `*.arrow` (embeddings) of docs, train, dev and test. `trained` is a model.
+const COMMANDS: [&str; 15] = [
     "tokenize --tokenizer bert collection.tsv -o made/docs.tokens.arrow",
     "tokenize --tokenizer bert --kind query queries.train.tsv -o made/train.tokens.arrow",
     "tokenize --tokenizer bert --kind query queries.dev.small.tsv -o made/dev.tokens.arrow",
@@ -22,6 +23,7 @@ const COMMANDS: [&str; 14] = [
     "remap-ids --queries made/dev.tokens.arrow --docs made/docs.tokens.arrow --to official made/dev.run.parquet -o made/dev.official.parquet",
     "mine-negatives --qrels made/train.qrels.parquet --top-k 20 made/train.run.parquet -o made/train.negatives.parquet",
     "score --qrels qrels.dev.small.tsv -m MRR@10 -m R@50 --per-query made/dev.metrics.parquet made/dev.official.parquet",
+    "train inbatch --init bert --queries made/train.tokens.arrow --docs made/docs.tokens.arrow --qrels made/train.qrels.parquet --max-doc-length 32 --steps 1 --batch-size 8 -o made/trained",
 ];
 
 /// The folder with all of it.
@@ -34,11 +36,7 @@ pub fn made() -> &'static Path {
             folder.run(command).ok();
         }
         let target = scratch().join("made");
-        fs::create_dir(&target).unwrap();
-        for entry in fs::read_dir(folder.path("made")).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), target.join(entry.file_name())).unwrap();
-        }
+        copy(&folder.path("made"), &target);
         target
     })
 }

@@ -1,12 +1,53 @@
 //! Texts of different lengths as one batch.
 
-use hardmine_records::{Error, Result};
+use hardmine_records::provenance::SPECIAL_TOKENS;
+use hardmine_records::{Error, Provenance, Result};
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
 
 /// Texts of like length stand in one rectangle for attention while at most one place in so many is padding.
 const PADDED: usize = 5;
+
+/// How a list of token ids that is too long is shortened: the first ids are kept, and the special tokens at its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Truncation {
+    max_length: usize,
+    /// Special tokens at the end of every list.
+    after: usize,
+}
+
+impl Truncation {
+    /// To at most `max_length` ids, for lists of which a file says where they come from. Where it doesn't say how many
+    /// special tokens they have, there is one at each end.
+    ///
+    /// # Errors
+    /// No room for a token of the text itself.
+    pub fn new(max_length: usize, of: &Provenance) -> Result<Truncation> {
+        let counts = of.get(SPECIAL_TOKENS).and_then(|counts| counts.split_once(' '));
+        let counts = counts.and_then(|(before, after)| Some((before.parse().ok()?, after.parse().ok()?)));
+        let (before, after): (usize, usize) = counts.unwrap_or((1, 1));
+        // Lists that say nothing may be cut to the two special tokens that they are taken to have.
+        if max_length < 2 || max_length < before.saturating_add(after) {
+            let message = format!("leaves no room for a text: it has {} special tokens", before.saturating_add(after));
+            return Err(Error::new(format!("a length of {max_length}"), message));
+        }
+        Ok(Truncation { max_length, after })
+    }
+
+    /// How many ids are kept of a list of `length`.
+    pub fn kept(&self, length: usize) -> usize {
+        length.min(self.max_length)
+    }
+
+    fn apply<'a>(&self, row: &'a [i32]) -> impl Iterator<Item = i32> + use<'a> {
+        let (kept, last) = match row.len() > self.max_length {
+            true => (self.max_length - self.after, row.len() - self.after),
+            false => (row.len(), row.len()),
+        };
+        row[..kept].iter().chain(&row[last..]).copied()
+    }
+}
 
 /// The tokens of B texts, one text after the other: T of them, and no padding. Only attention and the mean over
 /// tokens need rectangles, which [`Group`]s make.
@@ -21,17 +62,17 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Cuts each row to `max_length` (at least 2) and moves all to `device`. No row may be empty. Rows of like length
-    /// should stand together: where they don't, there are many small rectangles.
-    pub(crate) fn new(rows: &[&[i32]], max_length: usize, config: &Config, device: Device) -> Batch {
+    /// Shortens the rows and moves all to `device`. No row may be empty. Rows of like length should stand together:
+    /// where they don't, there are many small rectangles.
+    pub(crate) fn new(rows: &[&[i32]], truncation: Truncation, config: &Config, device: Device) -> Batch {
         let (mut ids, mut positions, mut firsts) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
             firsts.push(ids.len() as i64);
             let first = ids.len();
-            ids.extend(truncated(row, max_length).map(i64::from));
+            ids.extend(truncation.apply(row).map(i64::from));
             positions.extend(config.positions(&ids[first..]));
         }
-        let lengths: Vec<usize> = rows.iter().map(|row| row.len().min(max_length)).collect();
+        let lengths: Vec<usize> = rows.iter().map(|row| truncation.kept(row.len())).collect();
         let upload = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         Batch {
             token_ids: upload(&ids),
@@ -205,13 +246,6 @@ pub(crate) fn joined(mut parts: Vec<Tensor>) -> Tensor {
     if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(&parts, 0) }
 }
 
-/// The first id, the next `max_length - 2`, and the last id of the stored list: how a stage shortens
-/// a text that already ends in a special token.
-fn truncated(row: &[i32], max_length: usize) -> impl Iterator<Item = i32> {
-    let (kept, last) = if row.len() > max_length { (max_length - 1, row.last()) } else { (row.len(), None) };
-    row[..kept].iter().chain(last).copied()
-}
-
 /// Refuses token ids that can't be encoded with a vocabulary of this size; `row` counts from 0 in the
 /// file `place`.
 ///
@@ -234,11 +268,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn truncation_keeps_the_last_id() {
-        let cut = |max_length| truncated(&[0, 5, 6, 7, 2], max_length).collect::<Vec<_>>();
-        assert_eq!(cut(5), [0, 5, 6, 7, 2]);
-        assert_eq!(cut(4), [0, 5, 6, 2]);
-        assert_eq!(cut(2), [0, 2]);
+    fn truncation_keeps_the_special_tokens_at_the_end() {
+        let cut = |max_length, special: Option<&str>| {
+            let mut about = Provenance::default();
+            about.set_some(SPECIAL_TOKENS, special);
+            let truncation = Truncation::new(max_length, &about).map_err(|e| e.to_string())?;
+            Ok::<_, String>(truncation.apply(&[0, 5, 6, 7, 2]).collect::<Vec<_>>())
+        };
+        assert_eq!(cut(5, None), Ok(vec![0, 5, 6, 7, 2]));
+        assert_eq!(cut(4, None), Ok(vec![0, 5, 6, 2]));
+        assert_eq!(cut(2, None), Ok(vec![0, 2]));
+        assert_eq!(cut(4, Some("1 1")), cut(4, None));
+        assert_eq!(cut(4, Some("1 0")), Ok(vec![0, 5, 6, 7]));
+        assert_eq!(cut(3, Some("0 2")), Ok(vec![0, 7, 2]));
+        assert!(cut(2, Some("2 1")).unwrap_err().contains("leaves no room"));
+        assert!(cut(4, Some("1 99999999999999999999")).is_ok());
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use hardmine_records::source::read_small;
 use hardmine_records::{Error, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Which of the two families a transformer is of. They differ in the positions that tokens get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,10 @@ pub enum Activation {
     /// x.
     Identity,
 }
+
+/// The largest of any size, far beyond that of any model: products of sizes stay in range, and what isn't in the
+/// checkpoint can still be allocated.
+const MAX_SIZE: i64 = 1 << 24;
 
 /// Shape and constants of a transformer.
 #[derive(Clone, Debug)]
@@ -71,7 +77,6 @@ pub struct Config {
 
 #[derive(Deserialize)]
 struct File {
-    model_type: Option<String>,
     architectures: Option<Vec<String>>,
     vocab_size: i64,
     hidden_size: i64,
@@ -88,6 +93,7 @@ struct File {
     attention_probs_dropout_prob: Option<f64>,
     pad_token_id: Option<i64>,
     position_embedding_type: Option<String>,
+    is_decoder: Option<bool>,
     initializer_range: Option<f64>,
     output_embedding_size: Option<i64>,
     hardmine: Option<Ours>,
@@ -106,6 +112,21 @@ fn small() -> f64 {
     1e-12
 }
 
+/// The family of a configuration, or what is wrong with what it says of it.
+fn family(fields: &Value) -> std::result::Result<Family, String> {
+    const KNOWN: &str = "expected bert, roberta, xlm-roberta or camembert";
+    let found = match fields.get("model_type") {
+        Some(Value::String(name)) => match name.as_str() {
+            "bert" => return Ok(Family::Bert),
+            "roberta" | "xlm-roberta" | "camembert" => return Ok(Family::Roberta),
+            other => format!("model_type '{other}' is not known"),
+        },
+        None | Some(Value::Null) => "no model_type".into(),
+        Some(other) => format!("model_type is {other}, not a name"),
+    };
+    Err(format!("{found}; {KNOWN}"))
+}
+
 impl Config {
     /// Reads a `config.json`.
     ///
@@ -113,16 +134,16 @@ impl Config {
     /// Missing or malformed file, a model of another family, sizes that make no sense.
     pub fn read(path: &Path) -> Result<Config> {
         let place = path.display();
-        let file: File = read_json(path)?;
+        // The family first: others call the fields below otherwise.
+        let fields: Value = read_json(path)?;
+        let family = family(&fields).map_err(|text| Error::new(&place, text))?;
+        let file = File::deserialize(&fields).map_err(Error::at(&place))?;
         let wrong = |text: String| Err(Error::new(&place, text));
-        let family = match file.model_type.as_deref() {
-            Some("bert") => Family::Bert,
-            Some("roberta" | "xlm-roberta") => Family::Roberta,
-            Some(other) => {
-                return wrong(format!("model_type '{other}' is not known; expected bert, roberta or xlm-roberta"));
-            }
-            None => return wrong("no model_type; expected bert, roberta or xlm-roberta".into()),
-        };
+        if file.is_decoder == Some(true) {
+            return wrong(
+                "is_decoder is true: a decoder, whose tokens don't see those after them; expected an encoder".into(),
+            );
+        }
         let activation = match file.hidden_act.as_str() {
             "gelu" => Activation::Gelu,
             "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
@@ -142,8 +163,8 @@ impl Config {
             ("type_vocab_size", file.type_vocab_size),
             ("output_embedding_size", file.output_embedding_size.unwrap_or(1)),
         ] {
-            if size < 1 {
-                return wrong(format!("{name} is {size}; expected at least 1"));
+            if !(1..=MAX_SIZE).contains(&size) {
+                return wrong(format!("{name} is {size}; expected 1 to {MAX_SIZE}"));
             }
         }
         if file.hidden_size % file.num_attention_heads != 0 {
@@ -213,8 +234,15 @@ impl Config {
     }
 }
 
+/// Bytes that a JSON file of a model may have; the largest is the list of a sharded checkpoint's tensors.
+const MAX_JSON: u64 = 64 << 20;
+
+/// Reads a JSON file as the text it is.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read_small(path, MAX_JSON)?).map_err(Error::at(path.display()))
+}
+
 /// Reads a JSON file; errors carry its path and the line.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path.display()))?;
-    serde_json::from_str(&text).map_err(Error::at(path.display()))
+    serde_json::from_slice(&read_small(path, MAX_JSON)?).map_err(Error::at(path.display()))
 }

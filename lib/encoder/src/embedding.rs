@@ -13,7 +13,7 @@ use half::vec::HalfFloatVecExt;
 use hardmine_records::{Error, Fingerprint, KeyHasher, Result, schema};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Encoder, Workers, check_token_ids, cut_by_tokens};
+use crate::{Encoder, Truncation, Workers, check_token_ids, cut_by_tokens};
 
 /// A window ends with so many batches' worth of tokens, or so many texts. Sorting texts by length
 /// inside it leaves attention little padding; much larger windows only take memory and delay the output.
@@ -27,14 +27,24 @@ const RECORDS: usize = 4_096;
 pub struct Embedding<'a> {
     /// The encoder; see [`Encoder::for_inference`].
     pub encoder: &'a Encoder,
-    /// Tokens of a text that are encoded, at least 2; see [`Encoder::batch`].
-    pub max_length: usize,
+    /// How texts that are too long are shortened.
+    pub truncation: Truncation,
     /// Tokens of a batch.
     pub batch_tokens: usize,
     /// `Float32` or `Float16`.
     pub float: DataType,
     /// The name of the tokens in errors.
     pub place: &'a str,
+}
+
+/// What came of a collection.
+pub struct Embedded {
+    /// Fingerprint of the keys.
+    pub keys: Fingerprint,
+    /// Texts encoded.
+    pub texts: u64,
+    /// Texts among them that were shortened.
+    pub cut: u64,
 }
 
 /// Texts on their way to the encoder.
@@ -64,7 +74,7 @@ pub fn default_batch_tokens(device: Device) -> usize {
 
 impl Embedding<'_> {
     /// Encodes `tokens`, records of kind tokens. `write` is given records of kind embeddings, `done`
-    /// the number of texts encoded since it was last called. Returns the fingerprint of the keys.
+    /// the number of texts encoded since it was last called.
     ///
     /// # Errors
     /// Those of `tokens` and `write`; token ids outside the vocabulary; vectors that are not finite.
@@ -73,13 +83,13 @@ impl Embedding<'_> {
         tokens: impl Iterator<Item = Result<RecordBatch>> + Send,
         write: impl FnMut(RecordBatch) -> Result<()> + Send,
         done: impl FnMut(u64) + Send,
-    ) -> Result<Fingerprint> {
+    ) -> Result<Embedded> {
         let workers = Workers::new(self.encoder.device())?;
         let done = Mutex::new(done);
         let done = |texts| done.lock().unwrap_or_else(PoisonError::into_inner)(texts);
         let reading = Reading {
             vocabulary: self.encoder.vocabulary(),
-            max_length: self.max_length,
+            truncation: self.truncation,
             window_tokens: self.batch_tokens.saturating_mul(WINDOW_BATCHES),
             place: self.place,
         };
@@ -114,7 +124,7 @@ impl Embedding<'_> {
 
     fn encode(&self, window: Window, workers: &Workers, done: &(impl Fn(u64) + Sync)) -> Result<Vectors> {
         let texts = window.ids.len();
-        let length = |row: usize| window.text(row).len().min(self.max_length);
+        let length = |row: usize| self.truncation.kept(window.text(row).len());
         let mut order: Vec<usize> = (0..texts).collect();
         order.sort_by_key(|&row| Reverse(length(row)));
 
@@ -156,7 +166,7 @@ impl Embedding<'_> {
     /// Vectors (n, E) of the texts `rows` of a window.
     fn embeddings(&self, window: &Window, rows: &[usize]) -> Tensor {
         let texts: Vec<&[i32]> = rows.iter().map(|&row| window.text(row)).collect();
-        tch::no_grad(|| self.encoder.encode(&self.encoder.batch(&texts, self.max_length)))
+        tch::no_grad(|| self.encoder.encode(&self.encoder.batch(&texts, self.truncation)))
     }
 
     /// Puts vectors to their rows.
@@ -187,21 +197,18 @@ impl Window {
 /// Cuts token records into windows, the same ones however the records are batched.
 struct Reading<'a> {
     vocabulary: usize,
-    max_length: usize,
+    truncation: Truncation,
     window_tokens: usize,
     place: &'a str,
 }
 
 impl Reading<'_> {
-    fn run(
-        &self,
-        tokens: impl Iterator<Item = Result<RecordBatch>>,
-        windows: SyncSender<Window>,
-    ) -> Result<Fingerprint> {
+    fn run(&self, tokens: impl Iterator<Item = Result<RecordBatch>>, windows: SyncSender<Window>) -> Result<Embedded> {
         let mut keys = KeyHasher::default();
+        let mut cut = 0;
         let mut window = Window::default();
         let mut weight = 0;
-        for records in tokens {
+        'tokens: for records in tokens {
             let records = records?;
             let ids = records.column(0).as_primitive::<Int64Type>();
             let names = records.column(1).as_string::<i32>();
@@ -214,21 +221,24 @@ impl Reading<'_> {
                 window.ids.push(ids.value(row));
                 window.token_ids.extend_from_slice(text);
                 window.ends.push(window.token_ids.len());
-                weight += text.len().min(self.max_length);
+                let kept = self.truncation.kept(text.len());
+                weight += kept;
+                cut += u64::from(kept < text.len());
                 if weight >= self.window_tokens || window.ids.len() >= WINDOW_TEXTS {
                     let next = Window { first_row: window.first_row + window.ids.len(), ..Window::default() };
                     weight = 0;
                     if windows.send(std::mem::replace(&mut window, next)).is_err() {
-                        return Ok(keys.finish());
+                        break 'tokens;
                     }
                 }
             }
         }
+        let texts = (window.first_row + window.ids.len()) as u64;
         if !window.ids.is_empty() {
             // A closed channel means that encoding has failed, which is reported there.
             let _ = windows.send(window);
         }
-        Ok(keys.finish())
+        Ok(Embedded { keys: keys.finish(), texts, cut })
     }
 }
 

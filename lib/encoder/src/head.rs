@@ -79,6 +79,11 @@ impl Head {
         })
     }
 
+    /// Whether all vectors have length 1.
+    pub fn normalizes(&self) -> bool {
+        matches!(self.stages.last(), Some(Stage::Normalize))
+    }
+
     /// Leaves the vectors at the length they come out with.
     pub fn drop_normalize(&mut self) {
         self.stages.retain(|stage| !matches!(stage, Stage::Normalize));

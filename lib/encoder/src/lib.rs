@@ -19,10 +19,11 @@ mod save;
 mod transformer;
 mod workers;
 
-pub use batch::{Batch, check_token_ids, cut_by_tokens, cut_evenly};
+pub use batch::{Batch, Truncation, check_token_ids, cut_by_tokens, cut_evenly};
 pub use device::DeviceChoice;
 pub use digest::digest;
-pub use embedding::{Embedding, default_batch_tokens};
+pub use embedding::{Embedded, Embedding, default_batch_tokens};
 pub use model::Encoder;
+pub use modules::Pooling;
 pub use precision::Precision;
 pub use workers::Workers;

@@ -9,10 +9,10 @@ use crate::checkpoint::{self, Tensors, belongs_to_a_task};
 use crate::config::{Config, Family};
 use crate::dropout::Dropout;
 use crate::head::Head;
-use crate::modules::{self, Layout, Step};
+use crate::modules::{self, Layout, Pooling, Step};
 use crate::parameters::{Parameters, listed};
 use crate::transformer::Transformer;
-use crate::{Batch, Precision, digest};
+use crate::{Batch, Precision, Truncation, digest};
 
 /// A text encoder of the RobertaDot or the sentence-transformers family.
 pub struct Encoder {
@@ -34,14 +34,36 @@ pub struct Encoder {
 unsafe impl Sync for Encoder {}
 
 impl Encoder {
-    /// Loads a model folder: a RobertaDot (`config.json`, weights), or one in the layout of
-    /// sentence-transformers (`modules.json`).
+    /// Loads a model folder: a RobertaDot (`config.json`, weights), one in the layout of sentence-transformers
+    /// (`modules.json`), or a plain language model, whose vectors are the mean over tokens, as in
+    /// sentence-transformers.
     ///
     /// # Errors
     /// Missing or malformed files, an architecture we don't know, weights that don't fit or aren't
-    /// finite; a language model without a head.
+    /// finite.
     pub fn load(folder: &Path, device: Device, precision: Precision) -> Result<Encoder> {
-        Encoder::read(folder, device, precision, false)
+        Encoder::load_pooled(folder, device, precision, None)
+    }
+
+    /// [`Encoder::load`] where the caller says how a plain language model is pooled.
+    ///
+    /// # Errors
+    /// As [`Encoder::load`]; and a folder that has its own, other pooling.
+    pub fn load_pooled(
+        folder: &Path,
+        device: Device,
+        precision: Precision,
+        pooling: Option<Pooling>,
+    ) -> Result<Encoder> {
+        let encoder = Encoder::read(folder, device, precision, Headless::Pool(pooling))?;
+        match pooling {
+            Some(wanted) if wanted != encoder.layout.pooling() => Err(Error::new(
+                folder.display(),
+                format!("has its own pooling, {}; expected {wanted}, as --pooling says", encoder.layout.pooling()),
+            )
+            .hint("--pooling is for folders that don't say how to pool")),
+            _ => Ok(encoder),
+        }
     }
 
     /// [`Encoder::load`] that also takes a plain language model: a RoBERTa gets the head of a
@@ -50,10 +72,10 @@ impl Encoder {
     /// # Errors
     /// As [`Encoder::load`].
     pub fn load_or_begin(folder: &Path, device: Device, precision: Precision) -> Result<Encoder> {
-        Encoder::read(folder, device, precision, true)
+        Encoder::read(folder, device, precision, Headless::Begin)
     }
 
-    fn read(folder: &Path, device: Device, precision: Precision, begin: bool) -> Result<Encoder> {
+    fn read(folder: &Path, device: Device, precision: Precision, headless: Headless) -> Result<Encoder> {
         if !folder.is_dir() {
             return Err(Error::new(folder.display(), "no such model folder"));
         }
@@ -63,8 +85,19 @@ impl Encoder {
             Some(modules) => folder.join(&modules[0].path),
             None => folder.to_path_buf(),
         };
+        let adapter = home.join("adapter_config.json");
+        if adapter.exists() {
+            return Err(Error::new(adapter.display(), "an adapter beside the model, which is not applied here")
+                .hint("peft's merge_and_unload() merges it into the weights"));
+        }
         let config = Config::read(&home.join("config.json"))?;
         let mut weights = checkpoint::read(&home)?;
+        if config.num_hidden_layers > weights.len() {
+            let (layers, tensors) = (config.num_hidden_layers, weights.len());
+            let text = format!("num_hidden_layers is {layers}, but the weights are {tensors} tensors in all");
+            return Err(Error::new(home.join("config.json").display(), text));
+        }
+        let plain = modules.is_none() && !weights.contains_key("embeddingHead.weight");
         let layout = match modules {
             Some(modules) => {
                 for module in modules.iter().filter(|module| matches!(module.step, Step::Dense { .. })) {
@@ -74,7 +107,7 @@ impl Encoder {
                 }
                 Layout::Modules(modules)
             }
-            None => headed(&config, &mut weights, begin, &place)?,
+            None => headed(&config, &mut weights, headless, &place)?,
         };
 
         let prefix = match layout {
@@ -97,12 +130,22 @@ impl Encoder {
         if !not_needed.is_empty() {
             tracing::debug!("{place}: not needed: {}", listed(&not_needed.keys().cloned().collect::<Vec<_>>()));
         }
+        if let Some(name) = unknown.keys().find(|name| name.contains("lora_")) {
+            return Err(Error::new(&place, format!("{name} is of an adapter that is not merged into the weights"))
+                .hint("peft's merge_and_unload() merges it"));
+        }
         if !unknown.is_empty() {
             tracing::warn!("{place}: not used: {}", listed(&unknown.into_keys().collect::<Vec<_>>()));
         }
         let is_pooler = |name: &String| name.strip_prefix(prefix).unwrap_or(name).starts_with("pooler.");
         let pooler = not_needed.into_iter().filter(|(name, _)| is_pooler(name)).collect();
-        let digest = digest(folder)?;
+        let mut digest = digest(folder)?;
+        // The mean is what a plain language model stands for by itself.
+        if let Headless::Pool(Some(pooling @ Pooling::First)) = headless
+            && plain
+        {
+            digest = format!("{pooling}-{digest}");
+        }
         let folder = folder.to_path_buf();
         Ok(Encoder { config, layout, parameters, pooler, folder, transformer, head, device, precision, digest })
     }
@@ -129,10 +172,10 @@ impl Encoder {
         self
     }
 
-    /// The texts `rows`, of which none may be empty, as a batch: a text longer than `max_length` (at least 2) keeps
-    /// its first tokens and its last one. Texts of like length should stand together.
-    pub fn batch(&self, rows: &[&[i32]], max_length: usize) -> Batch {
-        Batch::new(rows, max_length, &self.config, self.device)
+    /// The texts `rows`, of which none may be empty, shortened and as a batch. Texts of like length should stand
+    /// together.
+    pub fn batch(&self, rows: &[&[i32]], truncation: Truncation) -> Batch {
+        Batch::new(rows, truncation, &self.config, self.device)
     }
 
     /// Vectors (B, E) of a batch, float32. Whether gradients are recorded is for the parameters and the caller to say.
@@ -148,6 +191,11 @@ impl Encoder {
     fn forward(&self, batch: &Batch, dropout: Option<Dropout>) -> Tensor {
         let hidden = self.transformer.forward(batch, self.precision.kind(), self.head.first_only(), dropout);
         self.head.forward(hidden, batch)
+    }
+
+    /// Whether all vectors have length 1.
+    pub fn normalizes(&self) -> bool {
+        self.head.normalizes()
     }
 
     /// E, the size of a vector.
@@ -198,29 +246,37 @@ impl Encoder {
     }
 }
 
-/// The layout of a folder without `modules.json`; adds a head to `weights` if there is none and
-/// `begin` allows it.
-fn headed(config: &Config, weights: &mut Tensors, begin: bool, place: &str) -> Result<Layout> {
+/// What to make of a plain language model, which has no head that makes vectors.
+#[derive(Clone, Copy)]
+enum Headless {
+    /// An encoder that pools hidden states.
+    Pool(Option<Pooling>),
+    /// The start of training.
+    Begin,
+}
+
+/// The layout of a folder without `modules.json`; adds a head to `weights` if there is none and training begins.
+fn headed(config: &Config, weights: &mut Tensors, headless: Headless, place: &str) -> Result<Layout> {
     let named = config.architecture.as_deref().is_some_and(|name| name.starts_with("RobertaDot"));
-    if weights.contains_key("embeddingHead.weight") || named && !begin {
+    if weights.contains_key("embeddingHead.weight") || named && !matches!(headless, Headless::Begin) {
         return Ok(Layout::RobertaDot);
     }
-    if !begin {
-        let what = config.architecture.as_deref().unwrap_or("language model");
-        return Err(Error::new(
-            place,
-            format!("a {what} without a head that makes vectors (no modules.json, no embeddingHead)"),
-        )
-        .hint("train can start from it; to encode, give a RobertaDot or a sentence-transformers model"));
-    }
-    match config.family {
-        Family::Bert => {
-            tracing::warn!("{place}: no head; its vectors will be the mean over tokens");
-            Ok(Layout::mean_of(config.hidden_size))
+    match (headless, config.family) {
+        (Headless::Pool(Some(pooling)), _) => Ok(Layout::pooled(config.hidden_size, pooling)),
+        (Headless::Pool(None), _) | (Headless::Begin, Family::Bert) => {
+            tracing::warn!("{place}: it does not say how to pool; its vectors will be the mean over tokens");
+            Ok(Layout::pooled(config.hidden_size, Pooling::Mean))
         }
-        Family::Roberta => {
+        (Headless::Begin, Family::Roberta) => {
             tracing::warn!("{place}: no head; a new embeddingHead and norm are drawn at random");
             let size = config.output_embedding_size.unwrap_or(config.hidden_size);
+            let numbers: usize = weights.values().map(Tensor::numel).sum();
+            if (size * config.hidden_size) as usize > numbers {
+                let text = format!("a head of {size} x {} would be larger than all its weights", config.hidden_size);
+                return Err(
+                    Error::new(place, text).hint("look at hidden_size and output_embedding_size in config.json")
+                );
+            }
             let cpu = (Kind::Float, Device::Cpu);
             let weight = Tensor::zeros([size, config.hidden_size], cpu).normal_(0.0, config.initializer_range);
             weights.insert("embeddingHead.weight".into(), weight);

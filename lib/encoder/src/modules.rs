@@ -1,13 +1,15 @@
 //! The two layouts of a model folder: a RobertaDot, and the list of modules of sentence-transformers
 //! (`modules.json` and a folder for each module).
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use hardmine_records::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::config::{Activation, read_json};
+use crate::config::{Activation, read_json, read_text};
 
 /// How a model folder is laid out, which is also how it is saved.
 pub(crate) enum Layout {
@@ -44,11 +46,32 @@ pub(crate) enum Step {
 
 /// How the hidden states of a text become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pooling {
-    /// The first token's.
+pub enum Pooling {
+    /// The hidden state of the first token.
     First,
-    /// The mean over tokens.
+    /// The mean over all tokens.
     Mean,
+}
+
+impl FromStr for Pooling {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "cls" => Ok(Pooling::First),
+            "mean" => Ok(Pooling::Mean),
+            _ => Err("expected cls or mean".into()),
+        }
+    }
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Pooling::First => "cls",
+            Pooling::Mean => "mean",
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -58,6 +81,8 @@ struct DenseConfig {
     #[serde(default = "yes")]
     bias: bool,
     activation_function: String,
+    module_input_name: Option<String>,
+    module_output_name: Option<String>,
 }
 
 fn yes() -> bool {
@@ -76,10 +101,24 @@ impl Layout {
         }
     }
 
-    /// Transformer and mean pooling: what sentence-transformers makes of a folder without modules.
-    pub fn mean_of(hidden_size: i64) -> Layout {
+    /// How hidden states become a vector.
+    pub fn pooling(&self) -> Pooling {
+        let Layout::Modules(modules) = self else { return Pooling::First };
+        let pooling = modules.iter().find_map(|module| match module.step {
+            Step::Pooling(pooling) => Some(pooling),
+            _ => None,
+        });
+        pooling.unwrap_or(Pooling::First)
+    }
+
+    /// Transformer and pooling: what sentence-transformers makes of a folder without modules, with the mean.
+    pub fn pooled(hidden_size: i64, pooling: Pooling) -> Layout {
         let name = |name: &str| format!("sentence_transformers.models.{name}");
-        let pooling = json!({"word_embedding_dimension": hidden_size, "pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true});
+        let config = json!({
+            "word_embedding_dimension": hidden_size,
+            "pooling_mode_cls_token": pooling == Pooling::First,
+            "pooling_mode_mean_tokens": pooling == Pooling::Mean,
+        });
         Layout::Modules(vec![
             Module {
                 entry: json!({"idx": 0, "name": "0", "path": "", "type": name("Transformer")}),
@@ -90,8 +129,8 @@ impl Layout {
             Module {
                 entry: json!({"idx": 1, "name": "1", "path": "1_Pooling", "type": name("Pooling")}),
                 path: "1_Pooling".into(),
-                step: Step::Pooling(Pooling::Mean),
-                config: Some(format!("{pooling:#}\n")),
+                step: Step::Pooling(pooling),
+                config: Some(format!("{config:#}\n")),
             },
         ])
     }
@@ -131,7 +170,7 @@ fn module(folder: &Path, list: &Path, entry: Value) -> Result<Module> {
     }
     let class = text("type").rsplit('.').next().unwrap_or_default();
     let file = folder.join(&path).join("config.json");
-    let read = || std::fs::read_to_string(&file).map_err(Error::io(file.display()));
+    let read = || read_text(&file);
     let (step, config) = match class {
         "Transformer" => (Step::Transformer, None),
         "Pooling" => (Step::Pooling(pooling(&file)?), Some(read()?)),
@@ -147,19 +186,32 @@ fn module(folder: &Path, list: &Path, entry: Value) -> Result<Module> {
     Ok(Module { path, step, config, entry })
 }
 
+/// The prefix of the older form of the setting: one yes or no for each mode.
+const MODE: &str = "pooling_mode_";
+
 fn pooling(file: &Path) -> Result<Pooling> {
     let config: serde_json::Map<String, Value> = read_json(file)?;
-    let on: Vec<&str> = match config.get("pooling_mode") {
-        Some(Value::String(mode)) => vec![mode],
-        _ => config
-            .iter()
-            .filter(|(name, value)| name.starts_with("pooling_mode_") && **value == Value::Bool(true))
-            .map(|(name, _)| &name["pooling_mode_".len()..])
-            .collect(),
+    let modes = |value: &Value| value.as_str().map(str::to_lowercase);
+    let on: Vec<String> = match config.get("pooling_mode") {
+        Some(Value::Array(list)) => list.iter().filter_map(modes).collect(),
+        Some(Value::String(mode)) => vec![mode.to_lowercase()],
+        _ => {
+            let is_on = |name: &str| config.get(&format!("{MODE}{name}")) == Some(&Value::Bool(true));
+            let on = config.keys().filter_map(|name| name.strip_prefix(MODE)).filter(|name| is_on(name));
+            on.map(str::to_owned).collect()
+        }
     };
+    let on: Vec<&str> = on.iter().map(String::as_str).collect();
     match on[..] {
-        ["cls_token" | "cls"] => Ok(Pooling::First),
+        [] => Ok(Pooling::Mean),
         ["mean_tokens" | "mean"] => Ok(Pooling::Mean),
+        ["cls_token"] if !config.contains_key("pooling_mode_mean_tokens") => Err(Error::new(
+            file.display(),
+            "pooling_mode_cls_token without pooling_mode_mean_tokens, which versions of sentence-transformers take for \
+             cls, or for cls and mean",
+        )
+        .hint("add \"pooling_mode_mean_tokens\": false")),
+        ["cls_token" | "cls"] => Ok(Pooling::First),
         _ => Err(Error::new(
             file.display(),
             format!("pooling by {on:?} is not known; expected cls_token or mean_tokens alone"),
@@ -169,6 +221,16 @@ fn pooling(file: &Path) -> Result<Pooling> {
 
 fn dense(file: &Path) -> Result<Step> {
     let config: DenseConfig = read_json(file)?;
+    for (name, value) in
+        [("module_input_name", &config.module_input_name), ("module_output_name", &config.module_output_name)]
+    {
+        if let Some(other) = value.as_deref().filter(|&value| value != "sentence_embedding") {
+            return Err(Error::new(
+                file.display(),
+                format!("{name} '{other}' is not known; expected sentence_embedding"),
+            ));
+        }
+    }
     let activation = match config.activation_function.rsplit('.').next().unwrap_or_default() {
         "Tanh" => Activation::Tanh,
         "Identity" => Activation::Identity,

@@ -44,7 +44,10 @@ impl Parameters {
             return Err(Error::new(place, listed(&self.wrong)).hint("do config.json and the weights belong together?"));
         }
         if !self.missing.is_empty() {
-            let text = format!("missing: {}", listed(&self.missing));
+            let mut text = format!("missing: {}", listed(&self.missing));
+            if !self.found.is_empty() {
+                text += &format!("; there instead: {}", listed(&self.found.into_keys().collect::<Vec<_>>()));
+            }
             return Err(Error::new(place, text).hint("do config.json and the weights belong together?"));
         }
         Ok((self.taken, self.found))

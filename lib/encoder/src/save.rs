@@ -42,6 +42,7 @@ impl Encoder {
             copy_companions(&self.folder, folder)?;
             let entries: Vec<&Value> = modules.iter().map(|module| &module.entry).collect();
             write_json(&folder.join("modules.json"), &json!(entries))?;
+            say_inner_product(&folder.join("config_sentence_transformers.json"))?;
             modules.iter().try_for_each(|module| self.save_module(folder, module))?;
         }
         let dense = self.dense_prefixes();
@@ -83,11 +84,20 @@ impl Encoder {
         if let Layout::RobertaDot = self.layout {
             config.insert("architectures".into(), json!(["RobertaDot"]));
         }
-        if let Some(digest) = &self.config.document_model {
-            config.insert("hardmine".into(), json!({ "document_model": digest }));
-        }
+        match &self.config.document_model {
+            Some(digest) => config.insert("hardmine".into(), json!({ "document_model": digest })),
+            // The model it was loaded from may have been trained by ADORE, and this one may encode documents again.
+            None => config.remove("hardmine"),
+        };
         Ok(Value::Object(config))
     }
+}
+
+/// Models are trained by inner products, and sentence-transformers would take the cosine where nothing is said.
+fn say_inner_product(file: &Path) -> Result<()> {
+    let mut config: Map<String, Value> = if file.is_file() { read_json(file)? } else { Map::new() };
+    config.insert("similarity_fn_name".into(), json!("dot"));
+    write_json(file, &Value::Object(config))
 }
 
 fn create(folder: &Path) -> Result<()> {

@@ -55,6 +55,12 @@ fn check(error: String, parts: &[&str]) {
 #[test]
 fn configurations() {
     check(with_config("\"roberta\"", "\"mpnet\""), &["config.json", "model_type 'mpnet'", "expected bert"]);
+    check(
+        with_config("\"model_type\": \"roberta\"", "\"model_type\": 7"),
+        &["model_type is 7, not a name; expected bert"],
+    );
+    check(with_config("\"model_type\"", "\"kind\""), &["no model_type; expected bert"]);
+    check(with_config("{", "{\"is_decoder\": true,"), &["is_decoder is true"]);
     check(with_config("\"gelu\"", "\"swish\""), &["hidden_act 'swish'"]);
     check(with_config("\"absolute\"", "\"relative_key\""), &["position_embedding_type 'relative_key'"]);
     check(with_config("\"num_attention_heads\": 4", "\"num_attention_heads\": 5"), &["64", "5 heads"]);

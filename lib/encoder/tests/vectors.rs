@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hardmine_encoder::{Encoder, Precision, digest};
+use hardmine_encoder::{Encoder, Pooling, Precision, Truncation, digest};
+use hardmine_records::Provenance;
 use tch::{Device, Kind, Tensor};
 
 fn fixture(name: &str) -> PathBuf {
@@ -23,10 +24,14 @@ fn expected(file: &str, name: &str) -> Tensor {
     tensors.into_iter().find(|(found, _)| found == name).unwrap().1
 }
 
+fn truncation(max_length: usize) -> Truncation {
+    Truncation::new(max_length, &Provenance::default()).unwrap()
+}
+
 fn encode(encoder: &Encoder, texts: &[Vec<i32>], max_length: usize, batch: usize) -> Tensor {
     let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
     let vectors: Vec<Tensor> =
-        rows.chunks(batch).map(|rows| encoder.encode(&encoder.batch(rows, max_length))).collect();
+        rows.chunks(batch).map(|rows| encoder.encode(&encoder.batch(rows, truncation(max_length)))).collect();
     Tensor::cat(&vectors, 0)
 }
 
@@ -193,6 +198,9 @@ fn normalize_and_dense_modules() {
     let encoder = encoder.without_normalize();
     let saved = tempfile::tempdir().unwrap();
     encoder.save(saved.path()).unwrap();
+    // Without Normalize, vectors are compared as they were trained.
+    let settings = std::fs::read_to_string(saved.path().join("config_sentence_transformers.json")).unwrap();
+    assert!(settings.contains("\"similarity_fn_name\": \"dot\""), "{settings}");
     for encoder in [encoder, load(saved.path())] {
         assert!(distance(&encode(&encoder, &texts, 128, 9), &after_dense) < 2e-5);
     }
@@ -211,7 +219,7 @@ fn training_reaches_every_parameter_and_drops_out() {
     }
     let texts = texts("queries.tokens.jsonl");
     let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
-    let batch = encoder.batch(&rows, 64);
+    let batch = encoder.batch(&rows, truncation(64));
     let [one, two] = [1, 2].map(|seed| encoder.encode_with_dropout(&batch, seed));
     assert!(distance(&one, &two) > 1e-3, "dropout");
     assert_eq!(distance(&encoder.encode_with_dropout(&batch, 1), &one), 0.0);
@@ -235,14 +243,14 @@ fn attention_with_dropout_is_attention_where_nothing_is_dropped() {
         let encoder = load(folder.path());
         let texts = texts("docs.tokens.jsonl");
         let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
-        let batch = encoder.batch(&rows, 64);
+        let batch = encoder.batch(&rows, truncation(64));
         let (training, encoding) = (encoder.encode_with_dropout(&batch, 1), encoder.encode(&batch));
         assert!(distance(&training, &encoding) < 1e-6 * encoding.abs().max().double_value(&[]), "{model}");
     }
 }
 
 #[test]
-fn a_language_model_gets_a_head_only_when_asked() {
+fn a_language_model_is_pooled_or_gets_a_head() {
     let folder = tempfile::tempdir().unwrap();
     copy_all(&fixture("init"), folder.path());
     std::fs::remove_file(folder.path().join("pytorch_model.bin")).unwrap();
@@ -257,8 +265,13 @@ fn a_language_model_gets_a_head_only_when_asked() {
     let text = std::fs::read_to_string(&config).unwrap().replace("RobertaDot", "RobertaModel");
     std::fs::write(&config, text).unwrap();
 
-    let refused = Encoder::load(folder.path(), Device::Cpu, Precision::F32).err().unwrap().to_string();
-    assert!(refused.contains("without a head"), "{refused}");
+    let load_pooled = |folder: &Path, pooling| Encoder::load_pooled(folder, Device::Cpu, Precision::F32, pooling);
+    let [mean, first] = [None, Some(Pooling::First)].map(|pooling| load_pooled(folder.path(), pooling).unwrap());
+    assert_eq!((mean.dimension(), first.dimension()), (64, 64));
+    assert_ne!(mean.digest(), first.digest());
+    assert_eq!(mean.digest(), load_pooled(folder.path(), Some(Pooling::Mean)).unwrap().digest());
+    let refused = load_pooled(&fixture("init"), Some(Pooling::Mean)).err().unwrap().to_string();
+    assert!(refused.contains("has its own pooling, cls; expected mean"), "{refused}");
     tch::manual_seed(5);
     let encoder = Encoder::load_or_begin(folder.path(), Device::Cpu, Precision::F32).unwrap();
     let saved = tempfile::tempdir().unwrap();

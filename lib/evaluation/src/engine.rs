@@ -7,6 +7,10 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use hardmine_records::{Error, Result};
 use tokio::runtime::{Builder, Runtime};
 
+/// Stack of the threads that queries are planned and run on, in bytes: expressions of thousands of terms are walked
+/// through by recursion. Only what is used of it takes memory.
+pub(crate) const STACK: usize = 128 << 20;
+
 /// A session with its runtime.
 pub(crate) struct Engine {
     pub(crate) context: SessionContext,
@@ -16,7 +20,11 @@ pub(crate) struct Engine {
 impl Engine {
     /// A session with the settings of `config`.
     pub(crate) fn new(config: SessionConfig) -> Result<Self> {
-        let runtime = Builder::new_multi_thread().enable_all().build().map_err(Error::at("SQL engine"))?;
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            .thread_stack_size(STACK)
+            .build()
+            .map_err(Error::at("SQL engine"))?;
         Ok(Engine { context: SessionContext::new_with_config(config), runtime })
     }
 
@@ -61,31 +69,10 @@ fn plain(message: &str) -> String {
 
 /// An error of ours that went through DataFusion, such as a malformed line of a table, names its place itself.
 fn external(place: &str, error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
-    match error.downcast_ref::<TableError>() {
-        Some(TableError { place, message }) => Error::new(place, message),
-        None => Error::new(place, error),
-    }
+    error.downcast_ref::<Error>().cloned().unwrap_or_else(|| Error::new(place, error))
 }
 
 /// An error met while a table is read, on its way through DataFusion.
-#[derive(Debug)]
-pub(crate) struct TableError {
-    place: String,
-    message: String,
+pub(crate) fn wrap(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }
-
-impl TableError {
-    pub(crate) fn wrap(error: Error) -> DataFusionError {
-        let text = error.to_string();
-        let (place, message) = text.split_once(": ").unwrap_or(("table", &text));
-        DataFusionError::External(Box::new(TableError { place: place.into(), message: message.into() }))
-    }
-}
-
-impl std::fmt::Display for TableError {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
-    }
-}
-
-impl std::error::Error for TableError {}

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, UInt32Array};
-use arrow::compute::{cast, concat_batches, take, take_record_batch};
+use arrow::compute::{concat_batches, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
-use hardmine_records::{Error, IdSpace, Input, Kind, Provenance, Result, Table};
+use hardmine_records::{Error, ForeignIds, IdSpace, Input, Kind, Provenance, Result, Table};
 
 use crate::ids::Key;
 
@@ -21,6 +21,8 @@ pub struct Judgements {
     pub(crate) queries: ArrayRef,
     /// For each row, the number of its query.
     pub(crate) query_of: Vec<i32>,
+    /// What the user should know of how the file was read.
+    pub notes: Vec<String>,
 }
 
 impl Judgements {
@@ -28,18 +30,15 @@ impl Judgements {
     ///
     /// # Errors
     /// As [`Table::open`], no rows at all, and a pair that is judged twice with different grades.
-    pub fn open(input: &Input) -> Result<Self> {
-        let mut table = Table::open(input, &[Kind::Qrels])?;
+    pub fn open(input: &Input, ids: ForeignIds) -> Result<Self> {
+        let mut table = Table::open_with_ids(input, &[Kind::Qrels], ids)?;
         let batches = table.by_ref().collect::<Result<Vec<_>>>()?;
         let name = table.name().to_owned();
         let rows = concat_batches(&table.schema(), &batches).map_err(Error::at(&name))?;
         if rows.num_rows() == 0 {
             return Err(Error::new(name, "has no judgements"));
         }
-        Judgements::new(name, table.ids(), table.provenance().clone(), rows)
-    }
-
-    fn new(name: String, ids: IdSpace, provenance: Provenance, rows: RecordBatch) -> Result<Self> {
+        let (ids, provenance, notes) = (table.ids(), table.provenance().clone(), table.notes());
         let Numbers { kept, query_of, firsts } = match ids {
             IdSpace::Internal => Numbers::of::<i64>(&name, &rows)?,
             IdSpace::Official => Numbers::of::<&str>(&name, &rows)?,
@@ -49,16 +48,7 @@ impl Judgements {
             false => take_record_batch(&rows, &kept).map_err(Error::at(&name))?,
         };
         let queries = take(rows.column(0), &firsts, None).map_err(Error::at(&name))?;
-        Ok(Judgements { name, ids, provenance, rows, queries, query_of })
-    }
-
-    /// The same judgements with ids as text, to be compared with a run that has official ids.
-    pub(crate) fn as_text(&self) -> Result<Judgements> {
-        let text = |column: usize| cast(self.rows.column(column), &DataType::Utf8).map_err(Error::at(&self.name));
-        let columns = vec![text(0)?, text(1)?, self.rows.column(2).clone()];
-        let schema = hardmine_records::schema::qrels(IdSpace::Official);
-        let rows = RecordBatch::try_new(schema, columns).map_err(Error::at(&self.name))?;
-        Judgements::new(self.name.clone(), IdSpace::Official, self.provenance.clone(), rows)
+        Ok(Judgements { name, ids, provenance, rows, queries, query_of, notes })
     }
 
     /// The table `qrels` of the metrics: a query is its number, a document the number of its row.

@@ -12,12 +12,13 @@ mod ranking;
 mod report;
 mod scores;
 mod tables;
+mod terms;
 
 pub use judgements::Judgements;
 pub use metric::Metric;
 pub use names::run_names;
 pub use query::{ResultFormat, query};
-pub use ranking::{Order, Ranking};
+pub use ranking::{Order, Ranking, Reading};
 pub use report::{ReportFormat, render, write_per_query};
 pub use scores::{Evaluation, RunScores};
 pub use tables::NamedTable;

@@ -10,7 +10,7 @@ use hardmine_records::{Error, Result};
 use rayon::prelude::*;
 
 use crate::ids::Key;
-use crate::{Judgements, Order};
+use crate::{Judgements, Order, Reading};
 
 /// What the metrics need of a run.
 pub(crate) struct Lists {
@@ -21,6 +21,8 @@ pub(crate) struct Lists {
     /// The table `run` of the metrics, `query_id, doc_id, position` numbered as the judgements are:
     /// the judged documents only, list by list in the order of positions.
     pub(crate) judged: RecordBatch,
+    /// Lists whose first document has the id of the query.
+    pub(crate) begin_with_self: usize,
 }
 
 /// The columns of one batch.
@@ -44,6 +46,14 @@ struct Judged<K> {
     docs: Vec<(K, i32)>,
 }
 
+/// What was found in one list.
+struct Found {
+    /// (position, row of the judgements) of the judged documents.
+    positions: Vec<(i32, i32)>,
+    /// Whether the first document has the query's own id.
+    begins_with_self: bool,
+}
+
 impl Lists {
     /// # Errors
     /// Of the first list with a fault.
@@ -51,29 +61,35 @@ impl Lists {
         name: &str,
         judgements: &'a Judgements,
         run: &'a [RecordBatch],
-        order: Order,
+        reading: Reading,
     ) -> Result<Lists> {
+        let order = reading.order;
         let judged = by_query::<K>(judgements);
         let columns: Vec<Columns<K>> = run.iter().map(Columns::of).collect();
         let lists = gather(&columns);
         let none = Judged { number: -1, docs: Vec::new() };
-        let positions: Vec<Result<Vec<(i32, i32)>>> = lists
+        let found: Vec<Result<Found>> = lists
             .par_iter()
             .map_init(Scratch::default, |scratch, list| {
                 scratch.fill(name, list, &columns)?;
                 scratch.check(name, list.query, order)?;
-                Ok(scratch.positions(&judged.get(&list.query).unwrap_or(&none).docs, order))
+                let begins_with_self = scratch.begins_with(list.query, order);
+                if reading.exclude_self {
+                    scratch.exclude(list.query);
+                }
+                let positions = scratch.positions(&judged.get(&list.query).unwrap_or(&none).docs, order);
+                Ok(Found { positions, begins_with_self: begins_with_self && !reading.exclude_self })
             })
             .collect();
 
         let (mut queries, mut rows) = (Vec::new(), (Vec::new(), Vec::new(), Vec::new()));
-        for (list, positions) in lists.iter().zip(positions) {
-            let Some(Judged { number, .. }) = judged.get(&list.query) else {
-                positions?;
-                continue;
-            };
+        let mut begin_with_self = 0;
+        for (list, found) in lists.iter().zip(found) {
+            let Found { positions, begins_with_self } = found?;
+            begin_with_self += usize::from(begins_with_self);
+            let Some(Judged { number, .. }) = judged.get(&list.query) else { continue };
             queries.push(*number);
-            for (position, row) in positions? {
+            for (position, row) in positions {
                 rows.0.push(*number);
                 rows.1.push(row);
                 rows.2.push(position);
@@ -82,7 +98,8 @@ impl Lists {
         let fields = ["query_id", "doc_id", "position"].map(|name| Field::new(name, DataType::Int32, false));
         let columns = [rows.0, rows.1, rows.2].map(|column| Arc::new(Int32Array::from(column)) as ArrayRef);
         let judged = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns.to_vec());
-        Ok(Lists { count: lists.len(), queries, judged: judged.map_err(Error::at(name))? })
+        let judged = judged.map_err(Error::at(name))?;
+        Ok(Lists { count: lists.len(), queries, judged, begin_with_self })
     }
 }
 
@@ -176,10 +193,6 @@ impl<'a, K: Key<'a>> Scratch<K> {
                 if !self.sorted.is_sorted() {
                     self.sorted.sort_unstable();
                 }
-                if let Some(&rank) = self.sorted.first().filter(|&&rank| rank < 1) {
-                    let hint = "ranks count from 1; --order score does without them";
-                    return fault(format!("has rank {rank}")).map_err(|e: Error| e.hint(hint));
-                }
                 match self.sorted.windows(2).find(|pair| pair[0] == pair[1]) {
                     Some(pair) => fault(format!("has rank {} twice", pair[0]))
                         .map_err(|e: Error| e.hint("--order score does without ranks")),
@@ -191,6 +204,24 @@ impl<'a, K: Key<'a>> Scratch<K> {
                 None => Ok(()),
             },
         }
+    }
+
+    /// Whether `doc` stands first.
+    fn begins_with(&self, doc: K, order: Order) -> bool {
+        self.rows.get(&doc).is_some_and(|&row| match order {
+            Order::Rank => self.ranks[row] == 1,
+            Order::Score => self.position_by_score(row) == 1,
+        })
+    }
+
+    /// Takes `doc` out of the list; what ranks behind it moves up.
+    fn exclude(&mut self, doc: K) {
+        let Some(out) = self.rows.remove(&doc) else { return };
+        self.docs.remove(out);
+        self.scores.remove(out);
+        let rank = self.ranks.remove(out);
+        self.ranks.iter_mut().filter(|other| **other > rank).for_each(|other| *other -= 1);
+        self.rows.values_mut().filter(|row| **row > out).for_each(|row| *row -= 1);
     }
 
     /// (position, row of the judgements) of the judged documents of the list, in the order of positions.
@@ -244,8 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_behind_an_excluded_document_moves_up() {
+        for order in [Order::Rank, Order::Score] {
+            let mut list = scratch(&[3.0, 2.0, 1.0]);
+            assert!(list.begins_with(8, order) && !list.begins_with(9, order));
+            list.exclude(9);
+            assert_eq!(list.positions(&[(10, 0), (9, 1), (8, 2)], order), [(1, 2), (2, 0)], "{order:?}");
+            list.exclude(77);
+            list.exclude(8);
+            assert_eq!(list.positions(&[(10, 0), (9, 1), (8, 2)], order), [(1, 0)], "{order:?}");
+        }
+    }
+
+    #[test]
     fn ranks_that_are_no_order_are_refused() {
-        for ranks in [[0, 1, 2], [1, 2, 2], [-1, 1, 2], [2, 1, 2]] {
+        for ranks in [[1, 2, 2], [2, 1, 2]] {
             let mut list = scratch(&[3.0, 2.0, 1.0]);
             list.ranks = ranks.to_vec();
             assert!(list.check("run", 1, Order::Rank).is_err(), "{ranks:?}");

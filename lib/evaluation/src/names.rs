@@ -68,10 +68,12 @@ impl File {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     fn names(paths: &[&str]) -> Vec<String> {
-        run_names(&paths.iter().map(|path| path.parse().expect("never fails")).collect::<Vec<_>>())
+        run_names(&paths.iter().map(|path| OsString::from(path).into()).collect::<Vec<_>>())
     }
 
     #[test]

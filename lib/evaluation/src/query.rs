@@ -1,7 +1,7 @@
 //! Any query over any of our files: `sql`.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -13,11 +13,12 @@ use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionConfig;
-use hardmine_records::{AtomicFile, Error, Result};
+use hardmine_records::{Error, OutputFile, Result, foreign};
 
 use crate::NamedTable;
-use crate::engine::{Engine, failed};
+use crate::engine::{Engine, STACK, failed};
 use crate::tables::register;
+use crate::terms::check_length;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -34,32 +35,39 @@ pub enum ResultFormat {
     Parquet,
 }
 
-/// Runs `sql` over `tables` on `threads` cores and writes its rows to the file `output`, or to standard
-/// output; returns their number. With one thread the result is the same each time, to the byte.
+/// Runs `sql` over `tables` on `threads` cores and writes its rows to `output` (`-` is standard output); returns
+/// their number. With one thread the result is the same each time, to the byte.
 ///
 /// # Errors
 /// A table that can't be read, a query that is wrong or would change something, an output that can't be written.
-pub fn query(
-    tables: &[NamedTable],
-    sql: &str,
-    threads: usize,
-    format: ResultFormat,
-    output: Option<PathBuf>,
-) -> Result<u64> {
-    let sink = Sink::open(output, format)?;
+pub fn query(tables: &[NamedTable], sql: &str, threads: usize, format: ResultFormat, output: &Path) -> Result<u64> {
+    check_length(sql)?;
+    let output = OutputFile::create(output)?;
+    if format == ResultFormat::Parquet {
+        output.refuse_terminal("Parquet is")?;
+    }
+    std::thread::scope(|scope| {
+        let work = || foreign("query", || run(tables, sql, threads, format, output))?;
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let ended = thread.map_err(Error::io("query"))?.join();
+        ended.unwrap_or_else(|_| Err(Error::new("query", "ended too early")))
+    })
+}
+
+fn run(tables: &[NamedTable], sql: &str, threads: usize, format: ResultFormat, output: OutputFile) -> Result<u64> {
     let mut config = SessionConfig::new().with_information_schema(true).with_target_partitions(threads);
     // So that an error in the query knows its place.
     config.options_mut().sql_parser.collect_spans = true;
     let engine = Engine::new(config)?;
     engine.run(async {
-        register(&engine.context, tables).await?;
+        let _open = register(&engine.context, tables).await?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let plan = engine.context.state().create_logical_plan(sql).await.map_err(failed("query"))?;
         options
             .verify_plan(&plan)
             .map_err(|error| failed("query")(error).hint("a query can read, and change nothing"))?;
         let frame = engine.context.execute_logical_plan(plan).await.map_err(failed("query"))?;
-        sink.write(Rows { stream: frame.execute_stream().await.map_err(failed("query"))?, count: 0 }, format).await
+        write(output, Rows { stream: frame.execute_stream().await.map_err(failed("query"))?, count: 0 }, format).await
     })
 }
 
@@ -78,97 +86,50 @@ impl Rows {
     }
 }
 
-/// Where rows go.
-enum Sink {
-    Stdout(BufWriter<io::Stdout>),
-    File(AtomicFile, String),
-}
-
-impl Sink {
-    fn open(output: Option<PathBuf>, format: ResultFormat) -> Result<Self> {
-        match output {
-            Some(path) => Ok(Sink::File(AtomicFile::create(&path)?, path.display().to_string())),
-            None if format == ResultFormat::Parquet && io::stdout().is_terminal() => {
-                Err(Error::new("standard output", "is a terminal, and Parquet is binary").hint("-o FILE"))
+/// Writes the rows, and returns their number.
+async fn write(mut output: OutputFile, mut rows: Rows, format: ResultFormat) -> Result<u64> {
+    let place = output.place().to_owned();
+    let schema = rows.stream.schema();
+    match format {
+        ResultFormat::Table => {
+            let mut batches = Vec::new();
+            while let Some(batch) = rows.next().await? {
+                batches.push(batch);
             }
-            None => Ok(Sink::Stdout(BufWriter::with_capacity(1 << 20, io::stdout()))),
+            let table = pretty_format_batches_with_schema(schema, &batches).map_err(unwritten(&place))?;
+            writeln!(output, "{table}").map_err(Error::io(&place))?;
         }
-    }
-
-    fn place(&self) -> &str {
-        match self {
-            Sink::Stdout(_) => "standard output",
-            Sink::File(_, path) => path,
-        }
-    }
-
-    async fn write(mut self, mut rows: Rows, format: ResultFormat) -> Result<u64> {
-        let place = self.place().to_owned();
-        let schema = rows.stream.schema();
-        match format {
-            ResultFormat::Table => {
-                let mut batches = Vec::new();
-                while let Some(batch) = rows.next().await? {
-                    batches.push(batch);
-                }
-                let table = pretty_format_batches_with_schema(schema, &batches).map_err(unwritten(&place))?;
-                writeln!(self, "{table}").map_err(Error::io(&place))?;
-            }
-            ResultFormat::Csv | ResultFormat::Tsv => {
-                let delimiter = if format == ResultFormat::Tsv { b'\t' } else { b',' };
-                let mut writer = arrow::csv::WriterBuilder::new().with_delimiter(delimiter).build(&mut self);
-                // The header, also of a result without rows.
-                writer.write(&RecordBatch::new_empty(schema)).map_err(unwritten(&place))?;
-                while let Some(batch) = rows.next().await? {
-                    writer.write(&batch).map_err(unwritten(&place))?;
-                }
-            }
-            ResultFormat::Json => {
-                let mut writer = arrow::json::ArrayWriter::new(&mut self);
-                while let Some(batch) = rows.next().await? {
-                    writer.write(&batch).map_err(unwritten(&place))?;
-                }
-                writer.finish().map_err(unwritten(&place))?;
-                drop(writer);
-                writeln!(self).map_err(Error::io(&place))?;
-            }
-            ResultFormat::Parquet => {
-                let zstd = Compression::ZSTD(ZstdLevel::default());
-                let properties = WriterProperties::builder().set_compression(zstd).build();
-                let mut writer =
-                    ArrowWriter::try_new(&mut self, schema, Some(properties)).map_err(unwritten_parquet(&place))?;
-                while let Some(batch) = rows.next().await? {
-                    writer.write(&batch).map_err(unwritten_parquet(&place))?;
-                }
-                writer.close().map_err(unwritten_parquet(&place))?;
+        ResultFormat::Csv | ResultFormat::Tsv => {
+            let delimiter = if format == ResultFormat::Tsv { b'\t' } else { b',' };
+            let mut writer = arrow::csv::WriterBuilder::new().with_delimiter(delimiter).build(&mut output);
+            // The header, also of a result without rows.
+            writer.write(&RecordBatch::new_empty(schema)).map_err(unwritten(&place))?;
+            while let Some(batch) = rows.next().await? {
+                writer.write(&batch).map_err(unwritten(&place))?;
             }
         }
-        self.finish(&place)?;
-        Ok(rows.count)
-    }
-
-    fn finish(self, place: &str) -> Result<()> {
-        match self {
-            Sink::Stdout(mut stdout) => stdout.flush().map_err(Error::io(place)),
-            Sink::File(file, _) => file.commit(),
+        ResultFormat::Json => {
+            let mut writer = arrow::json::ArrayWriter::new(&mut output);
+            while let Some(batch) = rows.next().await? {
+                writer.write(&batch).map_err(unwritten(&place))?;
+            }
+            writer.finish().map_err(unwritten(&place))?;
+            drop(writer);
+            writeln!(output).map_err(Error::io(&place))?;
+        }
+        ResultFormat::Parquet => {
+            let zstd = Compression::ZSTD(ZstdLevel::default());
+            let properties = WriterProperties::builder().set_compression(zstd).build();
+            let mut writer =
+                ArrowWriter::try_new(&mut output, schema, Some(properties)).map_err(unwritten_parquet(&place))?;
+            while let Some(batch) = rows.next().await? {
+                writer.write(&batch).map_err(unwritten_parquet(&place))?;
+            }
+            writer.close().map_err(unwritten_parquet(&place))?;
         }
     }
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Sink::Stdout(stdout) => stdout.write(bytes),
-            Sink::File(file, _) => file.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Sink::Stdout(stdout) => stdout.flush(),
-            Sink::File(file, _) => file.flush(),
-        }
-    }
+    output.commit()?;
+    Ok(rows.count)
 }
 
 /// An error of a writer; a closed pipe stays recognizable.

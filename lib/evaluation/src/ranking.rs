@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
-use hardmine_records::{Error, IdSpace, Input, Kind, Provenance, Result, Table, check_same_space, provenance, schema};
+use hardmine_records::{
+    Error, ForeignIds, IdSpace, Input, Kind, Provenance, Result, Table, check_same_space, check_self, provenance,
+};
 
 use crate::Judgements;
 use crate::lists::Lists;
@@ -21,6 +21,17 @@ pub enum Order {
     Score,
 }
 
+/// How a run is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// What decides a document's position.
+    pub order: Order,
+    /// What integer ids of other programs' files are.
+    pub ids: ForeignIds,
+    /// Whether a document with the id of its query is left out, as BEIR does.
+    pub exclude_self: bool,
+}
+
 /// A run compared with its judgements.
 pub struct Ranking {
     /// Rows of the run.
@@ -32,6 +43,8 @@ pub struct Ranking {
     pub(crate) queries: Vec<i32>,
     /// `query_id, doc_id, position` of the judged documents, by list and position.
     pub(crate) judged: RecordBatch,
+    /// What the user should know of how the file was read.
+    pub notes: Vec<String>,
 }
 
 impl Ranking {
@@ -40,52 +53,49 @@ impl Ranking {
     /// # Errors
     /// As [`Table::open`]; ids of another space than the judgements'; no query in common; in one list
     /// a document twice, a rank twice (or less than 1) in rank order, a score that is not a number in score order.
-    pub fn open(input: &Input, judgements: &Arc<Judgements>, order: Order) -> Result<Ranking> {
-        let mut table = Table::open(input, &[Kind::Run])?;
+    pub fn open(input: &Input, judgements: &Arc<Judgements>, reading: Reading) -> Result<Ranking> {
+        let mut table = Table::open_with_ids(input, &[Kind::Run], reading.ids)?;
+        if reading.order == Order::Score {
+            table = table.without_ranks();
+        }
         check_spaces(table.name(), table.ids(), table.provenance(), judgements)?;
-        let mut batches = table.by_ref().collect::<Result<Vec<_>>>()?;
+        let batches = table.by_ref().collect::<Result<Vec<_>>>()?;
         check_spaces(table.name(), table.ids(), table.provenance(), judgements)?;
         let name = table.name();
-        let judgements = match (table.ids(), judgements.ids) {
-            (IdSpace::Internal, IdSpace::Official) => {
-                batches = batches.iter().map(|batch| as_text(name, batch)).collect::<Result<_>>()?;
-                judgements.clone()
-            }
-            (IdSpace::Official, IdSpace::Internal) => Arc::new(judgements.as_text()?),
-            _ => judgements.clone(),
-        };
-        let Lists { count, queries, judged } = match judgements.ids {
-            IdSpace::Internal => Lists::of::<i64>(name, &judgements, &batches, order)?,
-            IdSpace::Official => Lists::of::<&str>(name, &judgements, &batches, order)?,
+        if reading.exclude_self {
+            check_self(name, table.ids(), table.provenance())?;
+        }
+        let Lists { count, queries, judged, begin_with_self } = match judgements.ids {
+            IdSpace::Internal => Lists::of::<i64>(name, judgements, &batches, reading)?,
+            IdSpace::Official => Lists::of::<&str>(name, judgements, &batches, reading)?,
         };
         if queries.is_empty() {
             let text = format!("none of its {count} queries is judged in {}", judgements.name);
             return Err(Error::new(name, text).hint("is it the run of another split, or are ids missing a prefix?"));
         }
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-        Ok(Ranking { rows, lists: count, judgements, queries, judged })
+        let mut notes = table.notes();
+        if 2 * begin_with_self > count && check_self(name, table.ids(), table.provenance()).is_ok() {
+            notes.push(format!(
+                "{name}: {begin_with_self} of {count} queries find a document of the same id first \
+                 (--exclude-self leaves it out, as BEIR does)"
+            ));
+        }
+        Ok(Ranking { rows, lists: count, judgements: judgements.clone(), queries, judged, notes })
     }
 }
 
-/// Refuses a run and judgements whose ids can't mean the same. Row numbers without our provenance,
-/// as other programs write them, may be a collection's own ids.
+/// Refuses a run and judgements whose ids can't mean the same.
 fn check_spaces(name: &str, ids: IdSpace, run: &Provenance, judgements: &Judgements) -> Result<()> {
-    let ours = |ids, provenance: &Provenance| {
-        ids == IdSpace::Internal && [provenance::QUERIES, provenance::DOCS].iter().any(|n| provenance.get(n).is_some())
-    };
-    if ids != judgements.ids && (ours(ids, run) || ours(judgements.ids, &judgements.provenance)) {
+    if ids != judgements.ids {
         let text = format!("has {ids} ids, and {} has {} ids", judgements.name, judgements.ids);
-        let command = "remap-ids --queries queries.tokens.arrow --docs docs.tokens.arrow --to";
-        return Err(Error::new(name, text).hint(format!("{command} internal|official makes them the same")));
+        let command = "remap-ids --queries queries.tokens.arrow --docs docs.tokens.arrow --to internal|official";
+        return Err(Error::new(name, text).hint(format!(
+            "{command} makes them the same; or --ids internal, if integers of another program are row numbers"
+        )));
     }
     for space in [provenance::QUERIES, provenance::DOCS] {
         check_same_space((space, name, run), (space, &judgements.name, &judgements.provenance))?;
     }
     Ok(())
-}
-
-fn as_text(name: &str, batch: &RecordBatch) -> Result<RecordBatch> {
-    let text = |column: usize| cast(batch.column(column), &DataType::Utf8).map_err(Error::at(name));
-    let columns = vec![text(0)?, text(1)?, batch.column(2).clone(), batch.column(3).clone()];
-    RecordBatch::try_new(schema::run(IdSpace::Official), columns).map_err(Error::at(name))
 }

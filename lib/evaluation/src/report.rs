@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, new_null_array};
 use arrow::compute::cast;
-use hardmine_records::{Error, IdSpace, Kind, Output, Provenance, Result, Writer, provenance, schema};
+use hardmine_records::{Error, Kind, Output, Provenance, Result, Writer, provenance, schema};
 use serde_json::json;
 
 use crate::RunScores;
@@ -117,10 +117,7 @@ pub fn write_per_query(output: &Output, runs: &[RunScores]) -> Result<u64> {
     let mut about = Provenance::default();
     about.set_some(provenance::QUERIES, first.provenance.get(provenance::QUERIES));
     about.set_some(provenance::DOCS, first.provenance.get(provenance::DOCS));
-    // Runs with official ids may stand beside runs that another program wrote with the same ids as numbers.
-    let official = runs.iter().any(|run| run.ids == IdSpace::Official);
-    let ids = if official { IdSpace::Official } else { IdSpace::Internal };
-    let schema = schema::metrics(ids);
+    let schema = schema::metrics(first.ids);
     let mut writer = Writer::create(output, Kind::Metrics, schema.clone(), about)?;
     for run in runs {
         for ((metric, values), (_, mean)) in run.values.iter().zip(run.means()) {

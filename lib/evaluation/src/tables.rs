@@ -1,27 +1,38 @@
 //! Files as tables: Parquet through DataFusion's own scan, everything else through the records' reader.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser, ValueParserFactory};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::MemTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::ListingOptions;
+use datafusion::datasource::listing::{ListingOptions, ListingTableUrl};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionContext;
-use hardmine_records::source::Content;
-use hardmine_records::{Error, Input, Kind, Mapped, Provenance, Result, Table};
+use hardmine_records::source::{Content, OpenedFile};
+use hardmine_records::{Error, Input, Kind, Mapped, Provenance, Result, Table, open_parquet, provenance_in};
 
-use crate::engine::{TableError, failed};
+use crate::engine::{failed, wrap};
+
+/// The kinds a table may be of. What may be any of several, as the columns of negatives are those of a run, is taken
+/// for the first.
+const KINDS: [Kind; 7] =
+    [Kind::Run, Kind::Qrels, Kind::Negatives, Kind::Tokens, Kind::Embeddings, Kind::Metrics, Kind::TrainingLog];
 
 /// The table that holds where the others came from.
 const PROVENANCE: &str = "provenance";
+
+/// Characters that make a path a glob, where no file has that name.
+const GLOB: [char; 3] = ['*', '?', '['];
 
 /// A table as it is named on the command line: `name=path`.
 #[derive(Clone, Debug)]
@@ -30,63 +41,84 @@ pub struct NamedTable {
     input: Input,
 }
 
-impl FromStr for NamedTable {
-    type Err = String;
+impl ValueParserFactory for NamedTable {
+    type Parser = ValueParser;
 
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let (name, path) = text.split_once('=').ok_or("expected name=path")?;
-        let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        match plain && !path.is_empty() {
-            // SQL's names are in lower case unless they are quoted.
-            true => Ok(NamedTable { name: name.to_ascii_lowercase(), input: path.parse().map_err(|_| "")? }),
-            false => Err("expected name=path, the name of letters, digits and underscores".into()),
-        }
+    fn value_parser() -> ValueParser {
+        OsStringValueParser::new().try_map(|text| NamedTable::parse(&text)).into()
     }
 }
 
 impl NamedTable {
+    /// Takes `name=path` apart; the path need not be UTF-8.
+    ///
+    /// # Errors
+    /// What is missing, for the usage message.
+    pub fn parse(text: &OsStr) -> std::result::Result<Self, &'static str> {
+        let bytes = text.as_bytes();
+        let equals = bytes.iter().position(|&byte| byte == b'=').ok_or("expected name=path")?;
+        let (name, path) = (&bytes[..equals], &bytes[equals + 1..]);
+        let plain = name.first().is_some_and(|&first| first.is_ascii_alphabetic() || first == b'_')
+            && name.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        match plain && !path.is_empty() {
+            // SQL's names are in lower case unless they are quoted.
+            true => Ok(NamedTable {
+                name: String::from_utf8_lossy(name).to_ascii_lowercase(),
+                input: OsStr::from_bytes(path).to_owned().into(),
+            }),
+            false => Err("expected name=path, the name of letters, digits and underscores"),
+        }
+    }
+
     /// Where its rows are.
     pub fn input(&self) -> &Input {
         &self.input
     }
 }
 
-/// Registers `tables`, and one that holds the provenance of those that are single files.
+/// Registers `tables`, and one that holds the provenance of those that are single files. Returns inputs that must stay
+/// open as long as they are queried.
 ///
 /// # Errors
 /// A file that can't be read or is no table, and a name given twice.
-pub(crate) async fn register(context: &SessionContext, tables: &[NamedTable]) -> Result<()> {
+pub(crate) async fn register(context: &SessionContext, tables: &[NamedTable]) -> Result<Vec<Input>> {
     let mut known: Vec<(&str, Provenance)> = Vec::new();
+    let mut open = Vec::new();
     for (index, NamedTable { name, input }) in tables.iter().enumerate() {
         if tables[..index].iter().any(|table| table.name == *name) {
             return Err(Error::new(format!("-t {name}={input}"), "the name is given twice"));
         }
         match input {
-            Input::Path(path) if is_glob(path) => register_parquet(context, name, path, "").await?,
+            Input::Path(path) if is_glob(path) => {
+                register_parquet(context, name, &input.to_string(), path, "").await?;
+                continue;
+            }
             Input::Path(path) if path.is_dir() => {
                 check_folder(path)?;
-                register_parquet(context, name, path, ".parquet").await?;
+                register_parquet(context, name, &input.to_string(), path, ".parquet").await?;
+                continue;
             }
-            Input::Path(path) if input.open()?.content == Content::Parquet && !has_glob_characters(path) => {
-                known.push((name, parquet_provenance(path)?));
-                register_parquet(context, name, path, "").await?;
-            }
-            _ => known.push((name, register_records(context, name, input)?)),
+            _ => {}
+        }
+        // Each scan opens its table anew.
+        let input = input.reopenable()?;
+        if input.open()?.content == Content::Parquet {
+            let input = plainly_named(input)?;
+            known.push((name, parquet_provenance(&input)?));
+            register_parquet(context, name, &input.to_string(), input.path(), "").await?;
+            open.push(input);
+        } else {
+            known.push((name, register_records(context, name, &input)?));
         }
     }
     if tables.iter().all(|table| table.name != PROVENANCE) {
         context.register_batch(PROVENANCE, provenance_rows(&known)?).map_err(failed(PROVENANCE))?;
     }
-    Ok(())
-}
-
-fn has_glob_characters(path: &Path) -> bool {
-    path.to_string_lossy().contains(['*', '?', '['])
+    Ok(open)
 }
 
 fn is_glob(path: &Path) -> bool {
-    has_glob_characters(path) && !path.exists()
+    path.to_string_lossy().contains(GLOB) && !path.exists()
 }
 
 fn check_folder(path: &Path) -> Result<()> {
@@ -98,97 +130,75 @@ fn check_folder(path: &Path) -> Result<()> {
     }
 }
 
-async fn register_parquet(context: &SessionContext, name: &str, path: &Path, ending: &str) -> Result<()> {
-    let place = path.display().to_string();
-    let absolute = std::path::absolute(path).map_err(Error::io(&place))?;
+/// The input under a path that DataFusion takes for what it is: UTF-8, and no glob.
+fn plainly_named(input: Input) -> Result<Input> {
+    match input.path().to_str() {
+        Some(path) if !path.contains(GLOB) => Ok(input),
+        _ => {
+            let file = File::open(input.path()).map_err(Error::io(&input))?;
+            Ok(Input::Opened(OpenedFile::new(&input, file)))
+        }
+    }
+}
+
+/// Registers the Parquet at `path`, called `place` in errors.
+async fn register_parquet(context: &SessionContext, name: &str, place: &str, path: &Path, ending: &str) -> Result<()> {
+    let absolute = std::path::absolute(path).map_err(Error::io(place))?;
     let mut url = absolute.to_string_lossy().into_owned();
     if path.is_dir() {
         url.push('/');
     }
+    check_files(context, &url, ending).await.map_err(failed(place))?;
     let format = ParquetFormat::default().with_options(context.copied_table_options().parquet);
     let options = ListingOptions::new(Arc::new(format)).with_file_extension(ending);
     context.register_listing_table(name, url, options, None, None).await.map_err(|error| {
         match error.strip_backtrace().contains("No files found") {
-            true => Error::new(&place, "matches no file"),
-            false => failed(&place)(error),
+            true => Error::new(place, "matches no file"),
+            false => failed(place)(error),
         }
     })
 }
 
-fn parquet_provenance(path: &Path) -> Result<Provenance> {
-    use datafusion::parquet::file::reader::{FileReader, SerializedFileReader};
-    let place = path.display();
-    let file = std::fs::File::open(path).map_err(Error::io(&place))?;
-    let reader = SerializedFileReader::new(file)
-        .map_err(|e| Error::new(&place, format!("is a truncated or broken Parquet file: {e}")))?;
-    let entries = reader.metadata().file_metadata().key_value_metadata();
-    let mut provenance = Provenance::default();
-    for entry in entries.into_iter().flatten().filter(|entry| entry.key.starts_with("hardmine.")) {
-        provenance.set_some(&entry.key, entry.value.as_ref());
+/// Checks each file of a table before DataFusion reads it.
+async fn check_files(context: &SessionContext, url: &str, ending: &str) -> datafusion::error::Result<()> {
+    let (url, state) = (ListingTableUrl::parse(url)?, context.state());
+    let store = context.runtime_env().object_store(&url)?;
+    let mut files = url.list_all_files(&state, store.as_ref(), ending).await?;
+    while let Some(found) = std::future::poll_fn(|context| files.as_mut().poll_next(context)).await {
+        let path = Path::new("/").join(found?.location.as_ref());
+        // A name that the store writes differently is left to DataFusion.
+        if let Ok(file) = File::open(&path) {
+            open_parquet(&path.display().to_string(), file).map_err(wrap)?;
+        }
     }
-    Ok(provenance)
+    Ok(())
 }
 
-/// An `.arrow` file stays where it is, in a memory map; standard input is kept in memory; anything
-/// else is read anew by every scan.
+fn parquet_provenance(input: &Input) -> Result<Provenance> {
+    let file = File::open(input.path()).map_err(Error::io(input))?;
+    Ok(provenance_in(&open_parquet(&input.to_string(), file)?))
+}
+
+/// An `.arrow` file stays where it is, in a memory map; anything else is read anew by every scan.
 fn register_records(context: &SessionContext, name: &str, input: &Input) -> Result<Provenance> {
-    let kinds = kinds(input)?;
-    let mut table = Table::open(input, &kinds)?;
+    let table = Table::open(input, &KINDS)?;
     let (kind, schema, place) = (table.kind(), table.schema(), table.name().to_owned());
-    let is_arrow_file = matches!(input, Input::Path(_)) && input.open()?.content == Content::ArrowFile;
-    let (provider, provenance): (Arc<dyn datafusion::catalog::TableProvider>, _) = match input {
-        Input::Path(_) if is_arrow_file => {
-            let mapped = Mapped::open(input, kind)?;
-            let provenance = mapped.provenance().clone();
-            let memory = MemTable::try_new(schema, vec![mapped.batches().to_vec()]).map_err(failed(&place))?;
-            (Arc::new(memory), provenance)
-        }
-        Input::Path(_) => {
-            let partition = Rescanned { input: input.clone(), kind, schema: schema.clone() };
-            let streaming = StreamingTable::try_new(schema, vec![Arc::new(partition)]).map_err(failed(&place))?;
-            (Arc::new(streaming), table.provenance().clone())
-        }
-        Input::Stdin => {
-            let batches = table.by_ref().collect::<Result<Vec<_>>>()?;
-            let memory = MemTable::try_new(schema, vec![batches]).map_err(failed(&place))?;
-            (Arc::new(memory), table.provenance().clone())
-        }
-    };
+    let (provider, provenance): (Arc<dyn datafusion::catalog::TableProvider>, _) =
+        match input.open()?.content == Content::ArrowFile {
+            true => {
+                let mapped = Mapped::open(input, kind)?;
+                let provenance = mapped.provenance().clone();
+                let memory = MemTable::try_new(schema, vec![mapped.batches().to_vec()]).map_err(failed(&place))?;
+                (Arc::new(memory), provenance)
+            }
+            false => {
+                let partition = Rescanned { input: input.clone(), kind, schema: schema.clone() };
+                let streaming = StreamingTable::try_new(schema, vec![Arc::new(partition)]).map_err(failed(&place))?;
+                (Arc::new(streaming), table.provenance().clone())
+            }
+        };
     context.register_table(name, provider).map_err(failed(&place))?;
     Ok(provenance)
-}
-
-/// The kinds an input may be of, the one that text is taken for in front. On standard input that is a run.
-fn kinds(input: &Input) -> Result<Vec<Kind>> {
-    let mut kinds = vec![Kind::Run];
-    if let Input::Path(_) = input {
-        let source = input.open()?;
-        if source.content == Content::Text {
-            let mut lines = source.into_lines();
-            let mut line = lines.next_line()?;
-            while line.is_some_and(str::is_empty) {
-                line = lines.next_line()?;
-            }
-            if line.is_some_and(is_judgement) {
-                kinds[0] = Kind::Qrels;
-            }
-        }
-    }
-    kinds.extend(Kind::ALL.iter().filter(|kind| !kinds.contains(kind)).collect::<Vec<_>>());
-    Ok(kinds)
-}
-
-/// Qrels are `query 0 document grade`, with a whole number at the end, or have BEIR's header.
-fn is_judgement(line: &str) -> bool {
-    let fields: Vec<&str> = match line.contains('\t') {
-        true => line.split('\t').collect(),
-        false => line.split_ascii_whitespace().collect(),
-    };
-    match fields.len() {
-        3 => line.contains("corpus-id"),
-        4 => fields[3].trim().parse::<i64>().is_ok(),
-        _ => false,
-    }
 }
 
 /// A file whose records are read again by every scan, so that they need not fit in memory.
@@ -208,8 +218,8 @@ impl PartitionStream for Rescanned {
         let mut stream = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
         let (sender, input, kind) = (stream.tx(), self.input.clone(), self.kind);
         stream.spawn_blocking(move || {
-            for batch in Table::open(&input, &[kind]).map_err(TableError::wrap)? {
-                let batch = batch.map_err(TableError::wrap)?;
+            for batch in Table::open(&input, &[kind]).map_err(wrap)? {
+                let batch = batch.map_err(wrap)?;
                 // Nobody listens once the query has all it wants.
                 if sender.blocking_send(Ok(batch)).is_err() {
                     break;

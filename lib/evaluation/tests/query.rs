@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use hardmine_evaluation::{NamedTable, ResultFormat, query};
 
 fn table(name: &str, path: &Path) -> NamedTable {
-    format!("{name}={}", path.display()).parse().unwrap()
+    NamedTable::parse(format!("{name}={}", path.display()).as_ref()).unwrap()
 }
 
 fn csv(folder: &Path, tables: &[NamedTable], sql: &str) -> Result<String, String> {
     let path = folder.join("result.csv");
-    query(tables, sql, 1, ResultFormat::Csv, Some(path.clone())).map_err(|e| e.to_string())?;
+    query(tables, sql, 1, ResultFormat::Csv, &path).map_err(|e| e.to_string())?;
     Ok(std::fs::read_to_string(path).unwrap())
 }
 
@@ -36,8 +36,7 @@ fn a_folder_and_a_glob_of_parquet_are_tables() {
     let folder = tempfile::tempdir().unwrap();
     let [run, _] = files(folder.path());
     for name in ["a.parquet", "b.parquet"] {
-        query(&[table("run", &run)], "SELECT * FROM run", 1, ResultFormat::Parquet, Some(folder.path().join(name)))
-            .unwrap();
+        query(&[table("run", &run)], "SELECT * FROM run", 1, ResultFormat::Parquet, &folder.path().join(name)).unwrap();
     }
     for path in [folder.path().to_owned(), folder.path().join("*.parquet")] {
         let rows = csv(folder.path(), &[table("all", &path)], "SELECT count(*) AS n FROM \"all\"").unwrap();
@@ -72,11 +71,14 @@ fn errors_are_one_line_and_have_their_place() {
     let [run, _] = files(folder.path());
     let broken = folder.path().join("broken.tsv");
     std::fs::write(&broken, "a\tx\t1\n".repeat(700_000) + "a\tx\n").unwrap();
+    let odd = folder.path().join("with: a colon.tsv");
+    std::fs::copy(&broken, &odd).unwrap();
     for (path, sql, place) in [
         (&run, "SELECT rank\nFROM runs", "query: line 2, column 6: "),
         (&run, "SELECT rnk FROM run", "query: line 1, column 8: "),
         (&run, "SELECT FROM WHERE", "query: "),
         (&broken, "SELECT count(*) FROM run", "broken.tsv: line 700001: "),
+        (&odd, "SELECT count(*) FROM run", "with: a colon.tsv: line 700001: "),
     ] {
         let error = csv(folder.path(), &[table("run", path)], sql).unwrap_err();
         assert!(error.contains(place) && !error.contains('\n'), "{sql}: {error}");

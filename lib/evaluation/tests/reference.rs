@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
-use hardmine_evaluation::{Evaluation, Judgements, Metric, Order, Ranking, ReportFormat, RunScores, render};
-use hardmine_records::Input;
+use hardmine_evaluation::{Evaluation, Judgements, Metric, Order, Ranking, Reading, ReportFormat, RunScores, render};
+use hardmine_records::{ForeignIds, Input};
 use serde_json::Value;
 
 /// Our name of each of trec_eval's measures that we have.
@@ -37,8 +37,9 @@ fn expected(fixture: &str) -> Value {
 }
 
 fn score(fixture: &str, run: &str, order: Order, level: i32, complete: bool, metrics: &[&str]) -> RunScores {
-    let judgements = Arc::new(Judgements::open(&input(fixture, "qrels.txt")).unwrap());
-    let ranking = Ranking::open(&input(fixture, run), &judgements, order).unwrap();
+    let judgements = Arc::new(Judgements::open(&input(fixture, "qrels.txt"), ForeignIds::default()).unwrap());
+    let reading = Reading { order, ids: ForeignIds::default(), exclude_self: false };
+    let ranking = Ranking::open(&input(fixture, run), &judgements, reading).unwrap();
     let metrics: Vec<Metric> = metrics.iter().map(|name| name.parse().unwrap()).collect();
     Evaluation::new(order, level, complete).unwrap().score("run", &ranking, &metrics).unwrap()
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, Int32Array, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::datatypes::{Float32Type, Int32Type, Int64Type};
 // Each row is looked up: the standard library's hash took a third of the time.
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use hardmine_records::{Error, IdSpace, Result, Table, schema};
@@ -30,28 +30,41 @@ pub struct Summary {
     pub short: usize,
     /// Queries of the run for which there is no judgement.
     pub unjudged: usize,
+    /// Negatives whose score is to the last bit that of a relevant document in the same list.
+    pub twins: usize,
+    /// Documents left out because they have the id of their query.
+    pub selves: usize,
+}
+
+/// What to mine.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Most negatives for each query.
+    pub top_k: usize,
+    /// Whether a document with the id of its query is left out.
+    pub exclude_self: bool,
 }
 
 impl Miner {
-    /// Reads the judgements `qrels`; keeps at most `top_k` negatives a query.
+    /// Reads the judgements `qrels`.
     ///
     /// # Errors
     /// Those of reading the judgements.
-    pub fn new(qrels: Table, top_k: usize) -> Result<Self> {
+    pub fn new(qrels: &mut Table, rules: Rules) -> Result<Self> {
         Ok(match qrels.ids() {
             IdSpace::Internal => {
                 let judged = judgements(qrels, |b| {
                     let ids = |c: usize| b.column(c).as_primitive::<Int64Type>().values();
                     ids(0).iter().copied().zip(ids(1).iter().copied()).collect()
                 })?;
-                Miner::Internal(Lists::new(judged, top_k))
+                Miner::Internal(Lists::new(judged, rules))
             }
             IdSpace::Official => {
                 let judged = judgements(qrels, |b| {
                     let ids = |c: usize| b.column(c).as_string::<i32>().iter().flatten().map(str::to_owned);
                     ids(0).zip(ids(1)).collect()
                 })?;
-                Miner::Official(Lists::new(judged, top_k))
+                Miner::Official(Lists::new(judged, rules))
             }
         })
     }
@@ -95,7 +108,7 @@ impl Miner {
 /// Judged query → its relevant documents.
 type Judgements<I> = HashMap<I, Vec<I>>;
 
-fn judgements<I: Hash + Eq>(qrels: Table, pairs: impl Fn(&RecordBatch) -> Vec<(I, I)>) -> Result<Judgements<I>> {
+fn judgements<I: Hash + Eq>(qrels: &mut Table, pairs: impl Fn(&RecordBatch) -> Vec<(I, I)>) -> Result<Judgements<I>> {
     let mut judged: Judgements<I> = HashMap::new();
     for batch in qrels {
         let batch = batch?;
@@ -113,7 +126,7 @@ fn judgements<I: Hash + Eq>(qrels: Table, pairs: impl Fn(&RecordBatch) -> Vec<(I
 /// The state of mining between batches, for ids of one type.
 pub struct Lists<I: ToOwned + ?Sized> {
     judged: Judgements<I::Owned>,
-    top_k: usize,
+    rules: Rules,
     seen: HashSet<I::Owned>,
     current: Option<List<I::Owned>>,
     /// Documents of the list being read.
@@ -128,7 +141,9 @@ struct List<I> {
     /// Relevant documents, none if the query is not judged: so few that looking through them beats a hash.
     relevant: Option<Vec<I>>,
     rank: i32,
-    kept: usize,
+    /// Scores of the negatives so far, and of the relevant documents.
+    kept: Vec<f32>,
+    found: Vec<f32>,
 }
 
 impl<I> Lists<I>
@@ -136,10 +151,10 @@ where
     I: ToOwned + Hash + Eq + Display + ?Sized,
     I::Owned: Hash + Eq,
 {
-    fn new(judged: Judgements<I::Owned>, top_k: usize) -> Self {
+    fn new(judged: Judgements<I::Owned>, rules: Rules) -> Self {
         Lists {
             judged,
-            top_k,
+            rules,
             seen: HashSet::new(),
             current: None,
             docs: HashSet::new(),
@@ -157,6 +172,7 @@ where
     where
         I: 'a,
     {
+        let scores = batch.column(3).as_primitive::<Float32Type>().values();
         let run_ranks = batch.column(2).as_primitive::<Int32Type>().values();
         let mut ranks = Vec::new();
         let mut keep = Vec::with_capacity(batch.num_rows());
@@ -172,7 +188,8 @@ where
                 self.end_list();
                 self.docs.clear();
                 let relevant = self.judged.remove(query);
-                self.current = Some(List { query: query.to_owned(), relevant, rank: 0, kept: 0 });
+                self.current =
+                    Some(List { query: query.to_owned(), relevant, rank: 0, kept: Vec::new(), found: Vec::new() });
             }
             let list = self.current.as_mut().expect("set above");
             if run_rank <= list.rank {
@@ -184,11 +201,16 @@ where
                 return Err(wrong(format!("document {doc} stands twice in the list of query {query}")));
             }
             let relevant = list.relevant.iter().flatten().any(|relevant| relevant.borrow() == doc);
-            let kept = !relevant && list.kept < self.top_k;
-            if kept {
-                list.kept += 1;
-                ranks.push(list.kept as i32);
+            let is_self = self.rules.exclude_self && query == doc;
+            let kept = !relevant && !is_self && list.kept.len() < self.rules.top_k;
+            if relevant {
+                list.found.push(scores[row]);
             }
+            if kept {
+                list.kept.push(scores[row]);
+                ranks.push(list.kept.len() as i32);
+            }
+            self.summary.selves += usize::from(is_self && !relevant);
             keep.push(kept);
         }
         self.rows += batch.num_rows();
@@ -203,7 +225,9 @@ where
     fn end_list(&mut self) {
         if let Some(list) = self.current.take() {
             self.summary.queries += 1;
-            self.summary.short += usize::from(list.kept < self.top_k);
+            self.summary.short += usize::from(list.kept.len() < self.rules.top_k);
+            let is_twin = |score: &&f32| list.found.iter().any(|found| found.to_bits() == score.to_bits());
+            self.summary.twins += list.kept.iter().filter(is_twin).count();
             self.summary.unjudged += usize::from(list.relevant.is_none());
         }
     }

@@ -6,12 +6,12 @@ use std::thread::{self, JoinHandle};
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 
-use crate::{AtomicFile, Error, Result};
+use crate::{Error, OutputFile, Result};
 
 /// A row group ends when it has grown to so many bytes, so that memory stays bounded.
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
-type Parquet = ArrowWriter<AtomicFile>;
+type Parquet = ArrowWriter<OutputFile>;
 
 /// A Parquet writer on a thread of its own, for which two batches may wait.
 pub(crate) struct WriteBehind {

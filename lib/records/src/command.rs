@@ -2,14 +2,19 @@
 
 use std::io::{IsTerminal, Write};
 use std::panic::{self, AssertUnwindSafe};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::{Args, Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
+
+use crate::error::one_line;
+use crate::foreign::panic_text;
+use crate::{Error, Input, source, streams, temporary};
 
 /// Options that every command has.
 #[derive(Args, Clone, Debug)]
@@ -79,11 +84,14 @@ impl Report {
 /// when the reader of our output went away; 1 failed, with one line on standard error; 2 wrong usage).
 pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(A, &mut Report) -> anyhow::Result<()>) -> ExitCode {
     let name = program_name();
-    let matches = A::command().name(name).get_matches();
-    let arguments = A::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = A::command().name(name).try_get_matches();
+    let arguments = match matches.and_then(|matches| A::from_arg_matches(&matches)) {
+        Ok(arguments) => arguments,
+        Err(told) => return tell(name, &told),
+    };
     let common = common(&arguments).clone();
     start_logging(&common);
-    remove_temporaries_on_signals();
+    clear_temporaries_on_signals();
     // Our own line below says what happened; a backtrace would say it a second time.
     panic::set_hook(Box::new(|_| ()));
 
@@ -100,12 +108,9 @@ pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(A, &mut Report) -> any
         }
         Ok(Err(error)) if is_closed_pipe(&error) => return ExitCode::SUCCESS,
         Ok(Err(error)) => format!("{error:#}"),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            format!("internal error, please report it: {}", text.unwrap_or("unknown"))
-        }
+        Err(panic) => format!("internal error, please report it: {}", panic_text(&*panic)),
     };
-    let line = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    let line = one_line(&message);
     match common.log_format {
         LogFormat::Text => say(&format!("{name}: {line}")),
         LogFormat::Json => say(&serde_json::json!({ "level": "ERROR", "command": name, "message": line }).to_string()),
@@ -113,9 +118,26 @@ pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(A, &mut Report) -> any
     ExitCode::FAILURE
 }
 
+/// Prints what clap has to say: what is wrong with the arguments, or the help or version that was asked for.
+fn tell(name: &str, told: &clap::Error) -> ExitCode {
+    let place = "standard output";
+    let lost = match told.print() {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Some(Error::io(place)(error)),
+        _ if !told.use_stderr() && streams::stdout_was_closed() => Some(Error::new(place, "is closed")),
+        _ => None,
+    };
+    match lost {
+        Some(error) => {
+            say(&format!("{name}: {error}"));
+            ExitCode::FAILURE
+        }
+        None => ExitCode::from(told.exit_code() as u8),
+    }
+}
+
 /// The name the program was called by; clap would take that of the package.
 fn program_name() -> &'static str {
-    let path = std::env::args().next().unwrap_or_default();
+    let path = std::env::args_os().next().unwrap_or_default();
     let name = Path::new(&path).file_name().map_or("hardmine".into(), |name| name.to_string_lossy().into_owned());
     // Once, for as long as the program runs.
     name.leak()
@@ -167,15 +189,15 @@ fn closing_line(name: &str, report: &Report, format: LogFormat) {
     }
 }
 
-/// The most memory this process has had, in bytes.
+/// The most memory this process, or one that worked for it, has had, in bytes.
 pub fn peak_memory() -> u64 {
     // SAFETY: getrusage fills the struct it is given, and all zeros is a valid one.
-    let usage = unsafe {
+    let peak = |who| unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
+        libc::getrusage(who, &mut usage);
+        usage.ru_maxrss as u64 * 1024
     };
-    usage.ru_maxrss as u64 * 1024
+    peak(libc::RUSAGE_SELF).max(peak(libc::RUSAGE_CHILDREN))
 }
 
 /// Whether the reader of our output went away, which ends a pipe as `| head` does and is no failure.
@@ -184,31 +206,46 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     io.into_iter().any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-static TEMPORARIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
-/// Makes a temporary file or folder that is removed when the program is interrupted or terminated, at whatever
-/// moment: the list of them is locked from before it exists.
-pub fn removable<T, E>(make: impl FnOnce() -> Result<T, E>, path: impl FnOnce(&T) -> PathBuf) -> Result<T, E> {
-    let mut temporaries = TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let made = make()?;
-    temporaries.push(path(&made));
-    Ok(made)
+/// Ends the program as wrong usage where two of `inputs` name standard input, or the same pipe: the second reader would
+/// find nothing, or every other piece.
+pub fn check_inputs<A: CommandFactory>(inputs: &[&Input]) {
+    if let Some(twice) = source::named_twice(inputs) {
+        let text = format!("{twice} can be only one of the inputs: it is read once");
+        A::command().name(program_name()).error(ErrorKind::ArgumentConflict, text).exit();
+    }
 }
 
-fn remove_temporaries_on_signals() {
-    let set = ctrlc::set_handler(|| {
-        for path in TEMPORARIES.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
-            if path.is_dir() {
-                drop(std::fs::remove_dir_all(path));
-            } else {
-                drop(std::fs::remove_file(path));
+/// Signals that end a program, and give it the time to clear away what is half done.
+const ENDING: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+/// Has a thread of its own wait for the signals that end the program. It then clears the temporaries and exits with
+/// 128 and the signal's number, as shells say it: 130 for SIGINT, 143 for SIGTERM.
+fn clear_temporaries_on_signals() {
+    // SAFETY: both structs are filled in before they are read. Threads that are started later inherit the mask, so
+    // that none but the one that waits gets these signals.
+    let awaited = unsafe {
+        let mut awaited: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut awaited);
+        for signal in ENDING {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::null(), &mut action);
+            // nohup has it ignored, and that is meant. Shells have SIGINT ignored by what they start in the
+            // background, where whoever sends it means the program.
+            if signal != libc::SIGHUP || action.sa_sigaction != libc::SIG_IGN {
+                libc::sigaddset(&mut awaited, signal);
             }
         }
-        // SAFETY: nothing of this process is used any more. Its other threads are still at work, so that
-        // exit's destructors would pull the libraries away from under them.
-        unsafe { libc::_exit(130) };
+        libc::pthread_sigmask(libc::SIG_BLOCK, &awaited, std::ptr::null_mut());
+        awaited
+    };
+    thread::spawn(move || {
+        let mut signal = 0;
+        // SAFETY: the set is a valid one.
+        if unsafe { libc::sigwait(&awaited, &mut signal) } == 0 {
+            temporary::clear_all();
+            // SAFETY: nothing of this process is used any more. Its other threads are still at work, so that
+            // exit's destructors would pull the libraries away from under them.
+            unsafe { libc::_exit(128 + signal) };
+        }
     });
-    if let Err(error) = set {
-        tracing::debug!("no handler for interrupts: {error}");
-    }
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, Int64Array, RecordBatch, RecordBatchOptions, new_empty_array,
+    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Int32Array, Int64Array, RecordBatch,
+    RecordBatchOptions, new_empty_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type, Int32Type, Schema, SchemaRef};
 
+use crate::lists::{Columns, Role};
 use crate::schema::{self, ColumnType};
 use crate::{Error, IdSpace, Kind, Result};
 
@@ -16,41 +18,79 @@ pub(crate) struct Conform {
     name: String,
     schema: SchemaRef,
     ids: IdSpace,
-    /// For each column of `schema`, its place in the source.
-    sources: Vec<usize>,
+    /// For each column of `schema`, where it comes from.
+    sources: Vec<Source>,
+    /// Whether ids that are no text became some.
+    made_official: bool,
     rows: usize,
 }
 
+/// What ids that are whole numbers become.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Ids {
+    /// They stay what they are, unless they stand beside ids that are text.
+    AsTyped,
+    /// Text.
+    Official,
+}
+
+/// Where a column comes from.
+#[derive(Clone, Copy, PartialEq)]
+enum Source {
+    /// The column of this number.
+    Column(usize),
+    /// A run of another program has no ranks: they are 0.
+    NoRanks,
+    /// A run of another program has no scores: they order the documents as the ranks do.
+    NoScores,
+}
+
 impl Conform {
+    /// A file that `is_foreign` may have other names for its columns, whole numbers as floats, and no ranks or no
+    /// scores.
+    ///
     /// # Errors
     /// A missing column, or one whose type doesn't fit.
-    pub(crate) fn new(name: &str, kind: Kind, source: &Schema) -> Result<Self> {
+    pub(crate) fn new(name: &str, kind: Kind, source: &Schema, ids: Ids, is_foreign: bool) -> Result<Self> {
         let definition = kind.definition();
-        let mut sources = Vec::new();
-        let mut fields = Vec::new();
-        let mut ids = None;
-        for column in &definition.columns {
-            let (index, field) = source.column_with_name(&column.name).ok_or_else(|| {
-                let found: Vec<_> = source.fields().iter().map(|field| field.name().as_str()).collect();
-                let expected: Vec<_> = definition.columns.iter().map(|column| column.name.as_str()).collect();
-                let text = format!("expected {kind} with columns {}, found {}", expected.join(", "), found.join(", "));
+        let sources = sources(kind, source, is_foreign).ok_or_else(|| {
+            let found: Vec<_> = source.fields().iter().map(|field| field.name().as_str()).collect();
+            let expected: Vec<_> = definition.columns.iter().map(|column| column.name.as_str()).collect();
+            let text = format!("expected {kind} with columns {}, found {}", expected.join(", "), found.join(", "));
+            Error::new(name, text)
+        })?;
+        let mut targets = Vec::new();
+        for (column, &from) in definition.columns.iter().zip(&sources) {
+            let Source::Column(index) = from else {
+                targets.push(column.type_.arrow(IdSpace::Official));
+                continue;
+            };
+            let type_ = source.field(index).data_type();
+            targets.push(target_type(column.type_, type_, is_foreign).ok_or_else(|| {
+                let text = format!("column {} is {type_}, which does not fit {kind}", source.field(index).name());
                 Error::new(name, text)
-            })?;
-            let target = target_type(column.type_, field.data_type()).ok_or_else(|| {
-                let text = format!("column {} is {}, which does not fit {kind}", column.name, field.data_type());
-                Error::new(name, text)
-            })?;
-            if column.type_ == ColumnType::Id {
-                let space = if target == DataType::Utf8 { IdSpace::Official } else { IdSpace::Internal };
-                if *ids.get_or_insert(space) != space {
-                    return Err(Error::new(name, "query_id and doc_id are of different types: one int64, one utf8"));
-                }
-            }
-            sources.push(index);
-            fields.push(Field::new(&column.name, target, column.nullable));
+            })?);
         }
-        let schema = Arc::new(Schema::new(fields));
-        Ok(Conform { name: name.to_owned(), schema, ids: ids.unwrap_or(IdSpace::Internal), sources, rows: 0 })
+        let id_types = targets.iter_mut().zip(&definition.columns).filter(|(_, column)| column.type_ == ColumnType::Id);
+        let mut id_types: Vec<&mut DataType> = id_types.map(|(target, _)| target).collect();
+        let has_text = id_types.iter().any(|type_| **type_ == DataType::Utf8);
+        let has_numbers = id_types.iter().any(|type_| **type_ != DataType::Utf8);
+        if has_text && has_numbers && !is_foreign {
+            return Err(Error::new(name, "query_id and doc_id are of different types: one int64, one utf8"));
+        }
+        let official = has_text || ids == Ids::Official && has_numbers;
+        if official {
+            id_types.iter_mut().for_each(|type_| **type_ = DataType::Utf8);
+        }
+        let fields = definition
+            .columns
+            .iter()
+            .zip(targets)
+            .map(|(column, target)| Field::new(&column.name, target, column.nullable));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let ids = if official { IdSpace::Official } else { IdSpace::Internal };
+        let made_official = official && has_numbers;
+        Ok(Conform { name: name.to_owned(), schema, ids, sources, made_official, rows: 0 })
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
@@ -61,12 +101,40 @@ impl Conform {
         self.ids
     }
 
+    pub(crate) fn made_official(&self) -> bool {
+        self.made_official
+    }
+
+    pub(crate) fn has_ranks(&self) -> bool {
+        !self.sources.contains(&Source::NoRanks)
+    }
+
+    pub(crate) fn has_scores(&self) -> bool {
+        !self.sources.contains(&Source::NoScores)
+    }
+
+    /// Rows done.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// # Errors
     /// A null or a value out of range where there must be none, with its row.
     pub(crate) fn apply(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let mut columns = Vec::with_capacity(self.sources.len());
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.sources.len());
         for (field, &source) in self.schema.fields().iter().zip(&self.sources) {
-            let column = batch.column(source);
+            let column = match source {
+                Source::Column(index) => batch.column(index),
+                Source::NoRanks => {
+                    columns.push(Arc::new(Int32Array::from(vec![0; batch.num_rows()])));
+                    continue;
+                }
+                Source::NoScores => {
+                    let ranks = columns[2].as_primitive::<Int32Type>().values();
+                    columns.push(Arc::new(Float32Array::from_iter_values(ranks.iter().map(|&rank| reciprocal(rank)))));
+                    continue;
+                }
+            };
             if !field.is_nullable() && column.null_count() > 0 {
                 let row = (0..column.len()).find(|&row| column.is_null(row)).unwrap_or_default();
                 return Err(Error::new(self.place(row), format!("column {} is null", field.name())));
@@ -86,6 +154,8 @@ impl Conform {
         if column.data_type() == field.data_type() {
             return Ok(column.clone());
         }
+        let whole = self.without_fractions(column, field)?;
+        let column = whole.as_ref().unwrap_or(column);
         let failed = |e| Error::new(&self.name, format!("column {} near row {}: {e}", field.name(), self.rows));
         let strict = CastOptions { safe: false, ..Default::default() };
         match field.data_type() {
@@ -104,6 +174,35 @@ impl Conform {
             }
             target => cast_with_options(column, target, &strict).map_err(failed),
         }
+    }
+
+    /// The numbers of a column of floats that is to hold whole ones; none of any other.
+    fn without_fractions(&self, column: &ArrayRef, field: &Field) -> Result<Option<ArrayRef>> {
+        let plain = match column.data_type() {
+            DataType::Dictionary(_, values) => values,
+            other => other,
+        };
+        let is_whole = field.data_type().is_integer() || field.data_type() == &DataType::Utf8;
+        // Above these, floats of the type leave whole numbers out.
+        let exact = match plain {
+            DataType::Float16 => 1i64 << 11,
+            DataType::Float32 => 1 << 24,
+            DataType::Float64 => 1 << 53,
+            _ => return Ok(None),
+        };
+        if !is_whole {
+            return Ok(None);
+        }
+        let numbers = cast_with_options(column, &DataType::Float64, &CastOptions::default())
+            .map_err(|e| Error::new(&self.name, format!("column {}: {e}", field.name())))?;
+        let numbers = numbers.as_primitive::<Float64Type>().values();
+        let wrong = |number: f64| number.fract() != 0.0 || number.abs() > exact as f64;
+        if let Some(row) = numbers.iter().position(|&number| wrong(number)) {
+            let (name, number) = (field.name(), numbers[row]);
+            let text = format!("column {name} is {number}, which is no whole number that {plain} holds exactly");
+            return Err(Error::new(self.place(row), text).hint("write this column as text or as integers"));
+        }
+        Ok(Some(Arc::new(Int64Array::from_iter_values(numbers.iter().map(|&number| number as i64)))))
     }
 
     fn vectors(&self, column: &ArrayRef, item: &Arc<Field>, dim: i32) -> Result<ArrayRef> {
@@ -138,20 +237,52 @@ impl Conform {
     }
 }
 
+/// A score that orders documents as their ranks do.
+pub(crate) fn reciprocal(rank: i32) -> f32 {
+    if rank > 0 { 1.0 / rank as f32 } else { 0.0 }
+}
+
+/// Where the columns of `kind` stand in a file; none if one is missing.
+fn sources(kind: Kind, source: &Schema, is_foreign: bool) -> Option<Vec<Source>> {
+    let columns = &kind.definition().columns;
+    let named = columns.iter().map(|column| source.index_of(&column.name).ok().map(Source::Column));
+    let named: Option<Vec<Source>> = named.collect();
+    if named.is_some() || !is_foreign || !kind.has_text_form() {
+        return named;
+    }
+    let found = Columns::find(source.fields().iter().map(|field| field.name().as_str()))?;
+    let column = |role| found.get(role, kind).map(Source::Column);
+    let roles = columns.iter().map(|column| Role::of(&column.name));
+    let sources: Option<Vec<Source>> = roles
+        .map(|role| match role? {
+            Role::Rank => column(Role::Rank).or(Some(Source::NoRanks)),
+            Role::Score => column(Role::Score).or(Some(Source::NoScores)),
+            role => column(role),
+        })
+        .collect();
+    // One of the two orders the documents.
+    sources.filter(|sources| !(sources.contains(&Source::NoRanks) && sources.contains(&Source::NoScores)))
+}
+
 /// The type we read a column of type `source` as; none if it doesn't fit.
-fn target_type(column: ColumnType, source: &DataType) -> Option<DataType> {
-    let text = |type_: &DataType| matches!(type_, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+fn target_type(column: ColumnType, source: &DataType, is_foreign: bool) -> Option<DataType> {
+    use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Utf8, Utf8View};
+    let text = |type_: &DataType| {
+        matches!(type_, Utf8 | LargeUtf8 | Utf8View) || is_foreign && matches!(type_, Binary | LargeBinary | BinaryView)
+    };
     let plain = match source {
         DataType::Dictionary(_, values) => values,
         other => other,
     };
     match column {
-        ColumnType::Id if text(plain) => Some(DataType::Utf8),
+        ColumnType::Id if text(plain) => Some(Utf8),
         ColumnType::Id | ColumnType::Int64 | ColumnType::Int32 => {
-            plain.is_integer().then(|| column.arrow(IdSpace::Internal))
+            let can_be_whole = plain.is_floating() || matches!(plain, DataType::Decimal128(_, 0));
+            let fits = plain.is_integer() || is_foreign && can_be_whole;
+            fits.then(|| column.arrow(IdSpace::Internal))
         }
         ColumnType::Float32 | ColumnType::Float64 => plain.is_numeric().then(|| column.arrow(IdSpace::Internal)),
-        ColumnType::Utf8 => (text(plain) || plain.is_integer()).then_some(DataType::Utf8),
+        ColumnType::Utf8 => (text(plain) || plain.is_integer()).then_some(Utf8),
         ColumnType::ListInt32 => match source {
             DataType::List(item) | DataType::LargeList(item) => {
                 item.data_type().is_integer().then(|| column.arrow(IdSpace::Internal))
@@ -186,6 +317,12 @@ pub(crate) fn with_fixed_size(schema: &Schema, first: Option<&RecordBatch>) -> O
     Some(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
+/// Without its sign, a number that is not finite has the largest bits; as integers the loop is vectorized.
+pub(crate) fn are_finite(values: &[f32]) -> bool {
+    let bits = |value: &f32| (value.to_bits() & 0x7fff_ffff) as i32;
+    values.iter().fold(0, |largest: i32, value| largest.max(bits(value))) < bits(&f32::INFINITY)
+}
+
 /// Refuses embeddings with a NaN or an infinity. `batch` has the schema of embeddings and comes from `name`.
 ///
 /// # Errors
@@ -198,11 +335,7 @@ pub fn check_finite(name: &str, batch: &RecordBatch) -> Result<()> {
         DataType::Float16 => {
             values.as_primitive::<Float16Type>().values().chunks(dim).position(|v| v.iter().any(|x| !x.is_finite()))
         }
-        // Without its sign, a number that is not finite has the largest bits; as integers the loop is vectorized.
-        _ => values.as_primitive::<Float32Type>().values().chunks(dim).position(|v| {
-            let largest = v.iter().fold(0, |largest: i32, x| largest.max((x.to_bits() & 0x7fff_ffff) as i32));
-            largest >= f32::INFINITY.to_bits() as i32
-        }),
+        _ => values.as_primitive::<Float32Type>().values().chunks(dim).position(|vector| !are_finite(vector)),
     };
     match bad {
         None => Ok(()),

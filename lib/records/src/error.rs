@@ -38,6 +38,14 @@ impl Error {
     }
 }
 
+impl Clone for Error {
+    fn clone(&self) -> Self {
+        let Error { place, message, hint, source } = self;
+        let (place, message, hint) = (place.clone(), message.clone(), hint.clone());
+        Error { place, message, hint, source: source.as_ref().map(clone) }
+    }
+}
+
 fn clone(error: &std::io::Error) -> std::io::Error {
     std::io::Error::new(error.kind(), error.to_string())
 }
@@ -51,8 +59,16 @@ fn plain(error: &std::io::Error) -> String {
     }
 }
 
-fn one_line(text: &str) -> String {
-    text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+/// The lines of `text` as one, with everything that a terminal or a reader of lines would take for more than a letter
+/// as Rust writes it.
+pub(crate) fn one_line(text: &str) -> String {
+    let lines = text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
+    let is_odd = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let mut line = String::new();
+    for c in lines.collect::<Vec<_>>().join("; ").chars() {
+        if is_odd(c) { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line
 }
 
 impl Display for Error {

@@ -7,15 +7,28 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
+use crate::provenance::{DOCS, QUERIES};
 use crate::{Error, MappedTokens, Provenance, Result};
 
 /// What `query_id` and `doc_id` are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum IdSpace {
-    /// `int64`: row numbers of a tokens file.
+    // `int64` in our files.
+    /// Row numbers of the tokens files
     Internal,
-    /// `utf8`: the ids of the collection itself.
+    // `utf8` in our files.
+    /// Ids of the collection
     Official,
+}
+
+/// The option that says what integers are where a file does not: our own files tell row numbers from ids of the
+/// collection by their types, but other programs make integers of all ids that look like some.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct ForeignIds {
+    /// What integer ids are in Arrow and Parquet files of other programs: official (ids of the collection, which
+    /// is assumed), or internal (row numbers of the tokens files)
+    #[arg(long, value_enum, value_name = "SPACE")]
+    pub ids: Option<IdSpace>,
 }
 
 impl fmt::Display for IdSpace {
@@ -96,6 +109,22 @@ pub fn check_same_space(
     }
 }
 
+/// Refuses to take a document for its query where equal ids don't mean that: official ids do, and row numbers if
+/// queries and documents are rows of the same tokens file.
+///
+/// # Errors
+/// Names the file `place`, whose ids are of the space `ids`.
+pub fn check_self(place: &str, ids: IdSpace, provenance: &Provenance) -> Result<()> {
+    let same = provenance.get(QUERIES).is_some() && provenance.get(QUERIES) == provenance.get(DOCS);
+    if ids == IdSpace::Official || same {
+        return Ok(());
+    }
+    let text = "it does not say that its queries and documents are rows of the same tokens file, so that equal row \
+                numbers need not be the same text";
+    Err(Error::new(place, text)
+        .hint("remap-ids --to official first; --exclude-self of score and mine-negatives then compares those ids"))
+}
+
 /// Official id → internal id, for the keys of a tokens file.
 pub struct KeyMap<'a> {
     rows: HashMap<&'a str, i64>,
@@ -118,14 +147,21 @@ impl<'a> KeyMap<'a> {
         Ok(KeyMap { rows, name: tokens.name() })
     }
 
+    /// The row of `key`, if it is one.
+    pub fn get(&self, key: &str) -> Option<i64> {
+        self.rows.get(key).copied()
+    }
+
     /// The row of `key`.
     ///
     /// # Errors
     /// An unknown key, said of row `row` in file `place`.
     pub fn row(&self, key: &str, place: &str, row: usize) -> Result<i64> {
-        self.rows.get(key).copied().ok_or_else(|| {
-            Error::new(format!("{place}: row {row}"), format!("id '{key}' is not a key of {}", self.name))
-                .hint("were the tokens made from the same collection or split?")
+        self.get(key).ok_or_else(|| {
+            let text = format!("id '{key}' is not a key of {}", self.name);
+            Error::new(format!("{place}: row {row}"), text).hint(
+                "were the tokens made from the same collection or split? --skip-unknown leaves out what they lack",
+            )
         })
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::convert::{IpcSchemaEncoder, fb_to_schema, metadata_to_fb};
 use arrow::ipc::reader::{FileDecoder, StreamDecoder, read_footer_length};
@@ -21,15 +21,22 @@ use arrow::ipc::{
 use flatbuffers::FlatBufferBuilder;
 use memmap2::Mmap;
 
+use crate::foreign::foreign;
+use crate::ipc_check::check;
 use crate::{Error, Provenance, Result};
 
 /// What every message of a stream begins with.
 const MARKER: [u8; 4] = [0xff; 4];
 
+/// The largest message of a packed stream, whose few bytes may become many.
+const PACKED_MESSAGE: u64 = 512 << 20;
+
 /// Reads a stream message by message.
 pub(crate) struct StreamReader {
     name: String,
     reader: Box<dyn BufRead + Send>,
+    /// The most bytes that a message may have.
+    limit: u64,
     decoder: StreamDecoder,
     batches: usize,
     trailer: Provenance,
@@ -37,10 +44,11 @@ pub(crate) struct StreamReader {
 }
 
 impl StreamReader {
-    /// Reads up to the schema.
-    pub(crate) fn new(name: String, reader: Box<dyn BufRead + Send>) -> Result<Self> {
+    /// Reads up to the schema. `packed` is whether `reader` unpacks what it reads.
+    pub(crate) fn new(name: String, reader: Box<dyn BufRead + Send>, packed: bool) -> Result<Self> {
         let (decoder, trailer) = (StreamDecoder::new(), Provenance::default());
-        let mut stream = StreamReader { name, reader, decoder, batches: 0, trailer, finished: false };
+        let limit = if packed { PACKED_MESSAGE } else { u64::MAX };
+        let mut stream = StreamReader { name, reader, limit, decoder, batches: 0, trailer, finished: false };
         stream.decoder.decode(&mut Buffer::from(&MARKER)).map_err(Error::at(&stream.name))?;
         while stream.decoder.schema().is_none() {
             match stream.message()? {
@@ -76,11 +84,18 @@ impl StreamReader {
         message.extend(MARKER);
         let mut message = Buffer::from_vec(message);
         message.advance(MARKER.len());
-        let mut batch = None;
-        while !message.is_empty() {
-            batch = self.decoder.decode(&mut message).map_err(Error::at(&self.name))?.or(batch);
-        }
-        Ok(batch)
+        let place = match self.decoder.schema() {
+            Some(_) => format!("{}: batch {}", self.name, self.batches),
+            None => format!("{}: schema", self.name),
+        };
+        let decoded = foreign(&place, || {
+            let mut batch = None;
+            while !message.is_empty() {
+                batch = self.decoder.decode(&mut message)?.or(batch);
+            }
+            Ok::<_, ArrowError>(batch)
+        });
+        decoded?.map_err(Error::at(place))
     }
 
     /// The next message with its prefix and body; none after the end marker.
@@ -98,13 +113,14 @@ impl StreamReader {
         }
         if length == 0 {
             self.finished = true;
-            let mut rest = Vec::new();
-            return match self.reader.read_to_end(&mut rest).map_err(Error::io(&self.name))? {
+            return match self.reader.read(&mut [0]).map_err(Error::io(&self.name))? {
                 0 => Ok(None),
                 _ => Err(Error::new(&self.name, "goes on after the stream's end marker; one stream, one file")),
             };
         }
+        self.check_size(length as u64)?;
         self.take(length as u64, &mut bytes)?;
+        let head = bytes.len();
         let body = {
             let message = root_as_message(&bytes[8..]).map_err(Error::at(&self.name))?;
             if let Some(metadata) = message.custom_metadata() {
@@ -114,10 +130,27 @@ impl StreamReader {
                     }
                 }
             }
-            u64::try_from(message.bodyLength()).map_err(Error::at(&self.name))?
+            u64::try_from(message.bodyLength()).map_err(|_| self.damaged("its length is negative"))?
         };
+        self.check_size(body)?;
         self.take(body, &mut bytes)?;
+        if let Some(schema) = self.decoder.schema() {
+            let message = root_as_message(&bytes[8..head]).map_err(Error::at(&self.name))?;
+            check(&schema, &message, &bytes[head..]).map_err(|what| self.damaged(&what))?;
+        }
         Ok(Some(bytes))
+    }
+
+    fn check_size(&self, size: u64) -> Result<()> {
+        if size <= self.limit {
+            return Ok(());
+        }
+        let text = format!("batch {} has {size} bytes; in a packed stream it may have {}", self.batches, self.limit);
+        Err(Error::new(&self.name, text).hint("unpack the file, or write it in smaller batches"))
+    }
+
+    fn damaged(&self, what: &str) -> Error {
+        Error::new(&self.name, format!("batch {} is damaged: {what}", self.batches))
     }
 
     /// Appends `count` bytes of the input; nothing at all at its end is reported as 0.
@@ -222,6 +255,24 @@ pub(crate) fn replace_footer(file: &mut File, schema: &Schema) -> std::result::R
     Ok(())
 }
 
+/// The schema at the beginning of an IPC file, behind `ARROW1` and as many zeros as its writer likes.
+fn schema_at_head(file: &[u8], name: &str) -> Result<Schema> {
+    let broken = || Error::new(name, "is damaged: it doesn't begin with a schema");
+    let padded = file.get(6..).ok_or_else(broken)?;
+    let start = padded.iter().position(|&byte| byte != 0).ok_or_else(broken)?;
+    let message = padded[start..].strip_prefix(&MARKER).ok_or_else(broken)?;
+    let (length, message) = message.split_first_chunk::<4>().ok_or_else(broken)?;
+    let length = usize::try_from(i32::from_le_bytes(*length)).map_err(|_| broken())?;
+    let message = root_as_message(message.get(..length).ok_or_else(broken)?).map_err(|_| broken())?;
+    let schema = message.header_as_schema().ok_or_else(broken)?;
+    foreign(format!("{name}: schema"), || fb_to_schema(schema))
+}
+
+/// What must be alike wherever a column is told of.
+fn described(field: &Arc<Field>) -> (&str, &DataType) {
+    (field.name(), field.data_type())
+}
+
 /// An IPC file in a memory map; its batches point into the map.
 pub(crate) struct MappedFile {
     name: String,
@@ -247,21 +298,23 @@ impl MappedFile {
         let start = tail.checked_sub(footer_length).ok_or_else(broken)?;
         let footer = root_as_footer(&map[start..tail]).map_err(Error::at(&name))?;
         let schema = footer.schema().ok_or_else(broken)?;
-        let schema = Arc::new(fb_to_schema(schema));
-        let mut decoder = FileDecoder::new(schema.clone(), footer.version());
-        let slice = |block: &Block| {
-            let end = block.offset() as usize + block.metaDataLength() as usize + block.bodyLength() as usize;
-            match block.offset() >= 0 && end <= length {
-                true => Ok(map.slice_with_length(block.offset() as usize, end - block.offset() as usize)),
-                false => Err(Error::new(&name, "is a broken Arrow file: a batch lies outside of it")),
-            }
-        };
-        for block in footer.dictionaries().iter().flatten() {
-            decoder.read_dictionary(block, &slice(block)?).map_err(Error::at(&name))?;
+        let schema = Arc::new(foreign(format!("{name}: schema"), || fb_to_schema(schema))?);
+        // The columns are told twice, so that damage to their types shows.
+        let head = schema_at_head(&map, &name)?;
+        if !head.fields().iter().map(described).eq(schema.fields().iter().map(described)) {
+            return Err(Error::new(&name, "is damaged: its beginning and its end tell of different columns"));
         }
+        let decoder = FileDecoder::new(schema.clone(), footer.version());
         let blocks: Vec<Block> = footer.recordBatches().iter().flatten().copied().collect();
-        blocks.iter().try_for_each(|block| slice(block).map(drop))?;
-        Ok(MappedFile { name, map, decoder, blocks, schema })
+        let dictionaries: Vec<Block> = footer.dictionaries().iter().flatten().copied().collect();
+        let mut file = MappedFile { name, map, decoder, blocks, schema };
+        for (index, block) in dictionaries.iter().enumerate() {
+            let place = format!("dictionary {index}");
+            let message = file.message(block, &place)?;
+            let place = format!("{}: {place}", file.name);
+            foreign(&place, || file.decoder.read_dictionary(block, &message))?.map_err(Error::at(place))?;
+        }
+        Ok(file)
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
@@ -273,14 +326,30 @@ impl MappedFile {
     }
 
     pub(crate) fn batch(&self, index: usize) -> Result<RecordBatch> {
-        let block = &self.blocks[index];
-        let length = block.metaDataLength() as usize + block.bodyLength() as usize;
-        let bytes = self.map.slice_with_length(block.offset() as usize, length);
-        match self.decoder.read_record_batch(block, &bytes) {
-            Ok(Some(batch)) => Ok(batch),
-            Ok(None) => Err(Error::new(&self.name, format!("batch {index} is not a record batch"))),
-            Err(e) => Err(Error::new(&self.name, format!("batch {index}: {e}"))),
+        let (block, place) = (&self.blocks[index], format!("batch {index}"));
+        let message = self.message(block, &place)?;
+        let place = format!("{}: {place}", self.name);
+        foreign(&place, || self.decoder.read_record_batch(block, &message))?
+            .map_err(Error::at(&place))?
+            .ok_or_else(|| Error::new(&place, "is not a record batch"))
+    }
+
+    /// The bytes of a message, which have been checked.
+    fn message(&self, block: &Block, place: &str) -> Result<Buffer> {
+        let damaged = |what: String| Error::new(&self.name, format!("{place} is damaged: {what}"));
+        let parts = [block.offset(), block.metaDataLength().into(), block.bodyLength()];
+        let [start, head, body] = parts.map(|part| usize::try_from(part).unwrap_or(usize::MAX));
+        let length = head.saturating_add(body);
+        if head < 8 || start.saturating_add(length) > self.map.len() {
+            return Err(damaged("it lies outside of the file".into()));
         }
+        let bytes = self.map.slice_with_length(start, length);
+        if !bytes.starts_with(&MARKER) {
+            return Err(damaged("it doesn't begin as a message does".into()));
+        }
+        let message = root_as_message(&bytes[8..head]).map_err(|e| damaged(e.to_string()))?;
+        check(&self.schema, &message, &bytes[head..]).map_err(damaged)?;
+        Ok(bytes)
     }
 }
 
@@ -302,7 +371,7 @@ mod tests {
             let mut writer = StreamWriter::try_new(Vec::new(), &batch(0).schema()).unwrap();
             sizes.iter().for_each(|&rows| writer.write(&batch(rows)).unwrap());
             let stream = writer.into_inner().unwrap();
-            let mut reader = StreamReader::new("stream".into(), Box::new(Cursor::new(stream))).unwrap();
+            let mut reader = StreamReader::new("stream".into(), Box::new(Cursor::new(stream)), false).unwrap();
             let mut read = Vec::new();
             while let Some(batch) = reader.next().unwrap() {
                 read.push(batch.num_rows() as i64);

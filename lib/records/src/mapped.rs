@@ -3,13 +3,10 @@
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int32Type;
 
-use crate::conform::Conform;
-use crate::ipc::MappedFile;
-use crate::source::Content;
-use crate::{Error, Input, Kind, Output, Provenance, Result, Table, Writer};
+use crate::{Error, Input, Kind, Provenance, Result, Table};
 
-/// All batches of an `.arrow` file, pointing into its memory map. Anything else (Parquet, a stream)
-/// is copied to a temporary `.arrow` file first.
+/// All batches of an `.arrow` file, pointing into its memory map. Anything else (Parquet, a stream, a pipe)
+/// is copied to a temporary file first.
 pub struct Mapped {
     name: String,
     provenance: Provenance,
@@ -21,43 +18,17 @@ pub struct Mapped {
 impl Mapped {
     /// Maps the records of `kind` in `input`.
     pub fn open(input: &Input, kind: Kind) -> Result<Mapped> {
-        let is_arrow_file = match input {
-            Input::Stdin => false,
-            Input::Path(_) => input.open()?.content == Content::ArrowFile,
-        };
-        match is_arrow_file {
-            true => Mapped::map(input, input.to_string(), kind),
-            false => {
-                let folder = tempfile::tempdir().map_err(Error::io("temporary folder"))?;
-                let path = folder.path().join("spooled.arrow");
-                let mut table = Table::open(input, &[kind])?;
-                let output = Output::Path(path.clone(), crate::Format::File);
-                let mut writer = Writer::create(&output, kind, table.schema(), Provenance::default())?;
-                for batch in &mut table {
-                    writer.write(&batch?)?;
-                }
-                writer.provenance_mut().merge(table.provenance());
-                writer.finish()?;
-                // The map keeps the file's blocks when the folder is removed.
-                Mapped::map(&Input::Path(path), input.to_string(), kind)
-            }
+        let mut table = Table::open(input, &[kind])?;
+        if !table.is_mapped() {
+            table = Table::open(&table.spool()?, &[kind])?;
         }
-    }
-
-    fn map(input: &Input, name: String, kind: Kind) -> Result<Mapped> {
-        // Table checks the kind; its batches would be decoded a second time, so it is dropped here.
-        drop(Table::open(input, &[kind])?);
-        let file = MappedFile::new(name.clone(), &input.open()?.into_file()?)?;
-        let schema = file.schema();
-        let mut conform = Conform::new(&name, kind, &schema)?;
-        let (mut batches, mut starts) = (Vec::with_capacity(file.batches()), vec![0]);
-        for index in 0..file.batches() {
-            let batch = conform.apply(&file.batch(index)?)?;
-            starts.push(starts[index] + batch.num_rows());
+        let (mut batches, mut starts) = (Vec::new(), vec![0]);
+        for batch in &mut table {
+            let batch = batch?;
+            starts.push(starts[batches.len()] + batch.num_rows());
             batches.push(batch);
         }
-        let provenance = Provenance::from_metadata(schema.metadata());
-        Ok(Mapped { name, provenance, batches, starts })
+        Ok(Mapped { name: table.name().to_owned(), provenance: table.provenance().clone(), batches, starts })
     }
 
     /// The batches, in order.

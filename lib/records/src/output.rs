@@ -1,13 +1,14 @@
-//! Where results go: a file that appears whole or not at all, or standard output.
+//! Outputs as they are named on the command line: where they go, in which form, and what they must differ from.
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{File, Permissions};
-use std::io::{BufWriter, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use crate::{Error, Input, Kind, Result, command};
+use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser, ValueParserFactory};
+
+use crate::paths::{descriptor, resolve};
+use crate::{Error, Input, Kind, Result};
 
 /// The form records are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,9 @@ impl fmt::Display for Format {
     }
 }
 
+/// The path that means standard output.
+pub(crate) const STDOUT: &str = "-";
+
 /// An output as it is named on the command line; `-` is standard output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -45,26 +49,11 @@ pub enum Output {
     Path(PathBuf, Format),
 }
 
-impl FromStr for Output {
-    type Err = String;
+impl ValueParserFactory for Output {
+    type Parser = ValueParser;
 
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        if text == "-" {
-            return Ok(Output::Stdout);
-        }
-        let format = match Path::new(text).extension().and_then(|ending| ending.to_str()) {
-            Some("parquet") => Format::Parquet,
-            Some("arrow") => Format::File,
-            Some("arrows") => Format::Stream,
-            Some("tsv") => Format::Tsv,
-            Some("trec" | "txt") => Format::Trec,
-            _ => {
-                return Err(
-                    "its ending should be .parquet, .arrow or .arrows (or .tsv, .trec, .txt for runs and qrels)".into(),
-                );
-            }
-        };
-        Ok(Output::Path(text.into(), format))
+    fn value_parser() -> ValueParser {
+        OsStringValueParser::new().try_map(|text| Output::parse(&text)).into()
     }
 }
 
@@ -78,6 +67,40 @@ impl fmt::Display for Output {
 }
 
 impl Output {
+    /// What `text` names; `-` is standard output, and so are its other names.
+    ///
+    /// # Errors
+    /// An ending that says nothing of the form, for the usage message.
+    pub fn parse(text: &OsStr) -> std::result::Result<Self, String> {
+        let path = Path::new(text);
+        if path.as_os_str() == STDOUT || is_descriptor(path, 1) {
+            return Ok(Output::Stdout);
+        }
+        let format = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("parquet") => Format::Parquet,
+            Some("arrow") => Format::File,
+            Some("arrows") => Format::Stream,
+            Some("tsv") => Format::Tsv,
+            Some("trec" | "txt") => Format::Trec,
+            // A pipe such as >(…), or a device.
+            _ if is_stream(path) => Format::Stream,
+            _ => {
+                return Err(
+                    "its ending should be .parquet, .arrow or .arrows (or .tsv, .trec, .txt for runs and qrels)".into(),
+                );
+            }
+        };
+        Ok(Output::Path(path.into(), format))
+    }
+
+    /// Its path; `-` for standard output, as [`OutputFile`](crate::OutputFile) takes it.
+    pub fn path(&self) -> &Path {
+        match self {
+            Output::Stdout => Path::new(STDOUT),
+            Output::Path(path, _) => path,
+        }
+    }
+
     /// The format of what is written.
     pub fn format(&self) -> Format {
         match self {
@@ -88,10 +111,7 @@ impl Output {
 
     /// Refuses an output that is one of the inputs.
     pub fn check_differs(&self, inputs: &[&Input]) -> Result<()> {
-        match self {
-            Output::Stdout => Ok(()),
-            Output::Path(path, _) => check_differs(path, inputs),
-        }
+        check_differs(self.path(), inputs)
     }
 
     pub(crate) fn check_kind(&self, kind: Kind) -> Result<()> {
@@ -105,80 +125,41 @@ impl Output {
     }
 }
 
-/// Refuses an output path that is one of the inputs.
+/// Refuses an output path (`-` is standard output) that is one of the inputs.
 pub fn check_differs(path: &Path, inputs: &[&Input]) -> Result<()> {
-    let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-    let Some(output) = identity(path) else { return Ok(()) };
-    for input in inputs {
-        if let Input::Path(input) = input
-            && identity(input) == Some(output)
-        {
-            return Err(Error::new(path.display(), "is input and output at once").hint("write to another file"));
-        }
+    let Some(output) = identity(path, "/dev/stdout") else { return Ok(()) };
+    if inputs.iter().any(|input| identity(input.path(), "/dev/stdin") == Some(output)) {
+        return Err(Error::new(name_of(path), "is input and output at once").hint("write to another file"));
     }
     Ok(())
 }
 
-/// A file under a temporary name beside its own, which it gets by [`AtomicFile::commit`]; dropped
-/// before, or when the program is interrupted, it leaves nothing behind.
-pub struct AtomicFile {
-    path: PathBuf,
-    writer: BufWriter<tempfile::NamedTempFile>,
+/// Whether two output paths (`-` is standard output) lead to the same place.
+pub fn is_same_output(one: &Path, other: &Path) -> bool {
+    let resolved = |path: &Path| resolve(if path.as_os_str() == STDOUT { Path::new("/dev/stdout") } else { path }).ok();
+    let identity = |path| identity(path, "/dev/stdout");
+    resolved(one) == resolved(other) || identity(one).is_some() && identity(one) == identity(other)
 }
 
-impl AtomicFile {
-    /// # Errors
-    /// The folder is missing or not writable, or `path` is a folder.
-    pub fn create(path: &Path) -> Result<Self> {
-        if path.is_dir() {
-            return Err(Error::new(path.display(), "is a folder, expected the name of a file to write"));
-        }
-        let folder = folder_of(path);
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let make = || {
-            let permissions = Permissions::from_mode(0o666);
-            let name = format!(".{name}.");
-            tempfile::Builder::new().prefix(&name).suffix(".tmp").permissions(permissions).tempfile_in(folder)
-        };
-        let temporary = command::removable(make, |file| file.path().into())
-            .map_err(|e| Error::new(folder.display(), format!("can't write into this folder: {e}")))?;
-        Ok(AtomicFile { path: path.into(), writer: BufWriter::with_capacity(1 << 20, temporary) })
-    }
-
-    /// The file under its temporary name, with everything written so far.
-    pub fn file(&mut self) -> Result<&mut File> {
-        self.writer.flush().map_err(Error::io(self.path.display()))?;
-        Ok(self.writer.get_mut().as_file_mut())
-    }
-
-    /// Path of the temporary file, for libraries that write by name.
-    pub fn temporary(&self) -> &Path {
-        self.writer.get_ref().path()
-    }
-
-    /// Gives the file its name, once it is safely on disk.
-    pub fn commit(mut self) -> Result<()> {
-        let place = self.path.display().to_string();
-        self.file()?.sync_all().map_err(Error::io(&place))?;
-        let temporary = self.writer.into_inner().map_err(|e| Error::new(&place, e.error()))?;
-        temporary.persist(&self.path).map_err(|e| Error::new(&place, e.error))?;
-        File::open(folder_of(&self.path)).and_then(|folder| folder.sync_all()).map_err(Error::io(&place))
-    }
+/// What tells the file or pipe at `path` from others, where there is one; `-` is the `standard` one. Devices may be
+/// input and output at once.
+fn identity(path: &Path, standard: &str) -> Option<(u64, u64)> {
+    let found = std::fs::metadata(if path.as_os_str() == STDOUT { Path::new(standard) } else { path }).ok()?;
+    (found.is_file() || found.file_type().is_fifo()).then(|| (found.dev(), found.ino()))
 }
 
-impl Write for AtomicFile {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.writer.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.writer.flush()
-    }
+/// Whether what is at `path` can only be written to, not replaced: a device, a pipe, an open descriptor.
+fn is_stream(path: &Path) -> bool {
+    let is_open = resolve(path).is_ok_and(|path| descriptor(&path).is_some());
+    is_open || std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
+/// Whether `path` names the descriptor `number` of this process.
+pub(crate) fn is_descriptor(path: &Path, number: i32) -> bool {
+    resolve(path).is_ok_and(|path| descriptor(&path) == Some(number))
+}
+
+/// The name of an output path in errors.
+pub(crate) fn name_of(path: &Path) -> String {
+    if path.as_os_str() == STDOUT { "standard output".into() } else { path.display().to_string() }
 }

@@ -28,17 +28,21 @@ pub const TOKENIZER: &str = "hardmine.tokenizer";
 pub const TEXT_KIND: &str = "hardmine.text_kind";
 /// Longest list of token ids kept.
 pub const MAX_LENGTH: &str = "hardmine.max_length";
+/// How many special tokens every list begins and ends with: two numbers.
+pub const SPECIAL_TOKENS: &str = "hardmine.special_tokens";
 /// Older program whose tokenization was reproduced.
 pub const COMPAT: &str = "hardmine.compat";
 /// Arithmetic of the encoder.
 pub const PRECISION: &str = "hardmine.precision";
 /// Seed of random draws.
 pub const SEED: &str = "hardmine.seed";
+/// Files of a model folder besides its training log.
+pub const FILES: &str = "hardmine.files";
 
 /// What a file says of itself only; a file made from it says its own.
 const OF_THE_FILE: [&str; 4] = [KIND, SCHEMA_VERSION, PROGRAM, COMMAND];
 
-const ALL: [(&str, &str); 15] = [
+const ALL: [(&str, &str); 17] = [
     (KIND, "kind of record"),
     (SCHEMA_VERSION, "version of the kind's schema"),
     (PROGRAM, "program and version that wrote the file"),
@@ -51,12 +55,17 @@ const ALL: [(&str, &str); 15] = [
     (DOCS, "fingerprint of the tokens file whose row numbers are in `doc_id`"),
     (MODEL, "digest of the encoder: its configuration and weights"),
     (DOCUMENT_MODEL, "for a query encoder trained by ADORE: digest of the encoder of the documents it searches"),
-    (TOKENIZER, "digest of the tokenizer's files"),
+    (TOKENIZER, "digest of what the tokenizer does to a text"),
     (TEXT_KIND, "`passage`, `document` or `query`"),
     (MAX_LENGTH, "most token ids a text keeps"),
+    (
+        SPECIAL_TOKENS,
+        "how many special tokens every list of ids begins and ends with, such as `1 1`; who shortens a list keeps them",
+    ),
     (COMPAT, "older program whose tokenization was reproduced: `transformers-2`, or absent"),
     (PRECISION, "arithmetic of the encoder: `f32`, `bf16` or `f16`"),
     (SEED, "seed of random draws"),
+    (FILES, "in a training log: JSON list of the other files that `train` wrote into its model folder"),
 ];
 
 /// Where a file came from: the `hardmine.…` entries of its schema metadata.
@@ -117,7 +126,7 @@ impl Provenance {
     /// What every file of ours says, also one that is not a record: this program and its command line.
     pub fn stamp_program(&mut self) {
         self.set(PROGRAM, concat!("hardmine ", env!("CARGO_PKG_VERSION")));
-        self.set(COMMAND, command_line(std::env::args()));
+        self.set(COMMAND, command_line(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())));
     }
 
     /// From schema or footer metadata; what is not ours is left out.

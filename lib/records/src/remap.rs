@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
 
 use crate::provenance::{DOCS, KEYS, QUERIES};
@@ -14,17 +15,20 @@ pub struct Remap<'a> {
     docs: &'a MappedTokens,
     /// Official to internal; absent in the other direction.
     rows: Option<(KeyMap<'a>, KeyMap<'a>)>,
+    /// Whether rows with an unknown official id are left out, rather than refused.
+    skip_unknown: bool,
     done: usize,
+    skipped: usize,
 }
 
 impl<'a> Remap<'a> {
-    /// A mapping to the space `to`.
-    pub fn new(queries: &'a MappedTokens, docs: &'a MappedTokens, to: IdSpace) -> Result<Self> {
+    /// A mapping to the space `to`. With `skip_unknown`, rows whose query or document is not a key are left out.
+    pub fn new(queries: &'a MappedTokens, docs: &'a MappedTokens, to: IdSpace, skip_unknown: bool) -> Result<Self> {
         let rows = match to {
             IdSpace::Internal => Some((KeyMap::new(queries)?, KeyMap::new(docs)?)),
             IdSpace::Official => None,
         };
-        Ok(Remap { queries, docs, rows, done: 0 })
+        Ok(Remap { queries, docs, rows, skip_unknown, done: 0, skipped: 0 })
     }
 
     /// The schema of mapped batches.
@@ -50,6 +54,19 @@ impl<'a> Remap<'a> {
     /// # Errors
     /// An id that is not in the tokens file, with its row.
     pub fn apply(&mut self, name: &str, kind: Kind, batch: &RecordBatch) -> Result<RecordBatch> {
+        let known = match &self.rows {
+            Some((queries, docs)) if self.skip_unknown => known_rows(queries, docs, batch),
+            _ => None,
+        };
+        let known = known.map(|known| filter_record_batch(batch, &known)).transpose().map_err(Error::at(name))?;
+        let batch = match &known {
+            Some(known) => {
+                self.done += batch.num_rows() - known.num_rows();
+                self.skipped += batch.num_rows() - known.num_rows();
+                known
+            }
+            None => batch,
+        };
         let mut columns = batch.columns().to_vec();
         match &self.rows {
             Some((queries, docs)) => {
@@ -63,6 +80,11 @@ impl<'a> Remap<'a> {
         }
         self.done += batch.num_rows();
         RecordBatch::try_new(self.schema(kind), columns).map_err(Error::at(name))
+    }
+
+    /// Rows left out so far, of how many.
+    pub fn skipped(&self) -> (usize, usize) {
+        (self.skipped, self.done)
     }
 
     fn to_internal(&self, name: &str, rows: &KeyMap, ids: &ArrayRef) -> Result<ArrayRef> {
@@ -83,4 +105,12 @@ impl<'a> Remap<'a> {
         let keys: Vec<&str> = ids.map(key).collect::<Result<_>>()?;
         Ok(Arc::new(StringArray::from(keys)))
     }
+}
+
+/// Which rows have a known query and document; none if all of them do.
+fn known_rows(queries: &KeyMap, docs: &KeyMap, batch: &RecordBatch) -> Option<BooleanArray> {
+    let ids = |column: usize| batch.column(column).as_string::<i32>().iter().flatten();
+    let known = ids(0).zip(ids(1)).map(|(query, doc)| queries.get(query).is_some() && docs.get(doc).is_some());
+    let known: Vec<bool> = known.collect();
+    known.contains(&false).then(|| known.into())
 }

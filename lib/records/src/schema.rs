@@ -207,8 +207,36 @@ pub fn readme() -> String {
             text += &format!("| `{name}` | {}{null} | {about} |\n", type_.name());
         }
     }
-    text + &crate::provenance::readme()
+    text + OTHER_PROGRAMS + &crate::provenance::readme()
 }
+
+/// How runs, negatives and qrels of other programs are read.
+const OTHER_PROGRAMS: &str = "
+## Runs, negatives and qrels of other programs
+
+**Tables** (Arrow, Parquet). Columns may have any of the names that are in use (`qid`, `query-id`, `docno`, `corpus_id`, \
+`label`, …). Integer ids are taken for the collection's own; `--ids internal` says that they are row numbers. A run may do \
+without ranks or without scores.
+
+**Text** is UTF-8, also with a byte order mark. Blank lines are skipped, and white space around a field is removed; \
+otherwise ids are taken as they are. A line that begins with `#` is a comment, unless it has the columns of a row.
+
+- A first line that names a query, a document, and a relevance, rank or score is a header: the columns are found by name, in \
+any order, and others are left aside. Tabs, commas or blanks separate, and a field may stand in double quotes as in CSV.
+- Without a header there are `query 0 document relevance` (qrels), `query document rank [score]` (MS MARCO's run) and \
+`query Q0 document rank score tag` (TREC's run). Tabs separate where that gives the right number of columns, and any white \
+space elsewhere.
+- Four columns are qrels if the second is 0 everywhere or the third can't be ranks, and a run if the fourth can't be grades or \
+the third ranks the documents of a list. What can be both is refused where both are accepted: `remap-ids --kind` decides, or \
+a header.
+
+**Ranks** that are missing or count from 0 become the positions in the file, whose lists must then be sorted by score. \
+`score --order score` looks at no rank.
+
+**TREC's form as output.** trec_eval sorts by score, in single precision, and equal scores by document id. Where a score is not \
+below the one before it in its list, it is moved below it by the least step, so that trec_eval sees our order. Arrow and Parquet \
+keep the scores as they are.
+";
 
 impl ColumnType {
     fn name(self) -> &'static str {

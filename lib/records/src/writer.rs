@@ -1,6 +1,5 @@
 //! Writes records: one writer for every kind and format.
 
-use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -14,12 +13,12 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use crate::behind::WriteBehind;
-use crate::{AtomicFile, Error, Format, Kind, Output, Provenance, Result, ipc, judgements};
+use crate::lists::TextWriter;
+use crate::{Error, Format, Kind, Output, OutputFile, Provenance, Result, ipc};
 
 /// Writes batches of one kind to an output, which appears with [`Writer::finish`] or not at all.
 pub struct Writer {
     place: String,
-    kind: Kind,
     schema: SchemaRef,
     provenance: Provenance,
     sink: Sink,
@@ -27,11 +26,10 @@ pub struct Writer {
 }
 
 enum Sink {
-    Stdout(Box<StreamWriter<io::BufWriter<io::Stdout>>>),
-    Stream(Box<StreamWriter<AtomicFile>>),
-    File(Box<FileWriter<AtomicFile>>),
+    Stream(Box<StreamWriter<OutputFile>>),
+    File(Box<FileWriter<OutputFile>>),
     Parquet(WriteBehind),
-    Text(AtomicFile, Format),
+    Text(TextWriter<OutputFile>),
 }
 
 impl Writer {
@@ -44,46 +42,43 @@ impl Writer {
         provenance.stamp(kind);
         let place = output.to_string();
         let stamped = Arc::new(Schema::new_with_metadata(schema.fields().clone(), provenance.to_metadata()));
-        let sink = match output {
-            Output::Stdout => {
-                if io::stdout().is_terminal() {
-                    return Err(Error::new(&place, "is a terminal, and records are binary")
-                        .hint("-o FILE, or a pipe into the next command"));
-                }
-                let stdout = io::BufWriter::with_capacity(1 << 20, io::stdout());
-                Sink::Stdout(Box::new(StreamWriter::try_new(stdout, &stamped).map_err(arrow(&place))?))
+        let create = || {
+            let file = OutputFile::create(output.path())?;
+            file.refuse_terminal("records are")?;
+            Ok(file)
+        };
+        let sink = match output.format() {
+            Format::Stream => {
+                Sink::Stream(Box::new(StreamWriter::try_new(create()?, &stamped).map_err(arrow(&place))?))
             }
-            Output::Path(path, format) => {
-                let file = AtomicFile::create(path)?;
-                match format {
-                    Format::Stream => {
-                        Sink::Stream(Box::new(StreamWriter::try_new(file, &stamped).map_err(arrow(&place))?))
-                    }
-                    Format::File => Sink::File(Box::new(FileWriter::try_new(file, &stamped).map_err(arrow(&place))?)),
-                    Format::Parquet => {
-                        // The Arrow schema is written at the end, with the whole provenance.
-                        let options = ArrowWriterOptions::new()
-                            .with_properties(parquet_properties(kind, &schema))
-                            .with_skip_arrow_metadata(true);
-                        let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options);
-                        Sink::Parquet(WriteBehind::new(writer.map_err(Error::at(&place))?, &place))
-                    }
-                    Format::Tsv | Format::Trec => Sink::Text(file, *format),
-                }
+            Format::File => {
+                let file = OutputFile::create_seekable(output.path())?;
+                file.refuse_terminal("records are")?;
+                Sink::File(Box::new(FileWriter::try_new(file, &stamped).map_err(arrow(&place))?))
+            }
+            Format::Parquet => {
+                // The Arrow schema is written at the end, with the whole provenance.
+                let options = ArrowWriterOptions::new()
+                    .with_properties(parquet_properties(kind, &schema))
+                    .with_skip_arrow_metadata(true);
+                let writer = ArrowWriter::try_new_with_options(create()?, schema.clone(), options);
+                Sink::Parquet(WriteBehind::new(writer.map_err(Error::at(&place))?, &place))
+            }
+            format @ (Format::Tsv | Format::Trec) => {
+                Sink::Text(TextWriter::new(OutputFile::create(output.path())?, &place, kind, format))
             }
         };
-        Ok(Writer { place, kind, schema, provenance, sink, rows: 0 })
+        Ok(Writer { place, schema, provenance, sink, rows: 0 })
     }
 
     /// Writes the next rows.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let place = &self.place;
         match &mut self.sink {
-            Sink::Stdout(writer) => writer.write(batch).map_err(arrow(place))?,
             Sink::Stream(writer) => writer.write(batch).map_err(arrow(place))?,
             Sink::File(writer) => writer.write(batch).map_err(arrow(place))?,
             Sink::Parquet(writer) => writer.write(batch)?,
-            Sink::Text(file, format) => judgements::write(file, place, self.kind, *format, batch, self.rows as usize)?,
+            Sink::Text(writer) => writer.write(batch)?,
         }
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -94,14 +89,18 @@ impl Writer {
         &mut self.provenance
     }
 
+    /// What the user should know of how the rows were written, for the closing line.
+    pub fn notes(&self) -> Vec<String> {
+        match &self.sink {
+            Sink::Text(writer) => writer.notes(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Ends the output; returns its number of rows.
     pub fn finish(self) -> Result<u64> {
         let place = &self.place;
         match self.sink {
-            Sink::Stdout(mut writer) => {
-                ipc::finish_stream(&mut writer, &self.schema, &self.provenance).map_err(arrow(place))?;
-                writer.get_mut().flush().map_err(Error::io(place))?;
-            }
             Sink::Stream(mut writer) => {
                 ipc::finish_stream(&mut writer, &self.schema, &self.provenance).map_err(arrow(place))?;
                 writer.into_inner().map_err(arrow(place))?.commit()?;
@@ -124,7 +123,7 @@ impl Writer {
                 writer.append_key_value_metadata(KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encoded));
                 writer.into_inner().map_err(Error::at(place))?.commit()?;
             }
-            Sink::Text(file, _) => file.commit()?,
+            Sink::Text(writer) => writer.into_inner().commit()?,
         }
         Ok(self.rows)
     }

@@ -1,20 +1,19 @@
 //! faiss indexes of any factory string, by inner product: building from a stream of embeddings, searching, and files
 //! that `faiss.read_index` opens, too.
 
-use std::path::Path;
-
 use faiss::index::autotune::ParameterSpace;
 use faiss::index::flat::FlatIndex;
 use faiss::index::io::{read_index, write_index};
 use faiss::index::{Idx, IndexImpl, SearchResult};
 use faiss::{Index, MetricType, index_factory};
-use hardmine_records::{Error, Input, Kind, Output, Provenance, Result, Writer, provenance};
+use hardmine_records::{Error, Input, OutputFile, Provenance, Result, provenance};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use tch::Device;
 
 use crate::blocks::{Blocks, Rows};
-use crate::index_file::{self, Header, IndexOutput};
+use crate::index_file::{self, Header};
+use crate::rank::Settings;
 use crate::ranking::{Hit, rank_best};
 
 /// Provenance of an index: its factory string.
@@ -41,7 +40,7 @@ pub struct FaissIndex {
 impl FaissIndex {
     /// Builds an index from embeddings, with `train_rows` of them drawn at random where its kind needs training (by
     /// default 65,536, or 39 for each inverted list if that is more). Holds the index, the training vectors and a
-    /// few thousand vectors more in memory; standard input is copied to a temporary file if it has to be read twice.
+    /// few thousand vectors more in memory; a pipe is copied to a temporary file if it has to be read twice.
     /// Calls `added` with numbers of vectors.
     ///
     /// # Errors
@@ -60,10 +59,12 @@ impl FaissIndex {
             Error::new(place(), plain(&e))
                 .hint("such as Flat, HNSW32, IVF256,Flat or IVF256,PQ48; faiss's wiki lists more")
         })?;
-        let mut spooled = None;
         if !index.is_trained() {
-            if *input == Input::Stdin {
-                blocks = spooled.insert(spool(blocks)?).open()?;
+            // What is read twice is a file.
+            let mut file = input.clone();
+            if !input.is_reopenable() {
+                file = blocks.into_table().spool()?;
+                blocks = Blocks::open(&file, ADD_ROWS)?;
             }
             let rows = train_rows.unwrap_or_else(|| TRAIN_ROWS.max(TRAIN_ROWS_PER_LIST * inverted_lists(factory)));
             let name = blocks.name().to_owned();
@@ -73,10 +74,7 @@ impl FaissIndex {
                 Error::new(&name, format!("too little to train {factory} on? {}", plain(&e)))
                     .hint("a smaller factory, such as fewer inverted lists, or more --train-rows")
             })?;
-            blocks = match &spooled {
-                Some(file) => file.open()?,
-                None => Blocks::open(input, ADD_ROWS)?,
-            };
+            blocks = Blocks::open(&file, ADD_ROWS)?;
         }
         let name = blocks.name().to_owned();
         let keeps_ids = factory.contains("IDMap");
@@ -110,18 +108,31 @@ impl FaissIndex {
     }
 
     /// Writes the index.
-    pub fn write(&self, output: IndexOutput) -> Result<()> {
-        output.write(&self.provenance, |path| write_index(&self.index, path).map_err(|e| plain(&e)))
+    pub fn write(&self, output: OutputFile) -> Result<()> {
+        index_file::write(output, &self.provenance, |path| write_index(&self.index, path).map_err(|e| plain(&e)))
+    }
+
+    /// Reads an index to be searched with `settings`.
+    ///
+    /// # Errors
+    /// As [`FaissIndex::read`], and search parameters that this kind of index doesn't have.
+    pub(crate) fn open(input: &Input, settings: &Settings) -> Result<Self> {
+        let mut index = FaissIndex::read(input)?;
+        if let Some(parameters) = &settings.parameters {
+            index.set_parameters(parameters)?;
+        }
+        index.copy_to(settings.device);
+        Ok(index)
     }
 
     /// Reads an index that `index` or faiss wrote.
     ///
     /// # Errors
     /// A broken file, and a metric other than inner product.
-    pub fn read(path: &Path) -> Result<Self> {
-        let Header { name, provenance, .. } = Header::read(path)?;
-        let index = read_index(&name)
-            .map_err(|e| Error::new(&name, format!("is a truncated or broken faiss index ({})", plain(&e))))?;
+    pub fn read(input: &Input) -> Result<Self> {
+        let Header { file, provenance, .. } = Header::read(input)?;
+        let index = read_index(file.path().to_string_lossy())
+            .map_err(|e| Error::new(input, format!("is a truncated or broken faiss index ({})", plain(&e))))?;
         Ok(FaissIndex::new(index, provenance))
     }
 
@@ -257,30 +268,6 @@ fn sample(blocks: Blocks, rows: usize) -> Result<Rows> {
         Ok(())
     })?;
     Ok(sample)
-}
-
-/// Embeddings from standard input in a temporary file.
-struct Spooled {
-    folder: tempfile::TempDir,
-}
-
-impl Spooled {
-    fn open(&self) -> Result<Blocks> {
-        Blocks::open(&Input::Path(self.folder.path().join("embeddings.arrow")), ADD_ROWS)
-    }
-}
-
-fn spool(blocks: Blocks) -> Result<Spooled> {
-    let folder = tempfile::tempdir().map_err(Error::io("temporary folder"))?;
-    let output = Output::Path(folder.path().join("embeddings.arrow"), hardmine_records::Format::File);
-    let mut table = blocks.into_table();
-    let mut writer = Writer::create(&output, Kind::Embeddings, table.schema(), Provenance::default())?;
-    for batch in &mut table {
-        writer.write(&batch?)?;
-    }
-    writer.provenance_mut().merge(table.provenance());
-    writer.finish()?;
-    Ok(Spooled { folder })
 }
 
 /// The number after `IVF` in a factory string.

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
-use hardmine_records::{AtomicFile, Error, Input, Provenance, Result};
+use hardmine_records::source::OpenedFile;
+use hardmine_records::{Error, Input, OutputFile, Provenance, Result};
 
 /// Kind of record, in the provenance.
 pub(crate) const KIND: &str = "index";
@@ -18,57 +19,27 @@ const END: usize = 16;
 /// Inner product, in faiss's numbering of metrics.
 const INNER_PRODUCT: i32 = 0;
 
-/// Where an index goes: a file that appears whole or not at all, or standard output.
-pub enum IndexOutput {
-    /// A file under its temporary name.
-    File(AtomicFile, PathBuf),
-    /// A temporary file, copied to standard output when it is whole.
-    Stdout(tempfile::NamedTempFile),
+/// Opens what an index is written to, at `path`; `-` is standard output, which gets the index when it is whole.
+///
+/// # Errors
+/// A folder that is not writable, a terminal, an output that is the input.
+pub fn create_index(path: &Path, input: &Input) -> Result<OutputFile> {
+    hardmine_records::check_differs(path, &[input])?;
+    let output = OutputFile::create_seekable(path)?;
+    output.refuse_terminal("an index is")?;
+    Ok(output)
 }
 
-impl IndexOutput {
-    /// Opens `path`; `-` is standard output.
-    ///
-    /// # Errors
-    /// A folder that is not writable, a terminal, an output that is the input.
-    pub fn create(path: &Path, input: &Input) -> Result<Self> {
-        if path != Path::new("-") {
-            hardmine_records::check_differs(path, &[input])?;
-            return Ok(IndexOutput::File(AtomicFile::create(path)?, path.into()));
-        }
-        if io::stdout().is_terminal() {
-            return Err(Error::new("standard output", "is a terminal, and an index is binary").hint("-o FILE"));
-        }
-        tempfile::NamedTempFile::new().map(IndexOutput::Stdout).map_err(Error::io("temporary folder"))
-    }
-
-    /// Has `write` write the index to a path, and ends the file with `provenance`.
-    pub(crate) fn write(
-        mut self,
-        provenance: &Provenance,
-        write: impl FnOnce(&str) -> std::result::Result<(), String>,
-    ) -> Result<()> {
-        let (place, temporary) = match &self {
-            IndexOutput::File(file, path) => (path.display().to_string(), file.temporary()),
-            IndexOutput::Stdout(file) => ("standard output".into(), file.path()),
-        };
-        let temporary =
-            temporary.to_str().ok_or_else(|| Error::new(&place, "faiss takes only names that are UTF-8"))?;
-        write(temporary).map_err(Error::at(&place))?;
-        let file = match &mut self {
-            IndexOutput::File(file, _) => file.file()?,
-            IndexOutput::Stdout(file) => file.as_file_mut(),
-        };
-        append(file, provenance).map_err(Error::io(&place))?;
-        match self {
-            IndexOutput::File(file, _) => file.commit(),
-            IndexOutput::Stdout(mut file) => {
-                let file = file.as_file_mut();
-                let copied = file.rewind().and_then(|()| io::copy(file, &mut io::stdout().lock()));
-                copied.and_then(|_| io::stdout().flush()).map_err(Error::io(&place))
-            }
-        }
-    }
+/// Has `write` write the index to a path, and ends the file with `provenance`.
+pub(crate) fn write(
+    mut output: OutputFile,
+    provenance: &Provenance,
+    write: impl FnOnce(&str) -> std::result::Result<(), String>,
+) -> Result<()> {
+    let place = output.place().to_owned();
+    write(&output.path_for_libraries()).map_err(Error::at(&place))?;
+    append(output.file()?, provenance).map_err(Error::io(&place))?;
+    output.commit()
 }
 
 fn append(file: &mut File, provenance: &Provenance) -> io::Result<()> {
@@ -82,8 +53,8 @@ fn append(file: &mut File, provenance: &Provenance) -> io::Result<()> {
 
 /// What can be known of an index without loading it.
 pub(crate) struct Header {
-    /// The file's name.
-    pub name: String,
+    /// The file, under a path that faiss takes whatever it is called: one that is UTF-8.
+    pub file: Input,
     /// Plain vectors by inner product (faiss's `IndexFlatIP`).
     pub is_flat: bool,
     /// Where the vectors came from; empty if faiss itself wrote the file.
@@ -95,10 +66,10 @@ impl Header {
     ///
     /// # Errors
     /// A metric other than inner product, a file too short, a broken end.
-    pub fn read(path: &Path) -> Result<Header> {
-        let name = path.to_str().ok_or_else(|| Error::new(path.display(), "faiss takes only names that are UTF-8"))?;
+    pub fn read(input: &Input) -> Result<Header> {
+        let name = &input.to_string();
         let broken = |_| Error::new(name, "is a truncated faiss index");
-        let mut file = File::open(path).map_err(Error::io(name))?;
+        let mut file = File::open(input.path()).map_err(Error::io(name))?;
         // Name of the kind (4), dimension (4), number of vectors (8), unused (16), trained (1), metric (4).
         let mut head = [0; 37];
         file.read_exact(&mut head).map_err(broken)?;
@@ -107,9 +78,24 @@ impl Header {
             let metric = if metric == 1 { "L2 distance".into() } else { format!("metric {metric}") };
             return Err(Error::new(name, format!("expected a faiss index by inner product, found one by {metric}")));
         }
+        let is_flat = head.starts_with(b"IxFI");
+        if is_flat {
+            check_flat(&head, &mut file).map_err(broken)?;
+        }
         let provenance = read_end(&mut file).map_err(|e| Error::new(name, format!("has a broken end: {e}")))?;
-        Ok(Header { name: name.into(), is_flat: head.starts_with(b"IxFI"), provenance })
+        let file = Input::Opened(OpenedFile::new(name, file));
+        Ok(Header { file, is_flat, provenance })
     }
+}
+
+/// Checks that the vectors which the head of a flat index announces are there, before faiss allocates them.
+fn check_flat(head: &[u8; 37], file: &mut File) -> io::Result<()> {
+    let mut count = [0; 8];
+    file.read_exact(&mut count)?;
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, &byte| number << 8 | u128::from(byte));
+    let (dim, rows, count) = (number(&head[4..8]), number(&head[8..16]), number(&count));
+    let whole = count == dim * rows && 4 * count <= u128::from(file.metadata()?.len());
+    if whole { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 fn read_end(file: &mut File) -> io::Result<Provenance> {

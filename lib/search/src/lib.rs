@@ -5,6 +5,8 @@ mod dot;
 mod exact;
 mod faiss_index;
 mod index_file;
+#[cfg(not(feature = "faiss-gpu"))]
+mod index_process;
 mod narrow;
 mod rank;
 mod ranking;
@@ -12,6 +14,6 @@ mod shortlist;
 
 pub use exact::{Search, Searcher};
 pub use faiss_index::{FACTORY, FaissIndex};
-pub use index_file::IndexOutput;
+pub use index_file::create_index;
 pub use rank::{Ranked, Ranker, Settings};
 pub use ranking::Hit;

@@ -2,14 +2,13 @@
 //! search in bounded memory, and the run.
 
 use std::io::BufRead;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Float32Array, Int32Array, Int64Array, RecordBatch};
 use faiss::Index as _;
 use faiss::index::flat::FlatIndex;
 use hardmine_records::source::Content;
-use hardmine_records::{Error, IdSpace, Input, Provenance, Result, provenance, schema};
+use hardmine_records::{Error, IdSpace, Input, Provenance, Result, check_self, provenance, schema};
 use tch::Device;
 
 use crate::blocks::Blocks;
@@ -18,11 +17,20 @@ use crate::faiss_index::FaissIndex;
 use crate::index_file::Header;
 use crate::ranking::Hit;
 
+#[cfg(feature = "faiss-gpu")]
+use crate::faiss_index::FaissIndex as Searched;
+/// A faiss index is searched in a process of its own. A GPU can't be used in the copy of a process that has asked for
+/// one, so that a faiss built for it is trusted.
+#[cfg(not(feature = "faiss-gpu"))]
+use crate::index_process::IndexProcess as Searched;
+
 /// How to search.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Documents for each query.
     pub top_k: usize,
+    /// Whether a document is left out of its own list, where queries are documents.
+    pub exclude_self: bool,
     /// Where exact search multiplies, and where an index is searched if faiss was built for it.
     pub device: Device,
     /// Bytes that blocks of embeddings and ranked lists may take, beside a faiss index.
@@ -41,7 +49,7 @@ const RUN_ROWS: usize = 1 << 16;
 /// What is searched.
 enum Documents {
     /// A faiss index.
-    Faiss(FaissIndex),
+    Faiss(Searched),
     /// The vectors of a flat faiss index, searched exactly, like an embeddings file and faster than by faiss.
     Flat(FlatIndex, Provenance, Searcher),
     /// An embeddings file, read once for every part of the queries.
@@ -82,15 +90,22 @@ impl Ranker {
     /// # Errors
     /// Unreadable files, other kinds of records, dimensions that differ, vectors of models that don't belong together
     /// (where a file says so before it was read to its end).
-    pub fn open(queries: &Input, index: &Path, settings: Settings) -> Result<Self> {
-        let documents = Documents::open(index, &settings)?;
-        let name = index.display().to_string();
+    pub fn open(queries: &Input, index: &Input, mut settings: Settings) -> Result<Self> {
+        // One more is searched for, in place of the one that is left out.
+        settings.top_k += usize::from(settings.exclude_self);
+        let documents = Documents::open(index.reopenable()?, &settings)?;
+        let name = index.to_string();
         let queries = Blocks::open(queries, 1)?;
         if queries.dim() != documents.dim() {
             let text = format!("has {} dimensions, but {name} has {}", queries.dim(), documents.dim());
             return Err(Error::new(queries.name(), text).hint("encode queries and documents with the same model"));
         }
         check_models(queries.name(), queries.provenance(), &name, documents.provenance())?;
+        let run = run_provenance(queries.provenance(), documents.provenance());
+        // Streams tell their keys at their end.
+        if settings.exclude_self && run.get(provenance::QUERIES).is_some() && run.get(provenance::DOCS).is_some() {
+            check_self(queries.name(), IdSpace::Internal, &run)?;
+        }
         Ok(Ranker { settings, queries, documents, name })
     }
 
@@ -102,11 +117,18 @@ impl Ranker {
         let Ranker { settings, mut queries, mut documents, name } = self;
         let per_query = documents.bytes_per_query(&settings, queries.dim());
         queries.set_rows((settings.memory / 2 / per_query).clamp(QUERIES.0, QUERIES.1));
+        let top_k = settings.top_k - usize::from(settings.exclude_self);
         let mut short = 0;
         while let Some(block) = queries.next().transpose()? {
-            let lists = documents.search(&block.vectors, &settings)?;
+            let mut lists = documents.search(&block.vectors, &settings)?;
             check_overflow(queries.name(), &name, &block.ids, &lists)?;
-            short += lists.iter().filter(|hits| hits.len() < settings.top_k).count();
+            if settings.exclude_self {
+                for (query, hits) in block.ids.iter().zip(&mut lists) {
+                    hits.retain(|hit| hit.id != *query);
+                    hits.truncate(top_k);
+                }
+            }
+            short += lists.iter().filter(|hits| hits.len() < top_k).count();
             let at_once = (RUN_ROWS / settings.top_k).max(1);
             for (ids, lists) in block.ids.chunks(at_once).zip(lists.chunks(at_once)) {
                 write(&run_batch(ids, lists)?)?;
@@ -114,47 +136,39 @@ impl Ranker {
         }
         // Streams tell their model and keys at the latest at their end.
         check_models(queries.name(), queries.provenance(), &name, documents.provenance())?;
-        let mut run = Provenance::default();
-        run.set_some(provenance::QUERIES, queries.provenance().get(provenance::KEYS));
-        run.set_some(provenance::DOCS, documents.provenance().get(provenance::KEYS));
-        run.set_some(provenance::MODEL, queries.provenance().get(provenance::MODEL));
-        run.set_some(provenance::DOCUMENT_MODEL, documents.provenance().get(provenance::MODEL));
+        let run = run_provenance(queries.provenance(), documents.provenance());
+        if settings.exclude_self {
+            check_self(queries.name(), IdSpace::Internal, &run)?;
+        }
         Ok(Ranked { provenance: run, documents: documents.len(), short })
     }
 }
 
 impl Documents {
-    fn open(index: &Path, settings: &Settings) -> Result<Self> {
+    fn open(input: Input, settings: &Settings) -> Result<Self> {
         let searcher = |dim| Searcher::new(dim, settings.top_k, settings.device);
-        let documents = if is_faiss(index)? {
-            let header = Header::read(index)?;
-            let index = FaissIndex::read(index)?;
+        let name = input.to_string();
+        let documents = if is_faiss(&input)? {
+            let header = Header::read(&input)?;
             match header.is_flat {
                 true => {
+                    let index = FaissIndex::read(&input)?;
                     let searcher = searcher(index.dim())?;
                     Documents::Flat(index.into_flat()?, header.provenance, searcher)
                 }
-                false => Documents::Faiss(index),
+                false => Documents::Faiss(Searched::open(&input, settings)?),
             }
         } else {
-            let input = Input::Path(index.into());
             let blocks = Blocks::open(&input, 1)?;
             let (dim, provenance) = (blocks.dim(), blocks.provenance().clone());
             Documents::Embeddings(EmbeddingsFile { input, dim, provenance, rows: 0 }, searcher(dim)?)
         };
         match (documents, &settings.parameters) {
-            (Documents::Faiss(mut index), parameters) => {
-                if let Some(parameters) = parameters {
-                    index.set_parameters(parameters)?;
-                }
-                index.copy_to(settings.device);
-                Ok(Documents::Faiss(index))
-            }
+            (documents @ Documents::Faiss(_), _) | (documents, None) => Ok(documents),
             (_, Some(parameters)) => {
-                let text = format!("{} is searched exactly, which has no parameters", index.display());
+                let text = format!("{name} is searched exactly, which has no parameters");
                 Err(Error::new(format!("--search-parameters {parameters}"), text))
             }
-            (documents, None) => Ok(documents),
         }
     }
 
@@ -222,10 +236,20 @@ impl Documents {
     }
 }
 
+/// What a run says of the embeddings of its queries and documents.
+fn run_provenance(queries: &Provenance, documents: &Provenance) -> Provenance {
+    let mut run = Provenance::default();
+    run.set_some(provenance::QUERIES, queries.get(provenance::KEYS));
+    run.set_some(provenance::DOCS, documents.get(provenance::KEYS));
+    run.set_some(provenance::MODEL, queries.get(provenance::MODEL));
+    run.set_some(provenance::DOCUMENT_MODEL, documents.get(provenance::MODEL));
+    run
+}
+
 /// Whether the file is faiss's; all of its kinds of index begin with an I.
-fn is_faiss(path: &Path) -> Result<bool> {
-    let mut source = Input::Path(path.into()).open()?;
-    let head = source.reader.fill_buf().map_err(Error::io(path.display()))?;
+fn is_faiss(input: &Input) -> Result<bool> {
+    let mut source = input.open()?;
+    let head = source.reader.fill_buf().map_err(Error::io(input))?;
     Ok(source.content == Content::Text && head.starts_with(b"I"))
 }
 

@@ -2,15 +2,12 @@
 
 use std::io::BufRead;
 
-use hardmine_records::source::{Content, Lines};
+use hardmine_records::source::{BYTE_ORDER_MARK, Content, Lines};
 use hardmine_records::{Error, Input, Result};
-use serde::Deserialize;
 
 use crate::keys::KeySet;
 use crate::parquet::ParquetTexts;
-use crate::{Fields, TextKind};
-
-const BYTE_ORDER_MARK: char = '\u{feff}';
+use crate::{Fields, TextKind, beir};
 
 /// A text with its official id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +24,8 @@ pub struct Corpus {
     reader: Reader,
     seen: KeySet,
     empty: bool,
+    /// Whether it was said that there are two ids.
+    two_ids: bool,
 }
 
 enum Reader {
@@ -48,7 +47,7 @@ impl Corpus {
         let reader = match source.content {
             Content::Text => {
                 let head = source.reader.fill_buf().map_err(Error::io(&name))?;
-                let head = head.strip_prefix("\u{feff}".as_bytes()).unwrap_or(head);
+                let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
                 match head.trim_ascii_start().starts_with(b"{") {
                     true => Reader::Json(source.into_lines()),
                     false => Reader::Tsv(source.into_lines(), kind),
@@ -59,7 +58,15 @@ impl Corpus {
                 return Err(Error::new(name, "expected texts (TSV, JSONL or Parquet), found Arrow records"));
             }
         };
-        Ok(Corpus { name, reader, seen: KeySet::default(), empty: true })
+        Ok(Corpus { name, reader, seen: KeySet::default(), empty: true, two_ids: false })
+    }
+
+    /// Allows lines of at most `bytes` bytes; without it, of 64 MiB.
+    pub fn with_max_line(mut self, bytes: usize) -> Self {
+        if let Reader::Tsv(lines, _) | Reader::Json(lines) = &mut self.reader {
+            lines.set_max_line(bytes);
+        }
+        self
     }
 
     /// The name used in errors.
@@ -70,19 +77,22 @@ impl Corpus {
     fn read(&mut self) -> Result<Option<Text>> {
         let text = match &mut self.reader {
             Reader::Tsv(lines, kind) => {
-                let kind = *kind;
-                let parsed = match lines.next_line()? {
-                    Some(line) => parse_tsv(line.trim_start_matches(BYTE_ORDER_MARK), kind).map(Some),
-                    None => Ok(None),
-                };
-                parsed.map_err(|problem| problem.at(lines))?
+                let header = |line: &str| self.empty && is_header(line);
+                let parse = |line: &str| if header(line) { Ok(None) } else { parse_tsv(line, *kind).map(Some) };
+                let mut found = next_text(lines, parse)?;
+                if let Some(None) = found {
+                    tracing::warn!("{}: has the names of columns, and is not taken for a text", lines.place());
+                    found = next_text(lines, |line| parse_tsv(line, *kind).map(Some))?;
+                }
+                found.flatten()
             }
             Reader::Json(lines) => {
-                let parsed = match lines.next_line()? {
-                    Some(line) => parse_json(line.trim_start_matches(BYTE_ORDER_MARK)).map(Some),
-                    None => Ok(None),
-                };
-                parsed.map_err(|problem| problem.at(lines))?
+                let found = next_text(lines, beir::parse)?;
+                if found.as_ref().is_some_and(|found| found.two_ids) && !self.two_ids {
+                    self.two_ids = true;
+                    tracing::warn!("{}: has both _id and id, of which _id is taken", lines.place());
+                }
+                found.map(|found| found.text)
             }
             Reader::Parquet(texts) => texts.next_text()?,
         };
@@ -116,10 +126,23 @@ impl Iterator for Corpus {
     }
 }
 
+/// What `parse` makes of the next line that is not blank; none at the end.
+fn next_text<T>(
+    lines: &mut Lines,
+    mut parse: impl FnMut(&str) -> std::result::Result<T, Problem>,
+) -> Result<Option<T>> {
+    while let Some(line) = lines.next_line()? {
+        if !line.trim().is_empty() {
+            return parse(line).map(Some).map_err(|problem| problem.at(lines));
+        }
+    }
+    Ok(None)
+}
+
 /// What is wrong with a line.
-struct Problem {
-    message: String,
-    hint: Option<&'static str>,
+pub(crate) struct Problem {
+    pub message: String,
+    pub hint: Option<&'static str>,
 }
 
 impl Problem {
@@ -164,40 +187,17 @@ fn parse_tsv(line: &str, kind: TextKind) -> std::result::Result<Text, Problem> {
     Err(Problem { message: format!("expected {expected} separated by tabs, found {found}"), hint })
 }
 
-/// A line of BEIR's `corpus.jsonl` or `queries.jsonl`; other fields are left aside.
-#[derive(Deserialize)]
-struct Beir {
-    #[serde(rename = "_id", alias = "id")]
-    id: BeirId,
-    title: Option<String>,
-    text: String,
-}
+/// What the columns of a collection or of queries are called where a first line names them.
+const ID_NAMES: [&str; 12] =
+    ["id", "_id", "pid", "qid", "docid", "doc_id", "did", "passage_id", "query_id", "query-id", "corpus-id", "doc-id"];
+const TEXT_NAMES: [&str; 10] =
+    ["text", "passage", "query", "document", "doc", "contents", "content", "url", "title", "body"];
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum BeirId {
-    Text(String),
-    Number(i64),
-}
-
-fn parse_json(line: &str) -> std::result::Result<Text, Problem> {
-    let Beir { id, title, text } = serde_json::from_str(line).map_err(|e| {
-        let message = e.to_string();
-        // The line that serde_json counts is always the first of our one line.
-        let message = message.split(" at line ").next().unwrap_or_default();
-        match e.classify() {
-            serde_json::error::Category::Data => Problem {
-                message: message.to_owned(),
-                hint: Some("each line is an object with _id, text and perhaps title"),
-            },
-            _ => Problem { message: format!("bad JSON at column {}: {message}", e.column()), hint: None },
-        }
-    })?;
-    let key = match id {
-        BeirId::Text(key) => key,
-        BeirId::Number(number) => number.to_string(),
-    };
-    Ok(Text { key, fields: Fields::titled(title.as_deref(), text) })
+/// Whether the fields of a line are names of columns.
+fn is_header(line: &str) -> bool {
+    let mut fields = line.split('\t').map(|field| field.trim().to_lowercase());
+    let id = fields.next().unwrap_or_default();
+    ID_NAMES.contains(&id.as_str()) && fields.all(|name| TEXT_NAMES.contains(&name.as_str()))
 }
 
 #[cfg(test)]
@@ -239,10 +239,28 @@ mod tests {
     }
 
     #[test]
+    fn blank_lines_are_no_texts() {
+        let expected = vec![text("1", "a"), text("2", "")];
+        assert_eq!(read(b"\n \t\r\n1\ta\n   \n2\t\n\n", TextKind::Query), Ok(expected.clone()));
+        let lines = b" \n{\"_id\": 1, \"text\": \"a\"}\r\n\r\n{\"_id\": 2, \"text\": \"\"}\n\t\n";
+        assert_eq!(read(lines, TextKind::Query), Ok(expected));
+    }
+
+    #[test]
+    fn names_of_columns_are_no_text() {
+        let expected = vec![text("1", "a")];
+        assert_eq!(read(b"pid\tpassage\n1\ta\n", TextKind::Passage), Ok(expected));
+        let rows = read(b"1\ta\nid\ttext\n", TextKind::Passage).unwrap();
+        assert_eq!(rows[1], text("id", "text"));
+        assert_eq!(read(b"DocId\tURL\ttitle\tbody\nD1\tu\tt\tb\n", TextKind::Document).unwrap().len(), 1);
+        assert_eq!(read(b"id\ttext\n", TextKind::Passage), Err("FILE: is empty".into()));
+    }
+
+    #[test]
     fn bad_lines_are_named() {
-        let cases: [(&[u8], TextKind, &str); 12] = [
+        let cases: [(&[u8], TextKind, &str); 13] = [
             (b"1\ta\n2\n", TextKind::Passage, "FILE: line 2: expected 2 fields (id, text) separated by tabs, found 1"),
-            (b"1\ta\n\n", TextKind::Passage, "FILE: line 2: expected 2 fields (id, text) separated by tabs, found 0"),
+            (b"\n \r\n", TextKind::Passage, "FILE: is empty"),
             (b"1\ta\tb\tc\n", TextKind::Query, "found 4; hint: --kind document"),
             (b"1\ta\n", TextKind::Document, "found 2; hint: --kind passage"),
             (b"1\ta\tb\tc\td\n", TextKind::Document, "FILE: line 1: expected 4 fields (id, url, title, body)"),
@@ -254,9 +272,10 @@ mod tests {
                 TextKind::Passage,
                 "FILE: line 2: bad JSON at column 10",
             ),
-            (b"{\"_id\": \"1\"}\n", TextKind::Passage, "FILE: line 1: missing field `text`; hint: "),
+            (b"{\"_id\": \"1\"}\n", TextKind::Passage, "FILE: line 1: missing field `text`, or it is null; hint: "),
             (b"{\"_id\": \"1\", \"text\": \"a\"}\n[]\n", TextKind::Passage, "FILE: line 2: "),
             (b"", TextKind::Passage, "FILE: is empty"),
+            (b"1\ta\n\n2", TextKind::Passage, "FILE: line 3: expected 2 fields"),
         ];
         for (content, kind, expected) in cases {
             let found = read(content, kind).unwrap_err();

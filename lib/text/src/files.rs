@@ -1,11 +1,16 @@
-//! The files a tokenizer is made of: which of them are there, their contents, and a digest of both.
+//! The files a tokenizer is made of: which of them are there, and what they hold.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hardmine_records::source::read_small;
 use hardmine_records::{Error, Result};
-use sha2::{Digest, Sha256};
+
+use crate::folder::home;
+
+/// What can't be read here, but tells that there is a tokenizer.
+const SENTENCEPIECE: [&str; 4] = ["sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model"];
 
 /// The files that define one tokenizer.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,22 +35,44 @@ impl TokenizerFiles {
         if attributes.is_file() {
             return Ok(TokenizerFiles::Json(path.into()));
         }
-        // Older folders of sentence-transformers keep the encoder and its tokenizer one level down.
-        for folder in [path.to_owned(), path.join("0_Transformer")] {
+        // sentence-transformers may keep the encoder and its tokenizer one level down.
+        let folders = [home(path)?, path.into()];
+        for folder in &folders {
             let has = |name: &str| folder.join(name).is_file();
             if has("tokenizer.json") {
                 return Ok(TokenizerFiles::Json(folder.join("tokenizer.json")));
             } else if has("vocab.json") && has("merges.txt") {
-                return Ok(TokenizerFiles::ByteLevel(folder));
+                return Ok(TokenizerFiles::ByteLevel(folder.clone()));
             } else if has("vocab.txt") {
-                return Ok(TokenizerFiles::WordPiece(folder));
+                return Ok(TokenizerFiles::WordPiece(folder.clone()));
             }
+        }
+        let unread = folders.iter().flat_map(|folder| SENTENCEPIECE.map(|name| folder.join(name)));
+        if let Some(file) = unread.into_iter().find(|file| file.is_file()) {
+            let message = "is a SentencePiece model, which is not read here, and there is no tokenizer.json beside it";
+            return Err(Error::new(file.display(), message).hint(
+                "transformers writes one: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR), with sentencepiece installed",
+            ));
         }
         Err(Error::new(
             path.display(),
             "no tokenizer: expected tokenizer.json, vocab.json and merges.txt, or vocab.txt",
         )
         .hint("--tokenizer names a model folder as transformers and sentence-transformers save it"))
+    }
+
+    /// The folder they are in.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        match self {
+            TokenizerFiles::Json(path) => path.parent(),
+            TokenizerFiles::ByteLevel(folder) | TokenizerFiles::WordPiece(folder) => Some(folder),
+        }
+    }
+
+    /// Their name in messages.
+    pub(crate) fn place(&self) -> impl std::fmt::Display {
+        let (TokenizerFiles::Json(path) | TokenizerFiles::ByteLevel(path) | TokenizerFiles::WordPiece(path)) = self;
+        path.display()
     }
 
     /// `vocab.json` and `merges.txt` in the folder `path`, whatever else is there.
@@ -56,40 +83,13 @@ impl TokenizerFiles {
                 .hint("--compat transformers-2 needs a folder with RoBERTa's vocab.json and merges.txt")),
         }
     }
-
-    /// SHA-256 over what each file is called in a model folder and what it holds.
-    pub(crate) fn digest(&self) -> Result<String> {
-        let files = match self {
-            TokenizerFiles::Json(path) => vec![("tokenizer.json", path.clone())],
-            TokenizerFiles::ByteLevel(folder) => {
-                ["vocab.json", "merges.txt"].map(|name| (name, folder.join(name))).into()
-            }
-            TokenizerFiles::WordPiece(folder) => {
-                let names = ["vocab.txt", "tokenizer_config.json"].map(|name| (name, folder.join(name)));
-                names.into_iter().filter(|(_, path)| path.is_file()).collect()
-            }
-        };
-        let mut hasher = Sha256::new();
-        for (name, path) in files {
-            let content = read(&path)?;
-            hasher.update(format!("{name} {}\n", content.len()));
-            hasher.update(&content);
-        }
-        Ok(hasher.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect())
-    }
 }
 
-/// Digest of the tokenizer at `path` (a folder or a `tokenizer.json`): SHA-256 over the contents of the
-/// files that define it, cut to 16 bytes. The same files elsewhere have the same digest.
-///
-/// # Errors
-/// No tokenizer there, or a file that can't be read.
-pub fn tokenizer_digest(path: &Path) -> Result<String> {
-    TokenizerFiles::find(path)?.digest()
-}
+/// Bytes that a file of a tokenizer may have, ten times the largest known.
+const MAX_SIZE: u64 = 512 << 20;
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(Error::io(path.display()))
+    read_small(path, MAX_SIZE)
 }
 
 pub(crate) fn read_text(path: &Path) -> Result<String> {
@@ -134,24 +134,11 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_of_contents_and_not_of_paths() {
-        let digest = |name: &str, content: &str| {
-            let path = folder(name, &[("tokenizer.json", content)]);
-            let digest = tokenizer_digest(&path).unwrap();
-            assert_eq!(digest, tokenizer_digest(&path.join("tokenizer.json")).unwrap());
-            fs::remove_dir_all(path).unwrap();
-            digest
-        };
-        assert_eq!(digest("one", "{}"), digest("two", "{}"));
-        assert_ne!(digest("one", "{}"), digest("two", "[]"));
-    }
-
-    #[test]
     fn nothing_there_is_said() {
         let path = folder("empty", &[]);
-        let text = tokenizer_digest(&path).unwrap_err().to_string();
+        let text = TokenizerFiles::find(&path).unwrap_err().to_string();
         assert!(text.contains("no tokenizer: expected tokenizer.json"), "{text}");
         fs::remove_dir_all(&path).unwrap();
-        assert!(tokenizer_digest(&path).unwrap_err().to_string().contains("no such file"));
+        assert!(TokenizerFiles::find(&path).unwrap_err().to_string().contains("no such file"));
     }
 }

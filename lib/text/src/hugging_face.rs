@@ -1,20 +1,14 @@
 //! Tokenizers that Hugging Face's `tokenizers` runs, sped up where a text may be cut at its spaces.
 
-use std::path::Path;
-
-use hardmine_records::{Error, Result};
-use serde::Deserialize;
-use tokenizers::models::bpe::BPE;
-use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::processors::bert::BertProcessing;
-use tokenizers::processors::roberta::RobertaProcessing;
-use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
+use hardmine_records::{Error, Result, foreign};
+use serde_json::{Value, json};
+use tokenizers::{Encoding, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Token, Tokenizer};
 
 use crate::cache::PieceCache;
-use crate::files::{TokenizerFiles, read, read_text, read_vocabulary};
+use crate::digest::Digester;
+use crate::files::{TokenizerFiles, read};
+use crate::tokenizer_config::TokenizerConfig;
+use crate::vocabulary::{bert, roberta};
 
 /// The tokenizer.
 pub(crate) struct HuggingFace {
@@ -24,17 +18,29 @@ pub(crate) struct HuggingFace {
     after: Vec<i32>,
     /// Whether the ids of a text are those of its pieces; see [`pieces`].
     by_piece: bool,
+    remarks: Vec<String>,
 }
 
 impl HuggingFace {
-    /// Loads the tokenizer; truncation and padding stored with it are ignored.
-    pub(crate) fn open(files: &TokenizerFiles) -> Result<Self> {
+    /// Loads the tokenizer with the settings that stand beside its files; a `tokenizer.json` by itself (`alone`) has
+    /// none. Truncation and padding stored with it are ignored.
+    pub(crate) fn open(files: &TokenizerFiles, alone: bool) -> Result<Self> {
+        foreign(files.place(), || HuggingFace::load(files, alone))?
+    }
+
+    fn load(files: &TokenizerFiles, alone: bool) -> Result<Self> {
+        let config = match files.folder() {
+            Some(folder) if !alone => TokenizerConfig::read(folder)?,
+            _ => TokenizerConfig::default(),
+        };
         let mut tokenizer = match files {
             TokenizerFiles::Json(path) => Tokenizer::from_bytes(read(path)?)
                 .map_err(|e| Error::new(path.display(), format!("is not a tokenizer.json: {e}")))?,
-            TokenizerFiles::ByteLevel(folder) => roberta(folder)?,
-            TokenizerFiles::WordPiece(folder) => bert(folder)?,
+            TokenizerFiles::ByteLevel(folder) => roberta(folder, &config)?,
+            TokenizerFiles::WordPiece(folder) => bert(folder, &config)?,
         };
+        let mut remarks = Vec::new();
+        config.apply(&mut tokenizer, &mut remarks)?;
         tokenizer.with_truncation(None).map_err(Error::at("tokenizer"))?.with_padding(None);
         // BPE dropout is for training tokenizers' robustness; it would make every run different.
         if let ModelWrapper::BPE(bpe) = tokenizer.get_model()
@@ -44,45 +50,104 @@ impl HuggingFace {
             bpe.dropout = None;
             tokenizer.with_model(bpe);
         }
-        let sample = tokenizer.encode_fast("a", true).map_err(Error::at("tokenizer"))?;
-        let (ids, mask) = (sample.get_ids(), sample.get_special_tokens_mask());
-        let first = mask.iter().take_while(|&&special| special == 1).count();
-        let last = mask[first..].iter().rev().take_while(|&&special| special == 1).count();
-        let special = |ids: &[u32]| ids.iter().map(|&id| id as i32).collect();
-        let (before, after) = (special(&ids[..first]), special(&ids[ids.len() - last..]));
+        let (before, after) = special_tokens(&tokenizer).map_err(Error::at(files.place()))?;
+        config.compare_special_tokens(!before.is_empty(), !after.is_empty(), &mut remarks)?;
         let by_piece = by_piece(&tokenizer);
-        Ok(HuggingFace { tokenizer, before, after, by_piece })
+        Ok(HuggingFace { tokenizer, before, after, by_piece, remarks })
     }
 
-    /// Appends the at most `max_length` token ids of `text` to `out`.
+    /// How many special tokens there are before and after every text.
+    pub(crate) fn special_tokens(&self) -> (usize, usize) {
+        (self.before.len(), self.after.len())
+    }
+
+    /// What of the settings beside the tokenizer is not followed.
+    pub(crate) fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
+    /// Adds to a digest what makes the token ids of a text.
+    pub(crate) fn digest(&self, digester: &mut Digester) -> Result<()> {
+        let text = self.tokenizer.to_string(false).map_err(Error::at("tokenizer"))?;
+        let mut parts: Value = serde_json::from_str(&text).map_err(Error::at("tokenizer"))?;
+        without_what_makes_no_ids(&mut parts);
+        digester.add(&parts);
+        digester.add(&json!({
+            "before": self.before,
+            "after": self.after,
+            "encode_special_tokens": self.tokenizer.get_encode_special_tokens(),
+        }));
+        Ok(())
+    }
+
+    /// Appends the at most `max_length` token ids of `text` to `out`; says whether there were more.
     pub(crate) fn encode(
         &self,
         text: &str,
         max_length: usize,
         cache: &mut PieceCache,
         out: &mut Vec<i32>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let end = out.len() + max_length.saturating_sub(self.after.len());
         out.extend_from_slice(&self.before);
         if self.by_piece {
             for piece in pieces(text) {
                 cache.append(piece, out, |out| self.tokenize(piece, out))?;
-                if out.len() >= end {
+                if out.len() > end {
                     break;
                 }
             }
         } else {
             self.tokenize(text, out)?;
         }
+        let cut = out.len() > end;
         out.truncate(end);
         out.extend_from_slice(&self.after);
-        Ok(())
+        Ok(cut)
     }
 
     fn tokenize(&self, text: &str, out: &mut Vec<i32>) -> Result<()> {
-        let encoding = self.tokenizer.encode_fast(text, false).map_err(Error::at("tokenizer"))?;
+        let encoding = foreign("tokenizer", || self.tokenizer.encode_fast(text, false))?;
+        let encoding = encoding.map_err(Error::at("tokenizer"))?;
         out.extend(encoding.get_ids().iter().map(|&id| id as i32));
         Ok(())
+    }
+}
+
+/// The special tokens that are put before and after every text: what the post-processor makes of a text whose only
+/// token is in no vocabulary.
+fn special_tokens(tokenizer: &Tokenizer) -> tokenizers::Result<(Vec<i32>, Vec<i32>)> {
+    const TEXT: u32 = u32::MAX;
+    let text = Encoding::from_tokens(vec![Token::new(TEXT, "x".into(), (0, 1))], 0);
+    let whole = tokenizer.post_process(text, None, true)?;
+    let parts: Vec<&[u32]> = whole.get_ids().split(|&id| id == TEXT).collect();
+    match parts[..] {
+        [before, after] => {
+            let special = |ids: &[u32]| ids.iter().map(|&id| id as i32).collect();
+            Ok((special(before), special(after)))
+        }
+        _ => Err(format!("its post-processor writes a text {} times; expected once", parts.len() - 1).into()),
+    }
+}
+
+/// Removes from a `tokenizer.json` what doesn't change the token ids of a text, and what the digest has in another
+/// form. A file that was read and saved again by another program or version differs in these.
+fn without_what_makes_no_ids(parts: &mut Value) {
+    let Some(parts) = parts.as_object_mut() else { return };
+    parts.retain(|name, _| ["added_tokens", "normalizer", "pre_tokenizer", "model"].contains(&name.as_str()));
+    if parts.get("normalizer").is_some_and(Value::is_null)
+        && let Some(tokens) = parts.get_mut("added_tokens").and_then(Value::as_array_mut)
+    {
+        tokens.iter_mut().filter_map(Value::as_object_mut).for_each(|token| drop(token.remove("normalized")));
+    }
+    if let Some(model) = parts.get_mut("model").and_then(Value::as_object_mut) {
+        model.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
+    }
+    // A Sequence has a list of others.
+    let mut waiting: Vec<&mut Value> = parts.get_mut("pre_tokenizer").into_iter().collect();
+    while let Some(pre_tokenizer) = waiting.pop().and_then(Value::as_object_mut) {
+        pre_tokenizer.remove("trim_offsets");
+        waiting.extend(pre_tokenizer.get_mut("pretokenizers").and_then(Value::as_array_mut).into_iter().flatten());
     }
 }
 
@@ -119,72 +184,10 @@ fn by_piece(tokenizer: &Tokenizer) -> bool {
     normalizer && pre_tokenizer && added.all(|token| !token.rstrip && !token.content.contains(char::is_whitespace))
 }
 
-/// RoBERTa's tokenizer from `vocab.json` and `merges.txt`.
-fn roberta(folder: &Path) -> Result<Tokenizer> {
-    let path = folder.join("vocab.json");
-    let vocabulary = read_vocabulary(&path)?;
-    let id = |token: &str| vocabulary.get(token).copied().ok_or_else(|| missing(&path, token));
-    let processing = RobertaProcessing::new(("</s>".into(), id("</s>")?), ("<s>".into(), id("<s>")?));
-    let (merges, vocabulary_path) = (folder.join("merges.txt"), path.to_string_lossy());
-    let bpe = BPE::from_file(&vocabulary_path, &merges.to_string_lossy())
-        .build()
-        .map_err(|e| Error::new(folder.display(), format!("vocab.json and merges.txt do not fit together: {e}")))?;
-    let mut tokenizer = Tokenizer::new(bpe);
-    tokenizer.with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(false)));
-    tokenizer.with_post_processor(Some(processing.add_prefix_space(false)));
-    let special = ["<s>", "</s>", "<unk>", "<pad>"].map(|token| AddedToken::from(token, true));
-    // The white space before a mask belongs to it.
-    tokenizer.add_special_tokens(&[&special[..], &[AddedToken::from("<mask>", true).lstrip(true)]].concat());
-    Ok(tokenizer)
-}
-
-/// What of `tokenizer_config.json` changes token ids.
-#[derive(Deserialize)]
-#[serde(default)]
-struct BertConfig {
-    do_lower_case: bool,
-    strip_accents: Option<bool>,
-    tokenize_chinese_chars: bool,
-}
-
-impl Default for BertConfig {
-    fn default() -> Self {
-        BertConfig { do_lower_case: true, strip_accents: None, tokenize_chinese_chars: true }
-    }
-}
-
-/// BERT's tokenizer from `vocab.txt`, and `tokenizer_config.json` if there is one.
-fn bert(folder: &Path) -> Result<Tokenizer> {
-    let path = folder.join("tokenizer_config.json");
-    let config: BertConfig = match path.is_file() {
-        true => serde_json::from_str(&read_text(&path)?).map_err(Error::at(path.display()))?,
-        false => BertConfig::default(),
-    };
-    let path = folder.join("vocab.txt");
-    let model = WordPiece::from_file(&path.to_string_lossy())
-        .unk_token("[UNK]".into())
-        .build()
-        .map_err(Error::at(path.display()))?;
-    let mut tokenizer = Tokenizer::new(model);
-    let id = |token: &str| tokenizer.token_to_id(token).ok_or_else(|| missing(&path, token));
-    let processing = BertProcessing::new(("[SEP]".into(), id("[SEP]")?), ("[CLS]".into(), id("[CLS]")?));
-    id("[UNK]")?;
-    let BertConfig { do_lower_case, strip_accents, tokenize_chinese_chars } = config;
-    tokenizer
-        .with_normalizer(Some(BertNormalizer::new(true, tokenize_chinese_chars, strip_accents, do_lower_case)))
-        .with_pre_tokenizer(Some(BertPreTokenizer))
-        .with_post_processor(Some(processing));
-    tokenizer.add_special_tokens(&["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(|t| AddedToken::from(t, true)));
-    Ok(tokenizer)
-}
-
-fn missing(path: &Path, token: &str) -> Error {
-    Error::new(path.display(), format!("no token '{token}'"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::path::Path;
 
     use hardmine_records::Input;
 
@@ -204,7 +207,7 @@ mod tests {
         if let Some(config) = config {
             std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
         }
-        HuggingFace::open(&TokenizerFiles::WordPiece(folder.path().into())).unwrap()
+        HuggingFace::open(&TokenizerFiles::WordPiece(folder.path().into()), false).unwrap()
     }
 
     fn byte_level() -> HuggingFace {
@@ -216,7 +219,7 @@ mod tests {
             source.reader.read_to_end(&mut content).unwrap();
             std::fs::write(folder.path().join(name), content).unwrap();
         }
-        HuggingFace::open(&TokenizerFiles::ByteLevel(folder.path().into())).unwrap()
+        HuggingFace::open(&TokenizerFiles::ByteLevel(folder.path().into()), false).unwrap()
     }
 
     #[test]
@@ -251,7 +254,7 @@ mod tests {
         assert!(text.contains("\"dropout\":null"));
         let text = text.replace("\"dropout\":null", "\"dropout\":1.0");
         std::fs::write(&path, text).unwrap();
-        let tokenizer = HuggingFace::open(&TokenizerFiles::Json(path)).unwrap();
+        let tokenizer = HuggingFace::open(&TokenizerFiles::Json(path), true).unwrap();
         let text = "a rather long text";
         assert_eq!(encode(&tokenizer, text, 512), encode(&whole, text, 512));
     }
@@ -286,10 +289,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokenizer.json");
         std::fs::write(&path, "{\"version\": \"1.0\", ").unwrap();
-        let error = HuggingFace::open(&TokenizerFiles::Json(path.clone())).err().unwrap().to_string();
+        let error = HuggingFace::open(&TokenizerFiles::Json(path.clone()), true).err().unwrap().to_string();
         assert!(error.starts_with(&format!("{}: is not a tokenizer.json: ", path.display())), "{error}");
         std::fs::write(folder.path().join("vocab.txt"), "[UNK]\na\n").unwrap();
-        let error = HuggingFace::open(&TokenizerFiles::WordPiece(folder.path().into())).err().unwrap().to_string();
-        assert!(error.ends_with("vocab.txt: no token '[SEP]'"), "{error}");
+        let error =
+            HuggingFace::open(&TokenizerFiles::WordPiece(folder.path().into()), false).err().unwrap().to_string();
+        assert!(error.ends_with("vocab.txt: no token '[CLS]'"), "{error}");
     }
 }

@@ -3,28 +3,31 @@
 use std::collections::HashSet;
 
 use arrow::array::AsArray;
-use hardmine_records::{Error, IdSpace, Input, Kind, Result, Table};
+use hardmine_records::{Error, ForeignIds, IdSpace, Input, Kind, Result, Table};
 
 /// Ids of the queries that have at least one row in a file of judgements, whatever the grade.
 pub struct Judged {
     ids: HashSet<String>,
     name: String,
+    notes: Vec<String>,
 }
 
 impl Judged {
-    /// Reads the judgements in `qrels`, whose ids are the collection's own.
+    /// Reads the judgements in `qrels`, whose ids are the collection's own, also where they are integers.
     ///
     /// # Errors
     /// Not qrels, or qrels with row numbers for ids.
-    pub fn open(qrels: &Input) -> Result<Self> {
-        let table = Table::open(qrels, &[Kind::Qrels])?;
+    pub fn open(qrels: &Input, ids: ForeignIds) -> Result<Self> {
+        // Nothing but ids of the collection makes sense here, so that nothing is to be told of it.
+        let ids = ForeignIds { ids: ids.ids.or(Some(IdSpace::Official)) };
+        let mut table = Table::open_with_ids(qrels, &[Kind::Qrels], ids)?;
         let name = table.name().to_owned();
         if table.ids() == IdSpace::Internal {
             return Err(Error::new(name, "its ids are row numbers, expected the ids of the collection")
                 .hint("name the qrels as they were before remap-ids"));
         }
         let mut ids = HashSet::new();
-        for batch in table {
+        for batch in table.by_ref() {
             let batch = batch?;
             for id in batch.column(0).as_string::<i32>().iter().flatten() {
                 if !ids.contains(id) {
@@ -32,7 +35,7 @@ impl Judged {
                 }
             }
         }
-        Ok(Judged { ids, name })
+        Ok(Judged { ids, name, notes: table.notes() })
     }
 
     /// Whether the query `id` is judged.
@@ -48,6 +51,11 @@ impl Judged {
     /// Whether no query is judged.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
+    }
+
+    /// What the user should know of how the file was read.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The name of the file, as used in errors.

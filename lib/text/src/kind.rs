@@ -65,9 +65,9 @@ impl Fields {
     /// out, the others joined with one space.
     pub fn joined(&self) -> String {
         match self {
-            Fields::Text(text) => text.trim().to_owned(),
+            Fields::Text(text) => python::strip(text).to_owned(),
             Fields::Document { url, title, body } => {
-                let fields = [url.trim(), title.trim(), body.trim()];
+                let fields = [url, title, body].map(|field| python::strip(field));
                 fields.into_iter().filter(|field| !field.is_empty()).collect::<Vec<_>>().join(" ")
             }
         }

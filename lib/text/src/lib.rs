@@ -3,9 +3,12 @@
 //! A [`Corpus`] is read text by text, a [`Tokenizer`] turns each into ids, and [`tokenize`] runs both
 //! over all cores in constant memory.
 
+mod beir;
 mod cache;
 mod corpus;
+mod digest;
 mod files;
+mod folder;
 mod hugging_face;
 mod judged;
 mod keys;
@@ -15,10 +18,12 @@ mod pipeline;
 mod pretokens;
 mod python;
 mod tokenizer;
+mod tokenizer_config;
 mod transformers2;
+mod vocabulary;
 
 pub use corpus::{Corpus, Text};
-pub use files::tokenizer_digest;
+pub use folder::FolderSettings;
 pub use judged::Judged;
 pub use kind::{Fields, TextKind};
 pub use pipeline::{Summary, tokenize};

@@ -4,9 +4,9 @@ use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use hardmine_records::source::Source;
-use hardmine_records::{Error, Result};
+use hardmine_records::{Error, Result, foreign, next_batch, open_parquet};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use crate::{Fields, Text};
 
@@ -33,18 +33,18 @@ impl ParquetTexts {
     /// Not a whole Parquet file, a column missing or of another type.
     pub(crate) fn open(source: Source) -> Result<Self> {
         let name = source.name.clone();
-        let builder = ParquetRecordBatchReaderBuilder::try_new(source.into_file()?)
-            .map_err(|e| Error::new(&name, format!("is a truncated or broken Parquet file: {e}")))?;
+        let builder = open_parquet(&name, source.into_file()?)?;
         let columns = find_columns(&name, builder.schema())?;
         let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
-        let reader = builder.with_projection(mask).with_batch_size(BATCH).build().map_err(Error::at(&name))?;
+        let reader = builder.with_projection(mask).with_batch_size(BATCH);
+        let reader = foreign(&name, || reader.build())?.map_err(Error::at(&name))?;
         Ok(ParquetTexts { name, reader, batch: None, row: 0, next: 0 })
     }
 
     pub(crate) fn next_text(&mut self) -> Result<Option<Text>> {
         while self.batch.as_ref().is_none_or(|batch| self.next == batch.ids.len()) {
-            let Some(batch) = self.reader.next() else { return Ok(None) };
-            self.batch = Some(Columns::new(&batch.map_err(Error::at(&self.name))?).map_err(Error::at(&self.name))?);
+            let Some(batch) = next_batch(&self.name, &mut self.reader)? else { return Ok(None) };
+            self.batch = Some(Columns::new(&batch).map_err(Error::at(&self.name))?);
             self.next = 0;
         }
         let Some(batch) = &self.batch else { return Ok(None) };

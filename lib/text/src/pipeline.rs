@@ -27,6 +27,8 @@ pub struct Summary {
     pub rows: u64,
     /// Texts among them with nothing in them: they have special tokens only.
     pub empty: u64,
+    /// Texts among them that had more token ids than were kept.
+    pub cut: u64,
     /// Texts left out because nobody judged them.
     pub unjudged: u64,
 }
@@ -45,7 +47,7 @@ pub fn tokenize(
 ) -> Result<Summary> {
     let name = corpus.name().to_owned();
     let mut hasher = KeyHasher::default();
-    let (mut rows, mut empty, mut unjudged) = (0, 0, 0);
+    let (mut rows, mut empty, mut cut, mut unjudged) = (0, 0, 0, 0);
     std::thread::scope(|scope| {
         let (read, texts) = sync_channel::<Result<Batch>>(1);
         let (encoded, tokens) = sync_channel(1);
@@ -61,6 +63,7 @@ pub fn tokenize(
             let batch: Tokens = batch?;
             batch.keys.iter().for_each(|key| hasher.update(key));
             empty += batch.empty;
+            cut += batch.cut;
             unjudged += batch.unjudged;
             let records = batch.into_records(rows).map_err(Error::at(&name))?;
             rows += records.num_rows() as i64;
@@ -73,7 +76,7 @@ pub fn tokenize(
             let message = format!("none of its {unjudged} queries is among the {} in {}", judged.len(), judged.name());
             Err(Error::new(name, message).hint("are the qrels those of this split?"))
         }
-        _ => Ok(Summary { keys: hasher.finish(), rows: rows as u64, empty, unjudged }),
+        _ => Ok(Summary { keys: hasher.finish(), rows: rows as u64, empty, cut, unjudged }),
     }
 }
 
@@ -116,6 +119,7 @@ struct Tokens {
     ids: Vec<i32>,
     lengths: Vec<usize>,
     empty: u64,
+    cut: u64,
     unjudged: u64,
 }
 
@@ -128,11 +132,12 @@ fn encode(batch: Batch, tokenizer: &Tokenizer, max_length: usize) -> Result<Toke
             for Text { key, fields } in texts {
                 let text = tokenizer.prepare(fields);
                 let start = tokens.ids.len();
-                tokenizer
+                let cut = tokenizer
                     .encode(&text, max_length, &mut tokens.ids)
                     .map_err(|e| Error::new(format!("text '{key}'"), e))?;
                 tokens.lengths.push(tokens.ids.len() - start);
                 tokens.empty += u64::from(text.is_empty());
+                tokens.cut += u64::from(cut);
             }
             Ok(tokens)
         })
@@ -143,6 +148,7 @@ fn encode(batch: Batch, tokenizer: &Tokenizer, max_length: usize) -> Result<Toke
         all.ids.extend(share.ids);
         all.lengths.extend(share.lengths);
         all.empty += share.empty;
+        all.cut += share.cut;
     }
     all.keys = batch.texts.into_iter().map(|text| text.key).collect();
     Ok(all)
@@ -170,10 +176,10 @@ mod tests {
 
     use arrow::array::AsArray;
     use arrow::datatypes::{Int32Type, Int64Type};
-    use hardmine_records::Input;
+    use hardmine_records::{ForeignIds, Input};
 
     use super::*;
-    use crate::TextKind;
+    use crate::{FolderSettings, TextKind};
 
     const WORDS: usize = 20_000;
 
@@ -186,7 +192,7 @@ mod tests {
         let path = folder.path().join("corpus.tsv");
         std::fs::write(&path, corpus).unwrap();
         let corpus = Corpus::open(&Input::Path(path), TextKind::Query).unwrap();
-        let tokenizer = Tokenizer::open(folder.path()).unwrap();
+        let tokenizer = Tokenizer::open(folder.path(), &FolderSettings::default()).unwrap();
         (folder, tokenizer, corpus)
     }
 
@@ -218,7 +224,7 @@ mod tests {
         let (folder, tokenizer, corpus) = words("a\tw1\nb\t \nc\tw2\n");
         let qrels = folder.path().join("qrels.tsv");
         std::fs::write(&qrels, "b 0 d1 0\nc 0 d1 1\nzzz 0 d1 1\n".replace(' ', "\t")).unwrap();
-        let judged = Judged::open(&Input::Path(qrels.clone())).unwrap();
+        let judged = Judged::open(&Input::Path(qrels.clone()), ForeignIds::default()).unwrap();
         let mut keys = Vec::new();
         let summary = tokenize(corpus, &tokenizer, 8, Some(&judged), |batch| {
             keys.extend(batch.column(1).as_string::<i32>().iter().flatten().map(str::to_owned));

@@ -3,18 +3,20 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use hardmine_records::Result;
+use hardmine_records::{Error, Result};
+use serde_json::json;
 
-use crate::Fields;
 use crate::cache::PieceCache;
+use crate::digest::Digester;
 use crate::files::TokenizerFiles;
 use crate::hugging_face::HuggingFace;
 use crate::transformers2::Transformers2;
+use crate::{Fields, FolderSettings};
 
 /// Turns texts into token ids, special tokens included, without padding.
 pub struct Tokenizer {
     scheme: Scheme,
-    digest: String,
+    lower_case: bool,
     /// One for each thread, so that none waits for another.
     caches: Vec<Mutex<PieceCache>>,
 }
@@ -26,13 +28,14 @@ enum Scheme {
 
 impl Tokenizer {
     /// Loads the tokenizer in `path`: a `tokenizer.json`, or a folder with one, or with `vocab.json` and
-    /// `merges.txt` (byte-level BPE with RoBERTa's special tokens), or with `vocab.txt` (WordPiece).
+    /// `merges.txt` (byte-level BPE with RoBERTa's special tokens), or with `vocab.txt` (WordPiece). The settings
+    /// beside these files are followed, and `settings`, which are those of the folder.
     ///
     /// # Errors
     /// None of these is there, or it can't be read.
-    pub fn open(path: &Path) -> Result<Self> {
-        let files = TokenizerFiles::find(path)?;
-        Self::new(Scheme::HuggingFace(Box::new(HuggingFace::open(&files)?)), &files)
+    pub fn open(path: &Path, settings: &FolderSettings) -> Result<Self> {
+        let tokenizer = HuggingFace::open(&TokenizerFiles::find(path)?, path.is_file())?;
+        Ok(Self::new(Scheme::HuggingFace(Box::new(tokenizer)), settings.lower_case()))
     }
 
     /// Loads `vocab.json` and `merges.txt` of the folder `path`, to be run as version 2 of transformers
@@ -41,34 +44,75 @@ impl Tokenizer {
     /// # Errors
     /// One of the files is missing or not RoBERTa's.
     pub fn open_transformers2(path: &Path) -> Result<Self> {
-        let files = TokenizerFiles::find_byte_level(path)?;
-        Self::new(Scheme::Transformers2(Box::new(Transformers2::open(path)?)), &files)
+        TokenizerFiles::find_byte_level(path)?;
+        Ok(Self::new(Scheme::Transformers2(Box::new(Transformers2::open(path)?)), false))
     }
 
-    fn new(scheme: Scheme, files: &TokenizerFiles) -> Result<Self> {
+    fn new(scheme: Scheme, lower_case: bool) -> Self {
         let caches = (0..rayon::current_num_threads()).map(|_| Mutex::default()).collect();
-        Ok(Tokenizer { scheme, digest: files.digest()?, caches })
+        Tokenizer { scheme, lower_case, caches }
     }
 
-    /// Digest of the files the tokenizer was made from; see [`crate::tokenizer_digest`].
-    pub fn digest(&self) -> &str {
-        &self.digest
+    /// Digest of what the tokenizer does to a text: the first 16 bytes of a SHA-256. A tokenizer that was saved
+    /// again, in another place or form, has the same one.
+    ///
+    /// # Errors
+    /// A tokenizer that can't be written as JSON.
+    pub fn digest(&self) -> Result<String> {
+        let mut digester = Digester::default();
+        digester.add(&json!(self.lower_case));
+        match &self.scheme {
+            Scheme::HuggingFace(tokenizer) => tokenizer.digest(&mut digester)?,
+            Scheme::Transformers2(tokenizer) => tokenizer.digest(&mut digester),
+        }
+        Ok(digester.finish())
+    }
+
+    /// How many special tokens every text has before and after its own.
+    pub fn special_tokens(&self) -> (usize, usize) {
+        match &self.scheme {
+            Scheme::HuggingFace(tokenizer) => tokenizer.special_tokens(),
+            Scheme::Transformers2(_) => (1, 1),
+        }
+    }
+
+    /// Refuses a `max_length` that leaves no room for a text beside the special tokens.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn check_length(&self, max_length: usize) -> Result<()> {
+        let (before, after) = self.special_tokens();
+        if max_length > before + after {
+            return Ok(());
+        }
+        let message = format!("leaves no room for a text: it has {} special tokens", before + after);
+        Err(Error::new(format!("--max-length {max_length}"), message))
+    }
+
+    /// Warns of the settings beside the tokenizer's files that are not followed.
+    pub fn warn(&self) {
+        if let Scheme::HuggingFace(tokenizer) = &self.scheme {
+            tokenizer.remarks().iter().for_each(|remark| tracing::warn!("{remark}"));
+        }
     }
 
     /// Joins `fields` into the text the tokenizer's models expect.
     pub fn prepare(&self, fields: &Fields) -> String {
         match &self.scheme {
+            // As Python lower-cases a whole text, which Rust does alike: a final sigma is told from others.
+            Scheme::HuggingFace(_) if self.lower_case => fields.joined().to_lowercase(),
             Scheme::HuggingFace(_) => fields.joined(),
             Scheme::Transformers2(_) => fields.joined_for_transformers2(),
         }
     }
 
-    /// Appends the ids of a prepared `text` to `out`: at most `max_length` (at least 3), of a longer
-    /// text the first ones and the special token at the end. An empty text has special tokens only.
+    /// Appends the ids of a prepared `text` to `out`: at most `max_length`, see [`Tokenizer::check_length`]; of a
+    /// longer text the first ones and the special tokens at the end. Says whether the text was cut. An empty text
+    /// has special tokens only.
     ///
     /// # Errors
     /// A text the tokenizer has no ids for.
-    pub fn encode(&self, text: &str, max_length: usize, out: &mut Vec<i32>) -> Result<()> {
+    pub fn encode(&self, text: &str, max_length: usize, out: &mut Vec<i32>) -> Result<bool> {
         let thread = rayon::current_thread_index().unwrap_or(0) % self.caches.len();
         let mut cache = self.caches[thread].lock().unwrap_or_else(PoisonError::into_inner);
         match &self.scheme {

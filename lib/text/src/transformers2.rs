@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use hardmine_records::{Error, Result};
+use serde_json::json;
 
 use crate::cache::PieceCache;
+use crate::digest::Digester;
 use crate::files::{read_text, read_vocabulary};
 use crate::pretokens::pretokens;
 use crate::python;
@@ -24,6 +26,8 @@ pub(crate) struct Transformers2 {
     ids: Vec<i32>,
     /// Token ids of [`SPECIAL`].
     special: [i32; 5],
+    /// Digest of the vocabulary and the merges.
+    digest: String,
 }
 
 impl Transformers2 {
@@ -58,26 +62,33 @@ impl Transformers2 {
             merges.insert(pair, (number as u32, symbols.of(&format!("{left}{right}"))));
         }
         let ids = symbols.names.iter().map(|name| id(name).unwrap_or(special[2])).collect();
-        Ok(Transformers2 { bytes, merges, ids, special })
+        let mut digester = Digester::default();
+        digester.add(&json!([vocabulary, text]));
+        Ok(Transformers2 { bytes, merges, ids, special, digest: digester.finish() })
     }
 
-    /// Appends the at most `max_length` token ids of `text` to `out`.
+    /// Adds to a digest what makes the token ids of a text.
+    pub(crate) fn digest(&self, digester: &mut Digester) {
+        digester.add(&json!(["transformers-2", self.digest]));
+    }
+
+    /// Appends the at most `max_length` token ids of `text` to `out`; says whether there were more.
     pub(crate) fn encode(
         &self,
         text: &str,
         max_length: usize,
         cache: &mut PieceCache,
         out: &mut Vec<i32>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let end = out.len() + max_length - 1;
         out.push(self.special[0]);
         let text = lowercase_after_space(text);
         let mut rest = text.as_str();
-        while out.len() < end {
+        while out.len() <= end {
             let found = next_special(rest);
             let piece = python::strip_end(found.map_or(rest, |(at, _)| &rest[..at]));
             for pretoken in pretokens(piece) {
-                if out.len() >= end {
+                if out.len() > end {
                     break;
                 }
                 cache.append(pretoken, out, |out| {
@@ -89,9 +100,10 @@ impl Transformers2 {
             out.push(self.special[which]);
             rest = &rest[at + SPECIAL[which].len()..];
         }
+        let cut = out.len() > end;
         out.truncate(end);
         out.push(self.special[1]);
-        Ok(())
+        Ok(cut)
     }
 
     /// Byte-pair encoding: as long as there is one, the pair of earliest rank is merged wherever it occurs.

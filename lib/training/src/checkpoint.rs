@@ -1,10 +1,12 @@
-//! Resuming: one file beside the output holds all that a run needs to go on as if never interrupted.
+//! Resuming: one file beside the output holds all that a run needs to go on as if never interrupted, on a machine with
+//! as many cores.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use hardmine_records::{AtomicFile, Error, Result};
-use tch::{Tensor, no_grad};
+use hardmine_records::{Error, OutputFile, Result};
+use sha2::{Digest, Sha256};
+use tch::{Device, TchError, Tensor, no_grad};
 
 use crate::log::{self, Row};
 use crate::optimizer::Optimizer;
@@ -32,9 +34,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// `<output>.checkpoint`, for a run of this `identity`.
     pub fn beside(output: &Path, identity: String) -> Self {
-        let mut path = output.as_os_str().to_owned();
-        path.push(".checkpoint");
-        Checkpoint { path: path.into(), identity }
+        Checkpoint { path: path_beside(output), identity }
     }
 
     /// Writes the checkpoint, in place of the one before.
@@ -49,28 +49,31 @@ impl Checkpoint {
         tensors.push(("steady".into(), Tensor::from_slice(&[i64::from(state.scaler.steady)])));
         tensors.push(("log".into(), log::to_tensor(&state.log)));
         tensors.push(("identity".into(), Tensor::from_slice(self.identity.as_bytes())));
-        let file = AtomicFile::create(&self.path)?;
-        Tensor::write_safetensors(&tensors, file.temporary()).map_err(Error::at(&place))?;
+        tensors.push((DIGEST.into(), Tensor::from_slice(&digest(&tensors).map_err(Error::at(&place))?)));
+        let file = OutputFile::create_seekable(&self.path)?;
+        Tensor::write_safetensors(&tensors, file.path_for_libraries()).map_err(Error::at(&place))?;
         file.commit()
     }
 
     /// Brings `state` to where the checkpoint was taken, if there is one.
     ///
     /// # Errors
-    /// A checkpoint of other settings or inputs, or one that can't be read.
+    /// A checkpoint of other settings or inputs, or one that is damaged.
     pub fn restore(&self, state: &mut State) -> Result<bool> {
         if !self.path.exists() {
             return Ok(false);
         }
         let place = self.path.display();
-        let broken = |e: tch::TchError| {
-            Error::new(&place, format!("is not a checkpoint: {e}")).hint("remove it to start from step 0")
-        };
-        let tensors: HashMap<String, Tensor> =
-            Tensor::read_safetensors(&self.path).map_err(broken)?.into_iter().collect();
-        let find = |name: &str| {
-            tensors.get(name).ok_or_else(|| broken(tch::TchError::FileFormat(format!("it has no tensor '{name}'"))))
-        };
+        let hint = "remove it to start from step 0";
+        let broken = |e: TchError| Error::new(&place, format!("is not a checkpoint: {e}")).hint(hint);
+        let mut tensors = Tensor::read_safetensors(&self.path).map_err(broken)?;
+        let written = tensors.iter().position(|(name, _)| name == DIGEST).map(|index| tensors.remove(index).1);
+        let written = written.ok_or_else(|| broken(missing(DIGEST)))?;
+        if Vec::<u8>::try_from(&written).map_err(broken)? != digest(&tensors).map_err(broken)? {
+            return Err(Error::new(&place, "is damaged: it is not as it was written").hint(hint));
+        }
+        let tensors: HashMap<String, Tensor> = tensors.into_iter().collect();
+        let find = |name: &str| tensors.get(name).ok_or_else(|| broken(missing(name)));
         if Vec::<u8>::try_from(find("identity")?).map_err(broken)? != self.identity.as_bytes() {
             return Err(Error::new(&place, "belongs to a run with other settings or inputs")
                 .hint("repeat that run's command to finish it, or remove the file to start from step 0"));
@@ -83,10 +86,13 @@ impl Checkpoint {
         })?;
         let numbers: Vec<f64> = Vec::try_from(find("numbers")?).map_err(broken)?;
         let steady: Vec<i64> = Vec::try_from(find("steady")?).map_err(broken)?;
+        let (&[step, updates, scale], &[steady]) = (&numbers[..], &steady[..]) else {
+            return Err(broken(TchError::FileFormat("its counts are not as many as they should be".into())));
+        };
         state.log = log::from_tensor(find("log")?).map_err(broken)?;
-        state.step = numbers[0] as u64;
-        state.optimizer.set_updates(numbers[1] as i32);
-        (state.scaler.scale, state.scaler.steady) = (numbers[2], steady[0] as u32);
+        state.step = step as u64;
+        state.optimizer.set_updates(updates as i32);
+        (state.scaler.scale, state.scaler.steady) = (scale, steady as u32);
         Ok(true)
     }
 
@@ -102,4 +108,34 @@ impl Checkpoint {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The path of the checkpoint of a run that writes the model folder `output`.
+pub(crate) fn path_beside(output: &Path) -> PathBuf {
+    // Through its parts, so that a slash at the end doesn't lead into the folder.
+    let mut path = output.components().collect::<PathBuf>().into_os_string();
+    path.push(".checkpoint");
+    path.into()
+}
+
+/// Name of the tensor that holds the digest of all others.
+const DIGEST: &str = "digest";
+
+fn missing(name: &str) -> TchError {
+    TchError::FileFormat(format!("it has no tensor '{name}'"))
+}
+
+/// SHA-256 of names, shapes, types and numbers, whatever the order of the tensors.
+fn digest(tensors: &[(String, Tensor)]) -> std::result::Result<Vec<u8>, TchError> {
+    let mut sorted: Vec<_> = tensors.iter().collect();
+    sorted.sort_by_key(|(name, _)| name);
+    let mut hash = Sha256::new();
+    for (name, tensor) in sorted {
+        let tensor = tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?;
+        hash.update(format!("{name} {:?} {:?} ", tensor.kind(), tensor.size()));
+        let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+        hash.update(&bytes);
+    }
+    Ok(hash.finalize().to_vec())
 }

@@ -4,7 +4,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use hardmine_records::provenance::{DOCS, KEYS, QUERIES};
 use hardmine_records::{
-    Error, IdSpace, Input, KeyMap, Kind, MappedTokens, Provenance, Result, Table, check_same_space,
+    Error, ForeignIds, IdSpace, Input, KeyMap, Kind, MappedTokens, Provenance, Result, Table, check_same_space,
 };
 
 use crate::documents::Documents;
@@ -44,31 +44,48 @@ impl<'a> Side<'a> {
         match self.keys {
             Some(tokens) => KeyMap::new(tokens),
             None => Err(Error::new(place, format!("official ids, which {} does not tell", self.name))
-                .hint("name the documents' tokens with --docs, or use remap-ids --to internal")),
+                .hint("name the documents' tokens with --docs; or --ids internal, if they are row numbers")),
         }
     }
+}
+
+/// How the ids of a file are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// What integer ids of other programs' files are.
+    pub ids: ForeignIds,
+    /// Whether rows whose query or document is not among the tokens are left out, rather than refused.
+    pub skip_unknown: bool,
+}
+
+/// What was read.
+pub struct Judged {
+    /// The documents of each query.
+    pub lists: Lists,
+    /// What the user should know of how the file was read.
+    pub notes: Vec<String>,
 }
 
 /// The relevant documents (relevance above 0) of each query.
 ///
 /// # Errors
 /// A file that is not qrels or belongs to other queries or documents; an id that is not there, with its row.
-pub fn read_qrels(input: &Input, queries: &Side, docs: &Side) -> Result<Lists> {
-    read(input, Kind::Qrels, queries, docs)
+pub fn read_qrels(input: &Input, queries: &Side, docs: &Side, reading: Reading) -> Result<Judged> {
+    read(input, Kind::Qrels, queries, docs, reading)
 }
 
 /// The hard negatives of each query.
 ///
 /// # Errors
 /// As [`read_qrels`].
-pub fn read_negatives(input: &Input, queries: &Side, docs: &Side) -> Result<Lists> {
-    read(input, Kind::Negatives, queries, docs)
+pub fn read_negatives(input: &Input, queries: &Side, docs: &Side, reading: Reading) -> Result<Judged> {
+    read(input, Kind::Negatives, queries, docs, reading)
 }
 
-fn read(input: &Input, kind: Kind, queries: &Side, docs: &Side) -> Result<Lists> {
-    let mut table = Table::open(input, &[kind])?;
+fn read(input: &Input, kind: Kind, queries: &Side, docs: &Side, reading: Reading) -> Result<Judged> {
+    let mut table = Table::open_with_ids(input, &[kind], reading.ids)?.without_ranks();
     let name = table.name().to_owned();
-    let mut pairs = Vec::new();
+    let (mut pairs, mut skipped) = (Vec::new(), 0);
     match table.ids() {
         IdSpace::Internal => {
             // A stream tells its fingerprints only at its end.
@@ -100,19 +117,28 @@ fn read(input: &Input, kind: Kind, queries: &Side, docs: &Side) -> Result<Lists>
                 let batch = batch?;
                 let ids = [0, 1].map(|column| batch.column(column).as_string::<i32>());
                 for (place, counts) in counting(&batch, kind).enumerate() {
-                    let query = queries.row(ids[0].value(place), &name, row + place)?;
-                    let doc = docs.row(ids[1].value(place), &name, row + place)?;
+                    let (query, doc) = (ids[0].value(place), ids[1].value(place));
+                    if reading.skip_unknown && (queries.get(query).is_none() || docs.get(doc).is_none()) {
+                        skipped += 1;
+                        continue;
+                    }
+                    let query = queries.row(query, &name, row + place)?;
+                    let doc = docs.row(doc, &name, row + place)?;
                     pairs.extend(counts.then_some((query as u32, doc as u32)));
                 }
                 row += batch.num_rows();
             }
         }
     }
+    let mut notes = table.notes();
+    if skipped > 0 {
+        notes.push(format!("{name}: {skipped} rows with an unknown query or document left out"));
+    }
     if pairs.is_empty() {
         let what = if kind == Kind::Qrels { "no relevant document for any query" } else { "no negatives" };
         return Err(Error::new(name, what));
     }
-    Ok(Lists::new(queries.rows, docs.rows, &pairs))
+    Ok(Judged { lists: Lists::new(queries.rows, docs.rows, &pairs), notes })
 }
 
 /// Which rows of `batch` count: of judgements, those that say relevant.

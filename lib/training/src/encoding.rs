@@ -1,7 +1,7 @@
 //! Encoding the texts of a batch so that a gradient can flow back, texts of like length together and a share of them
 //! on each core.
 
-use hardmine_encoder::{Encoder, Workers, check_token_ids, cut_evenly, default_batch_tokens};
+use hardmine_encoder::{Encoder, Truncation, Workers, check_token_ids, cut_evenly, default_batch_tokens};
 use hardmine_records::{MappedTokens, Result};
 use tch::{Kind, Tensor, no_grad};
 
@@ -37,7 +37,7 @@ pub struct Encoded<'a> {
 struct Chunk<'a> {
     places: Vec<i64>,
     rows: Vec<&'a [i32]>,
-    max_length: usize,
+    truncation: Truncation,
     seed: u64,
     /// (n, E) with the graph of its computation; none if the chunk is to be encoded again for its gradient.
     embeddings: Option<Tensor>,
@@ -60,7 +60,7 @@ impl<'a> Encoding<'a> {
     /// Encodes texts of several files at once.
     ///
     /// # Errors
-    /// A text without tokens, or with one that the model doesn't know.
+    /// A text without tokens, or with one that the model doesn't know; no room for more than special tokens.
     pub fn encode<'t, const N: usize>(&self, texts: [Texts<'t>; N]) -> Result<[Encoded<'t>; N]> {
         let mut chunks = Vec::new();
         let mut ends = [(0, 0); N];
@@ -93,7 +93,8 @@ impl<'a> Encoding<'a> {
         for (row, &id) in rows.iter().zip(ids) {
             check_token_ids(row, self.encoder.vocabulary(), tokens.name(), id as usize)?;
         }
-        let length = |place: usize| rows[place].len().min(*max_length);
+        let truncation = Truncation::new(*max_length, tokens.provenance())?;
+        let length = |place: usize| truncation.kept(rows[place].len());
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&place| length(place));
         let parts: Vec<&[usize]> = match self.chunk_size {
@@ -107,7 +108,7 @@ impl<'a> Encoding<'a> {
         let chunk = |(number, places): (usize, &[usize])| Chunk {
             places: places.iter().map(|&place| place as i64).collect(),
             rows: places.iter().map(|&place| rows[place]).collect(),
-            max_length: *max_length,
+            truncation,
             seed: seed(number as u64),
             embeddings: None,
         };
@@ -171,7 +172,7 @@ impl<'a> Encoding<'a> {
 
     /// Embeddings of one chunk, (n, E). The same seed gives the same dropout again.
     fn forward(&self, chunk: &Chunk) -> Tensor {
-        let batch = self.encoder.batch(&chunk.rows, chunk.max_length);
+        let batch = self.encoder.batch(&chunk.rows, chunk.truncation);
         self.encoder.encode_with_dropout(&batch, chunk.seed)
     }
 

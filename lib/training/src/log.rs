@@ -26,6 +26,9 @@ pub struct Row {
     pub queries_per_second: f32,
 }
 
+/// Name of the log in a model folder.
+pub const FILE_NAME: &str = "training-log.parquet";
+
 /// Numbers a row takes in a checkpoint.
 const WIDTH: usize = 8;
 
@@ -43,7 +46,7 @@ pub fn to_tensor(rows: &[Row]) -> Tensor {
 
 /// The rows of [`to_tensor`].
 pub fn from_tensor(tensor: &Tensor) -> std::result::Result<Vec<Row>, tch::TchError> {
-    let numbers: Vec<f64> = Vec::try_from(tensor.flatten(0, -1))?;
+    let numbers: Vec<f64> = Vec::try_from(tensor.f_flatten(0, -1)?)?;
     let row = |n: &[f64]| Row {
         step: n[0] as u64,
         epoch: n[1] as f32,
@@ -56,8 +59,9 @@ pub fn from_tensor(tensor: &Tensor) -> std::result::Result<Vec<Row>, tch::TchErr
     Ok(numbers.chunks_exact(WIDTH).map(row).collect())
 }
 
-/// Writes the log as Parquet.
-pub fn write(path: &Path, rows: &[Row], provenance: Provenance) -> Result<()> {
+/// Writes the log as Parquet into a model folder.
+pub fn write(folder: &Path, rows: &[Row], provenance: Provenance) -> Result<()> {
+    let path = folder.join(FILE_NAME);
     let floats = |of: fn(&Row) -> f32| Arc::new(Float32Array::from_iter_values(rows.iter().map(of))) as ArrayRef;
     let retrieved = |of: fn((f32, f32)) -> f32| {
         Arc::new(rows.iter().map(|row| row.retrieved.map(of)).collect::<Float32Array>()) as ArrayRef
@@ -73,7 +77,7 @@ pub fn write(path: &Path, rows: &[Row], provenance: Provenance) -> Result<()> {
         floats(|row| row.queries_per_second),
     ];
     let batch = RecordBatch::try_new(schema::training_log(), columns).map_err(Error::at(path.display()))?;
-    let output = Output::Path(path.into(), Format::Parquet);
+    let output = Output::Path(path, Format::Parquet);
     let mut writer = Writer::create(&output, Kind::TrainingLog, schema::training_log(), provenance)?;
     writer.write(&batch)?;
     writer.finish()?;

@@ -167,7 +167,7 @@ impl<'a> Batches<'a> {
         let size = lists.relevant.size(); // (B, L)
         let d = documents.embeddings(&lists.ids).view([size[0], size[1], documents.dimension()]); // (B, L, E)
         let scores = d.bmm(&q.embeddings.unsqueeze(2)).squeeze_dim(2); // (B, L)
-        let loss = adore::loss(&scores, &lists.relevant, &lists.irrelevant, metric_cut, self.settings.batch_size);
+        let loss = adore::loss(&scores, &lists.relevant, &lists.irrelevant, metric_cut, self.sampler.batch_size());
         Ok(Forward { loss, retrieved: Some((lists.mrr_10, lists.recall_10)), queries: q, docs: None })
     }
 

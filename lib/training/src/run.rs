@@ -12,7 +12,7 @@ use crate::log::Row;
 use crate::method::{Batches, Method};
 use crate::optimizer::{Optimizer, gradient_norm};
 use crate::sampler::Sampler;
-use crate::scaler::LossScaler;
+use crate::scaler::{LossScaler, Verdict};
 use crate::schedule::Schedule;
 use crate::settings::Settings;
 
@@ -43,7 +43,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         method.check(encoder, settings)?;
         let sampler = Sampler::new(relevant, settings.batch_size, settings.seed);
-        let all = settings.epochs * sampler.batches();
+        let all = settings.epochs.saturating_mul(sampler.batches());
         let total = settings.steps.map_or(all, |steps| steps.min(all));
         let mut state = State {
             step: 0,
@@ -52,7 +52,7 @@ impl<'a> Run<'a> {
             log: Vec::new(),
         };
         if checkpoint.restore(&mut state)? {
-            tracing::warn!("going on at step {} of {total}, found in {}", state.step, checkpoint.path().display());
+            tracing::info!("going on at step {} of {total}, found in {}", state.step, checkpoint.path().display());
         }
         Ok(Run {
             method,
@@ -72,11 +72,22 @@ impl<'a> Run<'a> {
 
     /// Queries still to be trained on, counted as often as they come.
     pub fn remaining_queries(&self) -> u64 {
-        (self.state.step..self.schedule.total).map(|step| self.batches.sampler.size(step)).sum()
+        let sampler = &self.batches.sampler;
+        sampler.queries_before(self.schedule.total).saturating_sub(sampler.queries_before(self.state.step))
+    }
+
+    /// The checkpoint that the run writes, and may have been taken up from.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The next step, from 0; more than 0 at the beginning if a checkpoint was taken up.
+    pub fn step_number(&self) -> u64 {
+        self.state.step
     }
 
     fn remaining(&self) -> u64 {
-        self.schedule.total - self.state.step
+        self.schedule.total.saturating_sub(self.state.step)
     }
 
     /// Makes all remaining steps; `done` is told the number of queries of each.
@@ -111,11 +122,13 @@ impl<'a> Run<'a> {
         let gradients = self.batches.gradients(forward, scale);
         let workers = self.batches.encoding.workers();
         let norm = gradient_norm(&gradients, workers) / scale;
-        if loss.is_finite() && scaler.accept(norm) {
-            optimizer.step(gradients, rate, norm, scale, workers);
-        } else if !scaler.can_shrink() || !loss.is_finite() {
-            let text = format!("loss {loss}, gradient norm {norm}: training has diverged");
-            return Err(Error::new(format!("step {step}"), text).hint("lower --learning-rate, or --precision f32"));
+        match if loss.is_finite() { scaler.judge(norm) } else { Verdict::Diverged } {
+            Verdict::Make => optimizer.step(gradients, rate, norm, scale, workers),
+            Verdict::Skip => {}
+            Verdict::Diverged => {
+                let text = format!("loss {loss}, gradient norm {norm}: training has diverged");
+                return Err(Error::new(format!("step {step}"), text).hint("lower --learning-rate, or --precision f32"));
+            }
         }
 
         log.push(Row {

@@ -44,12 +44,18 @@ pub struct Sampler<'a> {
 }
 
 impl<'a> Sampler<'a> {
-    /// A sampler of the queries that have a relevant document, `batch_size` at a time.
+    /// A sampler of the queries that have a relevant document, `batch_size` at a time, or all if there are fewer.
     pub fn new(relevant: &'a Lists, batch_size: usize, seed: u64) -> Self {
         let queries = relevant.queries();
+        let batch_size = batch_size.min(queries.len().max(1));
         let mut sampler = Sampler { relevant, order: queries.clone(), queries, batch_size, seed, epoch: 0 };
         sampler.shuffle();
         sampler
+    }
+
+    /// Queries a batch has, but for the last one of an epoch.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
     }
 
     /// Batches an epoch has; the last one may be smaller.
@@ -71,6 +77,13 @@ impl<'a> Sampler<'a> {
     pub fn size(&self, step: u64) -> u64 {
         let before = step % self.batches() * self.batch_size as u64;
         (self.batch_size as u64).min(self.queries.len() as u64 - before)
+    }
+
+    /// Number of queries of all steps before `step`, counted as often as they come.
+    pub fn queries_before(&self, step: u64) -> u64 {
+        let queries = self.queries.len() as u64;
+        let whole = (step / self.batches()).saturating_mul(queries);
+        whole.saturating_add((step % self.batches() * self.batch_size as u64).min(queries))
     }
 
     fn shuffle(&mut self) {
@@ -131,6 +144,12 @@ mod tests {
         let lists = lists();
         let mut sampler = Sampler::new(&lists, 4, 7);
         assert_eq!((sampler.batches(), sampler.size(4), sampler.size(5)), (3, 4, 2));
+        for steps in 0..9 {
+            assert_eq!(sampler.queries_before(steps), (0..steps).map(|step| sampler.size(step)).sum::<u64>());
+        }
+        assert_eq!(sampler.queries_before(u64::MAX), u64::MAX);
+        let largest = Sampler::new(&lists, usize::MAX, 7);
+        assert_eq!((largest.batch_size(), largest.batches(), largest.queries_before(2)), (10, 1, 20));
         let mut epochs = Vec::new();
         for epoch in 0..2 {
             let order: Vec<u32> = (0..3).flat_map(|batch| sampler.batch(3 * epoch + batch).to_vec()).collect();

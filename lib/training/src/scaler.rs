@@ -2,6 +2,8 @@
 
 const START: f64 = 65_536.0;
 const PATIENCE: u32 = 2_000;
+/// A scale that changes nothing.
+const LEAST: f64 = 1.0;
 
 /// What the loss is multiplied by before it goes backward: halved when a gradient overflows, doubled after 2,000
 /// steps without.
@@ -16,27 +18,40 @@ pub struct LossScaler {
 impl LossScaler {
     /// A scaler; one that is not `active` leaves the loss alone.
     pub fn new(active: bool) -> Self {
-        LossScaler { scale: if active { START } else { 1.0 }, steady: 0, active }
+        LossScaler { scale: if active { START } else { LEAST }, steady: 0, active }
     }
 
-    /// Takes note of a step's gradient norm; says whether the step may be made.
-    pub fn accept(&mut self, norm: f64) -> bool {
-        let finite = norm.is_finite();
-        if self.active {
-            self.steady = if finite { self.steady + 1 } else { 0 };
-            if !finite {
-                self.scale = (self.scale / 2.0).max(1.0);
-            } else if self.steady == PATIENCE {
-                (self.scale, self.steady) = (self.scale * 2.0, 0);
-            }
+    /// Takes note of a step's gradient norm, and says what becomes of the step.
+    pub fn judge(&mut self, norm: f64) -> Verdict {
+        if !self.active {
+            return if norm.is_finite() { Verdict::Make } else { Verdict::Diverged };
         }
-        finite
+        match norm.is_finite() {
+            true => {
+                self.steady += 1;
+                if self.steady == PATIENCE {
+                    (self.scale, self.steady) = (self.scale * 2.0, 0);
+                }
+                Verdict::Make
+            }
+            false if self.scale > LEAST => {
+                (self.scale, self.steady) = ((self.scale / 2.0).max(LEAST), 0);
+                Verdict::Skip
+            }
+            false => Verdict::Diverged,
+        }
     }
+}
 
-    /// Whether an overflow is only a matter of a scale that is still too large.
-    pub fn can_shrink(&self) -> bool {
-        self.active && self.scale > 1.0
-    }
+/// What becomes of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is made.
+    Make,
+    /// It is left out: the next one has a smaller scale.
+    Skip,
+    /// It overflows without any scale.
+    Diverged,
 }
 
 #[cfg(test)]
@@ -46,16 +61,30 @@ mod tests {
     #[test]
     fn shrinks_on_overflow_and_grows_again() {
         let mut scaler = LossScaler::new(true);
-        assert!(!scaler.accept(f64::INFINITY));
+        assert_eq!(scaler.judge(f64::INFINITY), Verdict::Skip);
         assert_eq!(scaler.scale, START / 2.0);
-        assert!((0..PATIENCE).all(|_| scaler.accept(1.0)));
+        assert!((0..PATIENCE).all(|_| scaler.judge(1.0) == Verdict::Make));
         assert_eq!((scaler.scale, scaler.steady), (START, 0));
+    }
+
+    #[test]
+    fn every_scale_down_to_one_is_tried() {
+        let mut scaler = LossScaler::new(true);
+        let mut tried = Vec::new();
+        loop {
+            tried.push(scaler.scale);
+            if scaler.judge(f64::NAN) == Verdict::Diverged {
+                break;
+            }
+        }
+        assert_eq!(tried.len(), 17);
+        assert_eq!(tried[14..], [4.0, 2.0, 1.0]);
     }
 
     #[test]
     fn leaves_float32_alone() {
         let mut scaler = LossScaler::new(false);
-        assert!(!scaler.accept(f64::NAN) && !scaler.can_shrink());
+        assert_eq!(scaler.judge(f64::NAN), Verdict::Diverged);
         assert_eq!(scaler.scale, 1.0);
     }
 }

@@ -36,7 +36,7 @@ def works(bench, factor):
     queries = bench.size(20_000, 200) * factor
     found = data.run(bench, queries, 210, 8_841_823)
     qrels = data.qrels_within(bench, found)
-    yield "mine-negatives", f"{queries * 210:,} rows", bench.ours("mine-negatives", "--qrels", qrels, found, "-o", f"{out}.parquet")
+    yield "mine-negatives", f"{queries * 210:,} rows", bench.ours("mine-negatives", "--ids", "internal", "--qrels", qrels, found, "-o", f"{out}.parquet")
 
     def remap(queries, depth, megabytes):
         """A run over the texts of a collection, made official."""
@@ -45,7 +45,7 @@ def works(bench, factor):
         found = data.run(bench, queries, depth, documents)
         asked = data.tokens(bench, data.first(bench, data.repeated(bench, quick, 50), queries), "query")
         docs = data.tokens(bench, collection)
-        ids = ["--queries", asked, "--docs", docs, "--to", "official"]
+        ids = ["--ids", "internal", "--queries", asked, "--docs", docs, "--to", "official"]
         return bench.ours("remap-ids", *ids, found, "-o", f"{out}.parquet"), documents
 
     queries = bench.size(10_000, 50)

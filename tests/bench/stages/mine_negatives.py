@@ -37,7 +37,7 @@ def run(bench):
     found = data.run(bench, count, NEGATIVES + MARGIN, DOCUMENTS)
     qrels = data.qrels_within(bench, found)
     mine, by_pandas, by_polars = (bench.work / f"negatives-{name}.parquet" for name in ("ours", "pandas", "polars"))
-    ours = Program("mine-negatives", bench.ours("mine-negatives", "--qrels", qrels, "--top-k", NEGATIVES, found, "-o", mine))
+    ours = Program("mine-negatives", bench.ours("mine-negatives", "--ids", "internal", "--qrels", qrels, "--top-k", NEGATIVES, found, "-o", mine))
     baselines = [
         Program("pandas", bench.baseline("mine_pandas", found, qrels, by_pandas, NEGATIVES), aim=3),
         Program("polars", bench.baseline("mine_polars", found, qrels, by_polars, NEGATIVES), aim=3),

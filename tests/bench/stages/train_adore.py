@@ -60,7 +60,7 @@ def run(bench):
 def measure(bench, stage, name, start, tokens, qrels, embeddings, size, precision="f32"):
     """Steps over all embeddings of a file, of such a size, from the model `start`."""
     model, steps = bench.work / "adore", bench.size(STEPS, 3) + SKIP
-    files = ["--queries", tokens, "--qrels", qrels, "--embeddings", embeddings]
+    files = ["--ids", "internal", "--queries", tokens, "--qrels", qrels, "--embeddings", embeddings]
     options = ["--steps", steps, "--batch-size", BATCH, "--top-k", TOP_K, "--precision", precision]
     command = bench.ours("train", "adore", "--init", start, *files, *options, "-o", model)
     ours = Program("train adore", fresh(model, command), lambda: logged(model, BATCH, SKIP)[0])

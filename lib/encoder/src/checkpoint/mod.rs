@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use hardmine_records::{Error, Result};
+use hardmine_records::{Error, Result, foreign};
 use memmap2::Mmap;
 use serde::Deserialize;
 use tch::{Kind, Tensor};
@@ -66,8 +66,8 @@ pub(crate) fn read(folder: &Path) -> Result<Tensors> {
         let place = file.display().to_string();
         let found = match file.extension().and_then(|ending| ending.to_str()) {
             Some("json") => continue,
-            Some("safetensors") => safetensors::read(&map(&file)?, &place)?,
-            _ => pytorch::read(&map(&file)?, &place)?,
+            Some("safetensors") => foreign(&place, || safetensors::read(&map(&file)?, &place))??,
+            _ => foreign(&place, || pytorch::read(&map(&file)?, &place))??,
         };
         for (name, tensor) in found {
             let name = canonical(&name);

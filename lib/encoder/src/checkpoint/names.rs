@@ -1,12 +1,15 @@
 //! What checkpoints call the same parameter.
 
-/// The name of a parameter without what depends on the class it was saved from: prefixes of wrappers
-/// and families go, and names from before 2019 become today's.
+/// What wraps a module, at whatever level: data parallelism, compilation, sharding, recomputing.
+const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
+/// What a transformer is called where it is a part of something.
+const OWNERS: [&str; 5] = ["model", "auto_model", "0", "roberta", "bert"];
+
+/// The name of a parameter without what depends on the class it was saved from: wrappers and the names of families
+/// go, and names from before 2019 become today's.
 pub(crate) fn canonical(name: &str) -> String {
-    let mut name = name;
-    for prefix in ["module.", "roberta.", "bert."] {
-        name = name.strip_prefix(prefix).unwrap_or(name);
-    }
+    let parts = name.split('.').filter(|part| !WRAPPERS.contains(part)).skip_while(|part| OWNERS.contains(part));
+    let name = parts.collect::<Vec<_>>().join(".");
     let name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
     if name.starts_with("layer.") { format!("encoder.{name}") } else { name }
 }
@@ -29,6 +32,10 @@ mod tests {
             "roberta.encoder.layer.3.output.LayerNorm.weight",
             "module.bert.encoder.layer.3.output.LayerNorm.gamma",
             "layer.3.output.LayerNorm.weight",
+            "_orig_mod.encoder.layer.3.output.LayerNorm.weight",
+            "module._orig_mod.0.auto_model.encoder.layer.3.output.LayerNorm.weight",
+            "_orig_mod.module.model.bert.encoder.layer.3.output.LayerNorm.weight",
+            "roberta.encoder._orig_mod.layer.3._checkpoint_wrapped_module.output.LayerNorm.weight",
             name,
         ] {
             assert_eq!(canonical(other), name);

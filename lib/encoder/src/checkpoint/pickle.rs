@@ -1,13 +1,13 @@
 //! A reader of Python's pickle format that knows tensors and plain data and nothing else: a file that
 //! names any other class or function is refused with that name, and nothing is ever called.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use tch::Kind;
 
-/// A value on the machine's stack. Lists and dictionaries are shared, as in Python.
+/// A value on the machine's stack. What a tuple, a list or a dictionary holds lies in the [`Heap`], so that neither
+/// deep nesting nor the sharing of a value costs anything.
 #[derive(Clone, Debug)]
 pub enum Value {
     None,
@@ -16,12 +16,33 @@ pub enum Value {
     Int(i128),
     Float,
     Text(Rc<str>),
-    Tuple(Rc<[Value]>),
-    List(Rc<RefCell<Vec<Value>>>),
-    Dict(Rc<RefCell<Vec<(Value, Value)>>>),
+    Tuple(Items),
+    List(Items),
+    /// Keys and values in turn.
+    Dict(Items),
     Callable(Callable),
     Storage(Storage),
     Tensor(Rc<StoredTensor>),
+}
+
+/// A place in the [`Heap`].
+#[derive(Clone, Copy, Debug)]
+pub struct Items(usize);
+
+/// What the tuples, lists and dictionaries of a pickle hold.
+#[derive(Debug, Default)]
+pub struct Heap(Vec<Vec<Value>>);
+
+impl Heap {
+    fn add(&mut self, items: Vec<Value>) -> Items {
+        self.0.push(items);
+        Items(self.0.len() - 1)
+    }
+
+    /// The values of a tuple or list, or the keys and values of a dictionary.
+    pub fn get(&self, items: Items) -> &[Value] {
+        &self.0[items.0]
+    }
 }
 
 /// The classes and functions that may be named.
@@ -52,11 +73,15 @@ pub struct StoredTensor {
 
 type Fallible<T> = std::result::Result<T, String>;
 
-/// Reads one pickle at the beginning of `bytes`; returns its value and its length.
-pub fn read(bytes: &[u8]) -> Fallible<(Value, usize)> {
-    let mut machine = Machine { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+/// Dimensions that a tensor may have, as in PyTorch.
+const MAX_DIMENSIONS: usize = 64;
+
+/// Reads one pickle at the beginning of `bytes`; returns its value, what that holds, and its length.
+pub fn read(bytes: &[u8]) -> Fallible<(Value, Heap, usize)> {
+    let (heap, memo) = (Heap::default(), HashMap::new());
+    let mut machine = Machine { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo, heap };
     let value = machine.run()?;
-    Ok((value, machine.at))
+    Ok((value, machine.heap, machine.at))
 }
 
 struct Machine<'a> {
@@ -65,6 +90,7 @@ struct Machine<'a> {
     stack: Vec<Value>,
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
+    heap: Heap,
 }
 
 impl<'a> Machine<'a> {
@@ -94,32 +120,28 @@ impl<'a> Machine<'a> {
                 b'U' | 0x8c => self.text::<1>()?,
                 0x8d => self.text::<8>()?,
 
-                b')' => self.stack.push(Value::Tuple([].into())),
+                b')' => self.push(Value::Tuple, Vec::new()),
                 b't' => {
                     let items = self.since_mark()?;
-                    self.stack.push(Value::Tuple(items.into()));
+                    self.push(Value::Tuple, items);
                 }
                 code @ 0x85..=0x87 => {
                     let items = self.last(usize::from(code - 0x84))?;
-                    self.stack.push(Value::Tuple(items.into()));
+                    self.push(Value::Tuple, items);
                 }
-                b']' => self.stack.push(Value::List(Rc::default())),
+                b']' => self.push(Value::List, Vec::new()),
+                b'}' => self.push(Value::Dict, Vec::new()),
                 b'a' => {
                     let items = self.last(1)?;
-                    self.append(items)?;
+                    self.extend(items)?;
                 }
-                b'e' => {
-                    let items = self.since_mark()?;
-                    self.append(items)?;
-                }
-                b'}' => self.stack.push(Value::Dict(Rc::default())),
                 b's' => {
                     let items = self.last(2)?;
-                    self.set(items)?;
+                    self.extend(items)?;
                 }
-                b'u' => {
+                b'e' | b'u' => {
                     let items = self.since_mark()?;
-                    self.set(items)?;
+                    self.extend(items)?;
                 }
 
                 b'q' => {
@@ -152,11 +174,11 @@ impl<'a> Machine<'a> {
                 },
                 b'Q' => {
                     let reference = self.pop()?;
-                    self.stack.push(Value::Storage(storage(&reference)?));
+                    self.stack.push(Value::Storage(storage(&reference, &self.heap)?));
                 }
                 b'R' => {
                     let [function, arguments] = &self.last(2)?[..] else { return Err(short()) };
-                    self.stack.push(call(function, arguments)?);
+                    self.stack.push(call(function, arguments, &mut self.heap)?);
                 }
                 // The state of a dictionary: attributes that weights have no use for.
                 b'b' => drop(self.pop()?),
@@ -233,21 +255,18 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(start))
     }
 
-    fn append(&mut self, items: Vec<Value>) -> Fallible<()> {
-        match self.stack.last() {
-            Some(Value::List(list)) => list.borrow_mut().extend(items),
-            _ => return Err("malformed pickle: items of no list".into()),
-        }
-        Ok(())
+    /// Pushes a tuple, a list or a dictionary of `items`.
+    fn push(&mut self, kind: fn(Items) -> Value, items: Vec<Value>) {
+        let items = self.heap.add(items);
+        self.stack.push(kind(items));
     }
 
-    fn set(&mut self, items: Vec<Value>) -> Fallible<()> {
-        let Some(Value::Dict(dict)) = self.stack.last() else {
-            return Err("malformed pickle: entries of no dictionary".into());
-        };
-        let mut items = items.into_iter();
-        while let (Some(key), Some(value)) = (items.next(), items.next()) {
-            dict.borrow_mut().push((key, value));
+    /// Adds to the list or dictionary on top of the stack.
+    fn extend(&mut self, items: Vec<Value>) -> Fallible<()> {
+        match self.stack.last() {
+            Some(Value::List(held)) => self.heap.0[held.0].extend(items),
+            Some(Value::Dict(held)) if items.len().is_multiple_of(2) => self.heap.0[held.0].extend(items),
+            _ => return Err("malformed pickle: items of no list or dictionary".into()),
         }
         Ok(())
     }
@@ -290,10 +309,10 @@ fn callable(module: &str, name: &str) -> Fallible<Callable> {
 }
 
 /// ("storage", type, key, device, elements, …)
-fn storage(reference: &Value) -> Fallible<Storage> {
+fn storage(reference: &Value, heap: &Heap) -> Fallible<Storage> {
     if let Value::Tuple(items) = reference
         && let [Value::Text(tag), Value::Callable(Callable::StorageType(kind)), Value::Text(key), _, _, rest @ ..] =
-            &items[..]
+            heap.get(*items)
         && &**tag == "storage"
     {
         if let [Value::Tuple(_), ..] = rest {
@@ -304,28 +323,32 @@ fn storage(reference: &Value) -> Fallible<Storage> {
     Err("malformed pickle: not a reference to a tensor's elements".into())
 }
 
-fn call(function: &Value, arguments: &Value) -> Fallible<Value> {
+fn call(function: &Value, arguments: &Value, heap: &mut Heap) -> Fallible<Value> {
     let (Value::Callable(function), Value::Tuple(arguments)) = (function, arguments) else {
         return Err("malformed pickle: a call of something else than a function".into());
     };
-    match (function, &arguments[..]) {
-        (Callable::OrderedDict, []) => Ok(Value::Dict(Rc::default())),
-        (Callable::Size, [Value::Tuple(sizes)]) => Ok(Value::Tuple(sizes.clone())),
+    match (function, heap.get(*arguments)) {
+        (Callable::OrderedDict, []) => Ok(Value::Dict(heap.add(Vec::new()))),
+        (Callable::Size, [Value::Tuple(sizes)]) => Ok(Value::Tuple(*sizes)),
         (Callable::RebuildParameter, [tensor @ Value::Tensor(_), ..]) => Ok(tensor.clone()),
         (Callable::RebuildTensor, [Value::Storage(storage), Value::Int(offset), shape, strides, ..]) => {
             Ok(Value::Tensor(Rc::new(StoredTensor {
                 storage: storage.clone(),
                 offset: i64::try_from(*offset).map_err(|_| short())?,
-                shape: integers(shape)?,
-                strides: integers(strides)?,
+                shape: integers(shape, heap)?,
+                strides: integers(strides, heap)?,
             })))
         }
         _ => Err(format!("malformed pickle: unexpected arguments of {function:?}")),
     }
 }
 
-fn integers(value: &Value) -> Fallible<Vec<i64>> {
+fn integers(value: &Value, heap: &Heap) -> Fallible<Vec<i64>> {
     let Value::Tuple(items) = value else { return Err(short()) };
+    let items = heap.get(*items);
+    if items.len() > MAX_DIMENSIONS {
+        return Err(format!("a tensor of {} dimensions", items.len()));
+    }
     let integer = |item: &Value| match item {
         Value::Int(value) => i64::try_from(*value).map_err(|_| short()),
         _ => Err(short()),
@@ -348,14 +371,23 @@ mod tests {
     #[test]
     fn numbers_of_every_width() {
         let number = |bytes: &[u8]| match read(bytes) {
-            Ok((Value::Int(value), _)) => value,
-            other => panic!("{other:?}"),
+            Ok((Value::Int(value), ..)) => value,
+            _ => panic!("{bytes:?} is no number"),
         };
         assert_eq!(number(b"K\xff."), 255);
         assert_eq!(number(b"M\x01\x02."), 513);
         assert_eq!(number(b"J\xff\xff\xff\xff."), -1);
         assert_eq!(number(b"\x8a\x02\x00\xff."), -256);
         assert_eq!(number(b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."), super::super::pytorch::MAGIC);
+    }
+
+    #[test]
+    fn nesting_and_sharing_cost_no_stack_and_no_memory() {
+        let nested = [vec![b')'], vec![0x85; 300_000], vec![b'.']].concat();
+        assert!(matches!(read(&nested), Ok((Value::Tuple(_), ..))));
+        // A list inside of which a list is made, and so on, each reached through the memo.
+        let doubled = [vec![b']', b'q', 0], b"]h\x00ah\x00aq\x00".repeat(1000), vec![b'.']].concat();
+        assert!(matches!(read(&doubled), Ok((Value::List(_), ..))));
     }
 
     #[test]

@@ -68,9 +68,9 @@ pub fn lists(name: &str, queries: &MappedTokens, docs: &MappedTokens) -> Lists {
     let (queries, docs) = (data::Side::of_tokens(queries), data::Side::of_tokens(docs));
     let file = input(&fixture(name));
     if name.starts_with("negatives") {
-        data::read_negatives(&file, &queries, &docs).unwrap()
+        data::read_negatives(&file, &queries, &docs, data::Reading::default()).unwrap().lists
     } else {
-        data::read_qrels(&file, &queries, &docs).unwrap()
+        data::read_qrels(&file, &queries, &docs, data::Reading::default()).unwrap().lists
     }
 }
 

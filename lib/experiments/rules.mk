@@ -1,0 +1,265 @@
+# The rows of one task, from the collection to the table. The Makefile calls these rules in the top folder, like so:
+#
+#     make -f lib/experiments/rules.mk TASK=passage passage-star
+#
+# TASK names the file beside this one that says where the task's files are: passage, doc, quickstart, or one of yours.
+# In the rules, % is a row (star, adore-star). Names in capitals are settings, or commands and options made of them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+
+include lib/experiments/$(TASK).mk
+include lib/experiments/settings.mk
+
+# One spelling for each path, so that model/ is not taken for another model than model.
+override DATA       := $(patsubst $(CURDIR)/%,%,$(abspath $(DATA)))
+override INIT       := $(patsubst $(CURDIR)/%,%,$(abspath $(INIT)))
+override INIT_STAR  := $(patsubst $(CURDIR)/%,%,$(abspath $(INIT_STAR)))
+override STAR       := $(patsubst $(CURDIR)/%,%,$(abspath $(STAR)))
+override ADORE_STAR := $(patsubst $(CURDIR)/%,%,$(abspath $(ADORE_STAR)))
+
+tokens     := $(HERE)/tokens
+qrels      := $(HERE)/qrels
+models     := $(HERE)/models
+embeddings := $(HERE)/embeddings
+negatives  := $(HERE)/negatives
+runs       := $(HERE)/runs
+metrics    := $(HERE)/metrics
+
+# ---- what can be made -------------------------------------------------------------------------------------
+
+all_rows := $(ROWS) $(GIVEN_ROWS)
+.PHONY: $(TASK) $(TASK)-table $(TASK)-leaderboard reproduce-$(TASK) $(all_rows:%=$(TASK)-%)
+
+# The rows of the table, and the table.
+$(TASK): $(HERE)/table.tsv
+	@$(SHOW)
+
+# The table as it is.
+$(TASK)-table:
+	@$(SHOW)
+
+# One row. The queries first: what is wrong with them is found before days of training.
+$(all_rows:%=$(TASK)-%): $(TASK)-%: $(tokens)/dev.arrow $(tokens)/test.arrow \
+  $(metrics)/%.dev.parquet $(metrics)/%.test.parquet
+
+# Runs of the rows, in the form that is handed in.
+$(TASK)-leaderboard: $(tokens)/leaderboard.arrow $(ROWS:%=$(runs)/%.leaderboard.tsv)
+
+# The authors' checkpoints, beside the figures that the reference prints for them.
+reproduce-$(TASK): $(STAR)/config.json $(ADORE_STAR)/config.json $(TASK)-published-star $(TASK)-published-adore-star
+	@$(BIN)/sql -q -t metrics=$(metrics) "$$($(QUERY) lib/evaluation/sql/reproduction.sql)"
+
+# ---- settings ---------------------------------------------------------------------------------------------
+
+TOKENIZE = $(BIN)/tokenize --tokenizer $(INIT) $(if $(COMPAT),--compat $(lastword $(COMPAT)))
+EMBED = $(BIN)/embed --device $(DEVICE) --precision $(PRECISION)
+TRAIN = --optimizer $(OPTIMIZER) --learning-rate $(LEARNING_RATE) --warmup-steps $(WARMUP_STEPS) \
+	--batch-size $(BATCH_SIZE) --steps $(STEPS) --max-query-length $(TRAIN_QUERY_LENGTH) \
+	$(if $(CHUNK_SIZE),--chunk-size $(CHUNK_SIZE)) --precision $(PRECISION) --device $(DEVICE) --seed $(SEED)
+TRAIN_ADORE = --optimizer $(ADORE_OPTIMIZER) --learning-rate $(ADORE_LEARNING_RATE) \
+	--warmup-steps $(ADORE_WARMUP_STEPS) --batch-size $(ADORE_BATCH_SIZE) --epochs $(ADORE_EPOCHS) \
+	$(if $(ADORE_STEPS),--steps $(ADORE_STEPS)) --top-k $(ADORE_TOP_K) --max-query-length $(ADORE_QUERY_LENGTH) \
+	--device $(DEVICE) --seed $(SEED) $(if $(METRIC_CUT),--metric-cut $(METRIC_CUT))
+
+# The settings that decide what is in a folder. DEVICE, CHUNK_SIZE and the number of
+# cores change the rounding and which numbers dropout sets to zero, but not the method.
+training := OPTIMIZER LEARNING_RATE WARMUP_STEPS BATCH_SIZE STEPS TRAIN_QUERY_LENGTH $(TRAIN_LENGTH) PRECISION SEED
+adore    := ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS ADORE_BATCH_SIZE ADORE_EPOCHS ADORE_STEPS \
+	ADORE_TOP_K ADORE_QUERY_LENGTH SEED METRIC_CUT
+settings.tokens               := DATA INIT COMPAT
+settings.inbatch-neg          := $(training)
+settings.rand-neg             := $(training) RAND_NUM
+settings.negatives            := INIT_STAR QUERY_LENGTH NEGATIVES MARGIN PRECISION
+settings.star                 := $(training) INIT_STAR HARD_NUM
+settings.adore-inbatch-neg    := $(adore)
+settings.adore-rand-neg       := $(adore)
+settings.adore-star           := $(adore)
+settings.start                := INIT
+settings.warm-up              := INIT_STAR
+settings.published-star       := STAR
+settings.published-adore-star := ADORE_STAR ADORE_QUERY_LENGTH
+settings.embeddings           := $(LENGTH) PRECISION
+settings.runs                 := QUERY_LENGTH TOP_K PRECISION
+
+# FOLDER.settings, beside a folder, keeps the values of its settings. Where make is called with other ones, it makes
+# nothing: a model that took days must not be lost because of a mistyped number, nor pass for what it is not.
+# Correct a line in FOLDER.settings where only a path has changed. (COMPAT may be given as an option.)
+folder = $(@D)
+now    = $(foreach name,$(settings.$(notdir $(folder))),$(name)=$(lastword $($(name))))
+was    = $(file <$(folder).settings)
+RECORD = printf '%s\n' $(now) > $(folder).settings
+
+kept := $(tokens) $(negatives) $(embeddings) $(runs) $(ROWS:%=$(models)/%) $(models)/start \
+	$(if $(INIT_STAR),$(models)/warm-up) $(if $(STAR),$(models)/published-star) $(if $(ADORE_STAR),$(models)/published-adore-star)
+# There is something in the folder; or there is a checkpoint, where training was interrupted.
+made := $(foreach folder,$(kept),$(if $(wildcard $(folder)/* $(folder).checkpoint),$(folder)))
+ifneq ($(MAKECMDGOALS),$(TASK)-table)
+$(foreach folder,$(made),$(if $(was),$(if $(filter-out $(was),$(now))$(filter-out $(now),$(was)),\
+  $(error $(folder) was made with $(filter-out $(now),$(was)), now $(filter-out $(was),$(now)); \
+    hint: give that setting or another OUT$(if $(filter-out $(GIVEN_ROWS),$(notdir $(folder))),; \
+    or remove $(folder) to have it and all that follows from it made again)))))
+endif
+
+# A folder is begun with its settings, and begun anew while there is nothing in it.
+begun := $(tokens) $(negatives) $(embeddings) $(runs)
+.PHONY: $(filter-out $(made),$(begun))
+$(begun): folder = $@
+$(begun): | $(HERE)
+	$(RECORD)
+	mkdir -p $@
+
+$(HERE) $(qrels) $(models) $(metrics):
+	mkdir -p $@
+
+# ---- tokens and judgements ----------------------------------------------------------------------------------
+
+# A file of the collection, packed or not.
+docs                := $(firstword $(wildcard $(DOCS) $(DOCS).gz $(DOCS).zst) $(DOCS))
+train_queries       := $(firstword $(wildcard $(TRAIN_QUERIES) $(TRAIN_QUERIES).gz $(TRAIN_QUERIES).zst) $(TRAIN_QUERIES))
+train_qrels         := $(firstword $(wildcard $(TRAIN_QRELS) $(TRAIN_QRELS).gz $(TRAIN_QRELS).zst) $(TRAIN_QRELS))
+dev_queries         := $(firstword $(wildcard $(DEV_QUERIES) $(DEV_QUERIES).gz $(DEV_QUERIES).zst) $(DEV_QUERIES))
+dev_qrels           := $(firstword $(wildcard $(DEV_QRELS) $(DEV_QRELS).gz $(DEV_QRELS).zst) $(DEV_QRELS))
+test_queries        := $(firstword $(wildcard $(TEST_QUERIES) $(TEST_QUERIES).gz $(TEST_QUERIES).zst) $(TEST_QUERIES))
+test_qrels          := $(firstword $(wildcard $(TEST_QRELS) $(TEST_QRELS).gz $(TEST_QRELS).zst) $(TEST_QRELS))
+leaderboard_queries := $(firstword $(wildcard $(LEADERBOARD_QUERIES) $(LEADERBOARD_QUERIES).gz $(LEADERBOARD_QUERIES).zst) $(LEADERBOARD_QUERIES))
+
+$(tokens)/docs.arrow: $(docs) | $(tokens)
+	$(TOKENIZE) --kind $(KIND) $< -o $@
+
+$(tokens)/train.arrow: $(train_queries) $(train_qrels)
+$(tokens)/dev.arrow: $(dev_queries) $(dev_qrels)
+$(tokens)/test.arrow: $(test_queries) $(test_qrels)
+$(tokens)/train.arrow $(tokens)/dev.arrow $(tokens)/test.arrow: | $(tokens)
+	$(TOKENIZE) --kind query --judged $(word 2,$^) $< -o $@
+
+$(tokens)/leaderboard.arrow: $(leaderboard_queries) | $(tokens)
+	$(TOKENIZE) --kind query $< -o $@
+
+$(qrels)/train.parquet: $(train_qrels) $(tokens)/train.arrow $(tokens)/docs.arrow | $(qrels)
+	$(BIN)/remap-ids --to internal --queries $(tokens)/train.arrow --docs $(tokens)/docs.arrow $< -o $@
+
+# ---- models -----------------------------------------------------------------------------------------------
+
+# What the first three methods are trained on, as prerequisites and as options.
+pairs := $(tokens)/docs.arrow $(tokens)/train.arrow $(qrels)/train.parquet
+PAIRS := --docs $(tokens)/docs.arrow --queries $(tokens)/train.arrow --qrels $(qrels)/train.parquet \
+	--max-doc-length $($(TRAIN_LENGTH))
+
+$(models)/inbatch-neg/config.json: $(INIT)/config.json $(pairs) | $(models)
+	$(RECORD)
+	$(BIN)/train inbatch --init $(INIT) $(PAIRS) $(TRAIN) -o $(@D)
+
+$(models)/rand-neg/config.json: $(INIT)/config.json $(pairs) | $(models)
+	$(RECORD)
+	$(BIN)/train randneg --init $(INIT) $(PAIRS) --rand-num $(RAND_NUM) $(TRAIN) -o $(@D)
+
+# STAR goes on from one of these models, with negatives from its run of the training queries.
+star_from := $(if $(INIT_STAR),warm-up,rand-neg)
+
+$(negatives)/train.parquet: $(models)/$(star_from)/config.json $(embeddings)/$(star_from).arrow $(tokens)/train.arrow \
+  $(qrels)/train.parquet | $(negatives)
+	$(EMBED) --model $(<D) --max-length $(QUERY_LENGTH) $(tokens)/train.arrow \
+	  | $(BIN)/rank --index $(embeddings)/$(star_from).arrow --top-k $$(($(NEGATIVES) + $(MARGIN))) --device $(DEVICE) \
+	  | $(BIN)/mine-negatives --qrels $(qrels)/train.parquet --top-k $(NEGATIVES) -o $@
+
+$(models)/star/config.json: $(models)/$(star_from)/config.json $(negatives)/train.parquet $(pairs) | $(models)
+	$(RECORD)
+	$(BIN)/train star --init $(<D) $(PAIRS) --negatives $(negatives)/train.parquet --hard-num $(HARD_NUM) $(TRAIN) -o $(@D)
+
+# ADORE trains the query encoder of another row against that row's documents.
+$(ADORE_ROWS:%=$(models)/%/config.json): $(models)/adore-%/config.json: $(models)/%/config.json $(embeddings)/%.arrow \
+  $(qrels)/train.parquet | $(models)
+	$(RECORD)
+	$(BIN)/train adore --init $(<D) --queries $(tokens)/train.arrow --qrels $(qrels)/train.parquet \
+	  --embeddings $(embeddings)/$*.arrow $(TRAIN_ADORE) -o $(@D)
+
+# Models that are taken as they are. Make must not delete them: it would reach through the link.
+given := $(GIVEN_ROWS:%=$(models)/%/config.json)
+.PRECIOUS: $(given)
+$(models)/start/config.json: $(INIT)/config.json
+$(models)/warm-up/config.json: $(INIT_STAR)/config.json
+$(models)/published-star/config.json: $(STAR)/config.json
+$(models)/published-adore-star/config.json: $(ADORE_STAR)/config.json
+$(given): | $(models)
+	$(RECORD)
+	ln -sfn $(abspath $(<D)) $(@D)
+
+# ---- embeddings, runs and metrics ---------------------------------------------------------------------------
+
+$(all_rows:%=$(embeddings)/%.arrow): $(embeddings)/%.arrow: $(models)/%/config.json $(tokens)/docs.arrow | $(embeddings)
+	$(EMBED) --model $(<D) --max-length $($(LENGTH)) $(tokens)/docs.arrow -o $@
+
+# The queries are encoded by the row's model (the first prerequisite) and searched among documents (the second).
+SEARCH = $(EMBED) --model $(<D) --max-length $(query_length) $(document_model) $(word 3,$^) \
+	| $(BIN)/rank --index $(word 2,$^) --top-k $(top_k) --device $(DEVICE) \
+	| $(BIN)/remap-ids --to official --queries $(word 3,$^) --docs $(tokens)/docs.arrow -o $@
+query_length = $(QUERY_LENGTH)
+top_k        = $(TOP_K)
+$(runs)/%.leaderboard.tsv: private top_k        = $(LEADERBOARD_TOP_K)
+$(runs)/adore-%:           private query_length = $(ADORE_QUERY_LENGTH)
+$(runs)/published-adore-%: private query_length = $(ADORE_QUERY_LENGTH)
+# The authors' checkpoint does not say which model its documents are encoded with.
+$(runs)/published-adore-%: private document_model = --document-model $(STAR)
+
+$(runs)/%.dev.parquet: $(models)/%/config.json $(embeddings)/%.arrow $(tokens)/dev.arrow | $(runs)
+	$(SEARCH)
+$(runs)/%.test.parquet: $(models)/%/config.json $(embeddings)/%.arrow $(tokens)/test.arrow | $(runs)
+	$(SEARCH)
+$(runs)/%.leaderboard.tsv: $(models)/%/config.json $(embeddings)/%.arrow $(tokens)/leaderboard.arrow | $(runs)
+	$(SEARCH)
+
+# The documents of an ADORE row are those of the row that it is named after.
+$(runs)/adore-%.dev.parquet: $(models)/adore-%/config.json $(embeddings)/%.arrow $(tokens)/dev.arrow | $(runs)
+	$(SEARCH)
+$(runs)/adore-%.test.parquet: $(models)/adore-%/config.json $(embeddings)/%.arrow $(tokens)/test.arrow | $(runs)
+	$(SEARCH)
+$(runs)/adore-%.leaderboard.tsv: $(models)/adore-%/config.json $(embeddings)/%.arrow $(tokens)/leaderboard.arrow | $(runs)
+	$(SEARCH)
+$(runs)/published-adore-%.dev.parquet: $(models)/published-adore-%/config.json $(embeddings)/published-%.arrow $(tokens)/dev.arrow | $(runs)
+	$(SEARCH)
+$(runs)/published-adore-%.test.parquet: $(models)/published-adore-%/config.json $(embeddings)/published-%.arrow $(tokens)/test.arrow | $(runs)
+	$(SEARCH)
+$(runs)/published-adore-%.leaderboard.tsv: $(models)/published-adore-%/config.json $(embeddings)/published-%.arrow $(tokens)/leaderboard.arrow | $(runs)
+	$(SEARCH)
+
+$(all_rows:%=$(metrics)/%.dev.parquet): $(metrics)/%.dev.parquet: $(runs)/%.dev.parquet $(dev_qrels) | $(metrics)
+	$(BIN)/score --qrels $(dev_qrels) -m $(MRR) -m R@100 --per-query $@ $<
+
+$(all_rows:%=$(metrics)/%.test.parquet): $(metrics)/%.test.parquet: $(runs)/%.test.parquet $(test_qrels) | $(metrics)
+	$(BIN)/score --qrels $(test_qrels) --order score -m nDCG@10 --per-query $@ $<
+
+# ---- the table --------------------------------------------------------------------------------------------
+
+# A query of ours, for this task.
+QUERY = sed 's/MRR@10/$(MRR)/g; s/FORM/$(TASK)/'
+
+$(HERE)/table.parquet: $(tokens)/dev.arrow $(tokens)/test.arrow \
+  $(foreach row,$(TABLE_ROWS),$(metrics)/$(row).dev.parquet $(metrics)/$(row).test.parquet)
+	$(BIN)/sql -q -t metrics=$(metrics) "$$($(QUERY) lib/evaluation/sql/table.sql)" --format parquet -o $@
+
+$(HERE)/table.tsv: $(HERE)/table.parquet
+	$(BIN)/sql -q -t t=$< 'SELECT * FROM t' -o $@
+
+# Beside the published figures, if they are asked for, and with what is to be said of them.
+ifeq ($(filter-out no,$(PUBLISHED)),)
+SHOW = $(BIN)/sql -q -t t=$(HERE)/table.parquet 'SELECT * FROM t'
+else
+SHOW = $(BIN)/sql -q -t t=$(HERE)/table.parquet "$$($(QUERY) lib/evaluation/sql/comparison.sql)"; \
+	sed -n 's/^-- $(TASK): //p' lib/evaluation/sql/comparison.sql
+endif
+
+# ---- what is not there --------------------------------------------------------------------------------------
+
+$(sort $(docs) $(train_queries) $(train_qrels) $(dev_queries) $(dev_qrels) $(test_queries) $(test_qrels) \
+  $(leaderboard_queries)):
+	$(if $(SHOWN),,$(error no $@; hint: make data-passage or data-doc fetches MS MARCO, DATA=folder names a collection))
+
+%/config.json:
+	$(if $(SHOWN),,$(error $*: no model folder with a config.json; hint: INIT=folder names the starting model))
+
+.PHONY: /config.json
+/config.json:
+	$(if $(SHOWN),,$(error no checkpoints; hint: give STAR=folder and ADORE_STAR=folder, those of the authors))

@@ -1,0 +1,78 @@
+# What can be set on the command line of make (make passage BATCH_SIZE=64), with the paper's values as defaults.
+
+BIN := $(abspath $(or $(CARGO_TARGET_DIR),target))/release
+QUICKSTART := out/quickstart
+# make -n shows all commands, also where files are missing; with CHECK=yes it says which.
+SHOWN := $(if $(CHECK),,$(findstring n,$(filter-out -%,$(firstword $(MAKEFLAGS)))))
+
+# The rows of the paper's tables. An ADORE row trains the query encoder of the row that it is named after.
+WARM_ROWS  := inbatch-neg rand-neg star
+ADORE_ROWS := $(WARM_ROWS:%=adore-%)
+ROWS       := $(WARM_ROWS) $(ADORE_ROWS)
+# The starting model, a warm-up model for STAR and the authors' checkpoints can be scored like rows.
+GIVEN_ROWS := start warm-up published-star published-adore-star
+
+# The collection, the starting model (its tokenizer makes the tokens), and where results go.
+DATA ?= data
+INIT ?= model
+OUT ?= out
+# The model that STAR starts from and that its negatives are mined with, for instance one trained on BM25 negatives.
+# Without it, STAR starts from the Rand-Neg model.
+INIT_STAR ?=
+# The authors' checkpoints, for reproduce-passage and reproduce-doc.
+STAR ?=
+ADORE_STAR ?=
+# PAPER=yes reproduces the paper: INIT is its RoBERTa, whose tokens are made as transformers 2 made them (COMPAT), and
+# tables stand beside the published figures (PUBLISHED=yes). The reproduce- targets imply it.
+PAPER ?= no
+COMPAT ?= $(if $(filter-out no,$(PAPER)),transformers-2)
+PUBLISHED ?= $(PAPER)
+# The rows of the table.
+TABLE_ROWS ?= $(ROWS)
+
+DEVICE ?= auto
+PRECISION ?= f32
+SEED ?= 42
+
+# Tokens kept: when encoding for retrieval, and in training.
+PASSAGE_LENGTH ?= 256
+DOCUMENT_LENGTH ?= 512
+QUERY_LENGTH ?= 32
+ADORE_QUERY_LENGTH ?= 64
+TRAIN_PASSAGE_LENGTH ?= 120
+TRAIN_DOCUMENT_LENGTH ?= 512
+TRAIN_QUERY_LENGTH ?= 24
+
+# Inbatch-Neg, Rand-Neg and STAR.
+OPTIMIZER ?= lamb
+LEARNING_RATE ?= 1e-4
+WARMUP_STEPS ?= 1000
+BATCH_SIZE ?= 256
+STEPS ?= 50000
+# Random negatives (Rand-Neg) and mined negatives (STAR) for each query of a batch.
+RAND_NUM ?= 1
+HARD_NUM ?= 1
+# Texts that are encoded at once, where a whole batch does not fit the memory: the same step, a third slower.
+CHUNK_SIZE ?=
+# Mined negatives a query. The lists they are taken from are longer by MARGIN, which is room for relevant documents.
+NEGATIVES ?= 200
+MARGIN ?= 50
+
+# ADORE. Without a number of steps it trains for whole epochs. METRIC_CUT is for passages.
+ADORE_OPTIMIZER ?= adamw
+ADORE_LEARNING_RATE ?= 5e-6
+ADORE_WARMUP_STEPS ?= 2000
+ADORE_BATCH_SIZE ?= 32
+ADORE_EPOCHS ?= 6
+ADORE_STEPS ?=
+ADORE_TOP_K ?= 200
+METRIC_CUT ?= 200
+
+# Documents a query in a run.
+TOP_K ?= 1000
+
+# Mirrors of MS MARCO's files and of TREC's judgements (URL or folder) for data-passage and data-doc, and the rows of
+# each file (TSV: name, rows) where a mirror holds another collection.
+MSMARCO ?=
+TREC ?=
+MSMARCO_ROWS ?=
