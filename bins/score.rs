@@ -107,6 +107,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     for (input, name) in args.runs.iter().zip(run_names(&args.runs)) {
         let ranking = Ranking::open(input, &judgements, reading)?;
         ranking.notes.iter().for_each(|note| report.note(note));
+        if ranking.judged_lists() < ranking.lists {
+            report.note(format!("{name}: {} of its {} queries are judged", ranking.judged_lists(), ranking.lists));
+        }
         scores.push(evaluation.score(&name, &ranking, &metrics)?);
         report.add(ranking.rows);
     }
@@ -129,6 +132,9 @@ fn check(args: &Args) -> anyhow::Result<Vec<Metric>> {
         if is_same_output(&args.output, output.path()) {
             usage("the means and the values of every query can't go to the same place: give --per-query or -o a file");
         }
+    }
+    if matches!(args.output.extension().and_then(|ending| ending.to_str()), Some("parquet" | "arrow" | "arrows")) {
+        usage("the means are text; --per-query writes Parquet and Arrow, the means among them");
     }
     let default: &[&str] = match args.format {
         ReportFormat::Msmarco => &["MRR@10"],

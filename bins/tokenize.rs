@@ -85,6 +85,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     tokenizer.check_length(max_length)?;
     settings.warn_of_texts(args.kind);
     tokenizer.warn();
+    if args.judged.is_some() && args.kind != TextKind::Query {
+        tracing::warn!("--judged keeps texts whose ids are those of judged queries, but --kind is {}", args.kind);
+    }
     let judged = args.judged.as_ref().map(|qrels| Judged::open(qrels, args.foreign)).transpose()?;
     let corpus = Corpus::open(&args.texts, args.kind)?.with_max_line(args.max_line);
 

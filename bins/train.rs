@@ -226,8 +226,15 @@ impl Choice {
             }
             Choice::Star { texts: of, negatives, hard_num, .. } => {
                 let (docs, relevant) = texts(of)?;
-                let negatives = lists(read_negatives(negatives, &queries, &Side::of_tokens(&docs), reading)?);
-                (Method::Star { docs, negatives, hard_num: *hard_num }, lists(relevant))
+                let mined = lists(read_negatives(negatives, &queries, &Side::of_tokens(&docs), reading)?);
+                let relevant = lists(relevant);
+                if let both @ 1.. = mined.shared_with(&relevant) {
+                    notes.push(format!(
+                        "{negatives}: {both} of its documents are relevant, and are not trained on as negatives; \
+                         mine-negatives leaves them out"
+                    ));
+                }
+                (Method::Star { docs, negatives: mined, hard_num: *hard_num }, relevant)
             }
             Choice::Adore { embeddings, docs, top_k, metric_cut, .. } => {
                 let documents = Documents::open(embeddings, encoder.device())?;
@@ -261,9 +268,6 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let queries = MappedTokens::open(&shared.queries)?;
     let (method, relevant) = args.method.open(&queries, &encoder)?;
     let docs = method.provenance();
-    // A model that one of the other methods makes encodes its documents itself, whatever it started from.
-    encoder.set_document_model(docs.get(MODEL).filter(|_| matches!(method, Method::Adore { .. })));
-
     let identity = identity(&encoder, &method, &queries, &relevant, &settings);
     let checkpoint = Checkpoint::beside(folder.path(), identity);
     let mut run = Run::start(&encoder, &method, &queries, &relevant, &settings, checkpoint)?;
@@ -276,6 +280,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     run.train(|queries| report.add(queries))?;
     let (log, checkpoint) = run.finish();
 
+    // A model that one of the other methods makes encodes its documents itself, whatever it started from.
+    encoder.set_document_model(docs.get(MODEL).filter(|_| matches!(method, Method::Adore { .. })));
     encoder.save(folder.temporary())?;
     let mut provenance = Provenance::default();
     provenance.set_some(QUERIES, queries.provenance().get(KEYS));

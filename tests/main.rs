@@ -27,3 +27,4 @@ mod score;
 mod sql;
 mod tokenize;
 mod train;
+mod warnings;

@@ -140,6 +140,16 @@ fn two_outputs_at_one_place_are_wrong_usage() {
 }
 
 #[test]
+fn what_has_no_such_form_is_refused() {
+    let folder = folder();
+    for ending in ["parquet", "arrow", "arrows"] {
+        let line = format!("score --qrels qrels.dev.small.tsv dev.official.parquet -o means.{ending}");
+        folder.run(&line).fails_as_wrong_usage(&["--per-query"]);
+    }
+    folder.run(&format!("train inbatch --steps 1 {TRAINING} -o -")).fails(&["--output -", "folder"]);
+}
+
+#[test]
 fn names_need_not_be_utf_8() {
     let folder = folder();
     let name = |ending: &[u8]| OsStr::from_bytes(&[b"gr\xfc\xdfe", ending].concat()).to_owned();

@@ -40,6 +40,12 @@ impl Encoder {
         copy_companions(&came_from, &home)?;
         if let Layout::Modules(modules) = &self.layout {
             copy_companions(&self.folder, folder)?;
+            let limits = home.join("sentence_bert_config.json");
+            if !limits.exists() {
+                // sentence-transformers 3 asks a hub for it where it is missing.
+                let longest = self.config.max_positions();
+                write_json(&limits, &json!({ "max_seq_length": longest, "do_lower_case": false }))?;
+            }
             let entries: Vec<&Value> = modules.iter().map(|module| &module.entry).collect();
             write_json(&folder.join("modules.json"), &json!(entries))?;
             say_inner_product(&folder.join("config_sentence_transformers.json"))?;

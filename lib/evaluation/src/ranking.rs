@@ -85,13 +85,21 @@ impl Ranking {
     }
 }
 
+impl Ranking {
+    /// Queries of the run that are judged.
+    pub fn judged_lists(&self) -> usize {
+        self.queries.len()
+    }
+}
+
 /// Refuses a run and judgements whose ids can't mean the same.
 fn check_spaces(name: &str, ids: IdSpace, run: &Provenance, judgements: &Judgements) -> Result<()> {
     if ids != judgements.ids {
         let text = format!("has {ids} ids, and {} has {} ids", judgements.name, judgements.ids);
-        let command = "remap-ids --queries queries.tokens.arrow --docs docs.tokens.arrow --to internal|official";
+        let command = "remap-ids --queries queries.tokens.arrow --docs docs.tokens.arrow --to official";
         return Err(Error::new(name, text).hint(format!(
-            "{command} makes them the same; or --ids internal, if integers of another program are row numbers"
+            "{command} gives the internal one official ids, too; or --ids internal, if integers of another program are \
+             row numbers"
         )));
     }
     for space in [provenance::QUERIES, provenance::DOCS] {

@@ -101,6 +101,15 @@ impl Ranker {
             return Err(Error::new(queries.name(), text).hint("encode queries and documents with the same model"));
         }
         check_models(queries.name(), queries.provenance(), &name, documents.provenance())?;
+        let kind = |of: &Provenance| of.get(provenance::TEXT_KIND).map(str::to_owned);
+        if let (Some(asking), Some(searched)) = (kind(queries.provenance()), kind(documents.provenance()))
+            && (asking != "query" && searched == "query")
+        {
+            tracing::warn!(
+                "{}: holds a {asking} each, to be searched for in queries; are they swapped?",
+                queries.name()
+            );
+        }
         let run = run_provenance(queries.provenance(), documents.provenance());
         // Streams tell their keys at their end.
         if settings.exclude_self && run.get(provenance::QUERIES).is_some() && run.get(provenance::DOCS).is_some() {

@@ -33,6 +33,9 @@ impl ModelFolder {
     /// folder `init` that training starts from or one of `inputs`; its parent is not writable.
     pub fn create(path: &Path, init: &Path, inputs: &[&Input]) -> Result<Self> {
         let place = path.display().to_string();
+        if place == "-" {
+            return Err(Error::new("--output -", "a model is a folder, which can't go to standard output"));
+        }
         let path = resolve(path).map_err(Error::io(&place))?;
         let parent = path.parent().ok_or_else(|| Error::new(&place, "is the root of all folders"))?;
         check_apart(&place, &path, "--init", init)?;

@@ -59,6 +59,12 @@ impl Lists {
         self.of(query).contains(&doc)
     }
 
+    /// Number of documents that stand in the lists of the same query here and in `other`.
+    pub fn shared_with(&self, other: &Lists) -> usize {
+        let shared = |query| self.of(query).iter().filter(|&&doc| other.contains(query, doc)).count();
+        (0..self.len() as u32).map(shared).sum()
+    }
+
     /// Number of queries.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
@@ -85,5 +91,6 @@ mod tests {
         assert_eq!((lists.of(0), lists.of(1), lists.of(2)), (&[9u32, 5][..], &[][..], &[5, 1][..]));
         assert!(lists.contains(2, 5) && !lists.contains(2, 9));
         assert_eq!(lists.queries(), [0, 2]);
+        assert_eq!(lists.shared_with(&Lists::new(3, 10, &[(2, 1), (1, 5), (0, 9)])), 2);
     }
 }

@@ -16,7 +16,8 @@ use crate::scaler::{LossScaler, Verdict};
 use crate::schedule::Schedule;
 use crate::settings::Settings;
 
-/// Steps between two lines that say how it goes.
+/// Lines that say how it goes: so many in a short run, and at most so many steps between two of them.
+const LINES: u64 = 20;
 const TELL_EVERY: u64 = 100;
 
 /// A run that can be driven to its end.
@@ -98,7 +99,8 @@ impl<'a> Run<'a> {
         while self.remaining() > 0 {
             let queries = self.step()?;
             let State { step, log, .. } = &self.state;
-            if let (0, Some(row)) = (step % TELL_EVERY, log.last()) {
+            let every = (self.schedule.total / LINES).clamp(1, TELL_EVERY);
+            if let (0, Some(row)) = (step % every, log.last()) {
                 let (total, speed) = (self.schedule.total, row.queries_per_second);
                 tracing::info!("step {step} of {total}: loss {:.4}, {speed:.0} queries/s", row.loss);
             }

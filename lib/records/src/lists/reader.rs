@@ -154,8 +154,11 @@ fn find_layout(
     match Layout::find(&rows, accepted) {
         Ok(layout) => Ok(Some((first, layout))),
         Err(Problem::Misfit(misfit)) => Err(table::misfit(name, accepted, misfit)),
-        Err(Problem::Malformed(text)) => Err(Error::new(place(name, first), text)
-            .hint("a first line may name other columns, in any order, such as: query_id doc_id rank score")),
+        Err(Problem::Malformed(text)) => {
+            let columns = if accepted.first() == Some(&Kind::Qrels) { "relevance" } else { "rank score" };
+            Err(Error::new(place(name, first), text)
+                .hint(format!("a first line may name the columns, in any order, such as: query_id doc_id {columns}")))
+        }
     }
 }
 
