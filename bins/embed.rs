@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use arrow::datatypes::DataType;
 use clap::{Parser, ValueEnum};
+use hardmine_command::{self as command, Common, Report};
 use hardmine_encoder::{
     DeviceChoice, Embedding, Encoder, Pooling, Precision, Truncation, default_batch_tokens, digest,
 };
-use hardmine_records::command::{self, Common, Report};
-use hardmine_records::{Error, Input, Kind, Output, Provenance, Table, Writer, provenance, schema};
+use hardmine_files::{Input, Output, Table, Writer};
+use hardmine_records::{Error, Kind, Provenance, provenance, schema};
 use hardmine_text::{FolderSettings, Tokenizer};
 
 /// Encodes tokenized texts into vectors
@@ -25,7 +26,7 @@ struct Args {
 
     /// Where the embeddings go: .arrow (best for rank and train), .parquet, .arrows; - or nothing for
     /// standard output
-    #[arg(short, long, default_value = "-", hide_default_value = true)]
+    #[arg(short, long, default_value = "-", hide_default_value = true, value_parser = command::output())]
     output: Output,
 
     /// Folder of the encoder: one that train wrote, a RobertaDot, a model in the layout of

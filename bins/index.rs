@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 // Full speed for faiss's products, which are libtorch's.
+use hardmine_command::{self as command, Common, Report};
 use hardmine_encoder as _;
-use hardmine_records::Input;
-use hardmine_records::command::{self, Common, Report};
+use hardmine_files::Input;
 use hardmine_search::{FaissIndex, create_index};
 
 /// Builds a faiss index from embeddings, by inner product

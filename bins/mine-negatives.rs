@@ -3,13 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use hardmine_command::{self as command, Common, ForeignIds, Report};
+use hardmine_files::{Input, Output, Table, Writer, read_ahead};
 use hardmine_mining::{Miner, Rules};
-use hardmine_records::command::{self, Common, Report};
 use hardmine_records::provenance::{DOCS, QUERIES};
-use hardmine_records::{
-    Error, ForeignIds, Input, Kind, Output, Provenance, Result, Table, Writer, check_same_space, check_self,
-    read_ahead, schema,
-};
+use hardmine_records::{Error, Kind, Provenance, Result, check_same_space, check_self, schema};
 
 /// Take each query's best-ranked documents that are not relevant to it: its static hard negatives
 #[derive(Parser)]
@@ -41,7 +39,7 @@ struct Args {
     foreign: ForeignIds,
 
     /// Where to write: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec/.txt; - is standard output
-    #[arg(short, long, default_value = "-")]
+    #[arg(short, long, default_value = "-", value_parser = command::output())]
     output: Output,
 
     #[command(flatten)]
@@ -56,8 +54,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let inputs = [&args.run, &args.qrels];
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
-    let mut qrels = Table::open_with_ids(&args.qrels, &[Kind::Qrels], args.foreign)?;
-    let run = Table::open_with_ids(&args.run, &[Kind::Run], args.foreign)?;
+    let mut qrels = Table::open_with_ids(&args.qrels, &[Kind::Qrels], args.foreign.ids)?;
+    let run = Table::open_with_ids(&args.run, &[Kind::Run], args.foreign.ids)?;
     let (name, qrels_name, judged) = (run.name().to_owned(), qrels.name().to_owned(), qrels.provenance().clone());
     let ids = run.ids();
     if ids != qrels.ids() {

@@ -4,9 +4,10 @@ use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hardmine_command::{self as command, Common, Report};
 use hardmine_encoder::DeviceChoice;
-use hardmine_records::command::{self, Common, Report};
-use hardmine_records::{IdSpace, Input, Kind, Output, Provenance, Writer, schema};
+use hardmine_files::{Input, Output, Writer};
+use hardmine_records::{IdSpace, Kind, Provenance, schema};
 use hardmine_search::{Ranker, Settings};
 
 /// Ranks documents for queries by inner product
@@ -29,7 +30,7 @@ struct Args {
     index: Input,
 
     /// Where the run goes: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec; - or nothing for standard output
-    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+    #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true, value_parser = command::output())]
     output: Output,
 
     /// Documents for each query: 1000 for evaluation, 200 and a margin for mining negatives; all if there are fewer

@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use hardmine_records::command::{self, Common, Report};
+use hardmine_command::{self as command, Common, ForeignIds, Report};
+use hardmine_files::{Input, MappedTokens, Output, Remap, Table, Writer, read_ahead};
 use hardmine_records::provenance::{DOCS, KEYS, QUERIES};
-use hardmine_records::{
-    Error, ForeignIds, IdSpace, Input, Kind, MappedTokens, Output, Remap, Table, Writer, read_ahead,
-};
+use hardmine_records::{Error, IdSpace, Kind};
 
 /// Turn the ids of a run, of negatives or of qrels into row numbers of tokens files, or back
 ///
@@ -37,7 +36,7 @@ struct Args {
     docs: Input,
 
     /// internal: row numbers, as train and mine-negatives want; official: the collection's ids, as score and TREC want
-    #[arg(long, value_enum, value_name = "SPACE")]
+    #[arg(long, value_name = "SPACE", value_parser = command::id_space())]
     to: IdSpace,
 
     /// What the input holds: run, qrels or negatives. Needed where its columns fit several of them, such as text of four
@@ -53,7 +52,7 @@ struct Args {
     foreign: ForeignIds,
 
     /// Where to write: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec/.txt; - is standard output
-    #[arg(short, long, default_value = "-")]
+    #[arg(short, long, default_value = "-", value_parser = command::output())]
     output: Output,
 
     #[command(flatten)]
@@ -69,7 +68,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
     let accepted = args.kind.map_or(vec![Kind::Run, Kind::Qrels, Kind::Negatives], |kind| vec![kind]);
-    let table = Table::open_with_ids(&args.input, &accepted, args.foreign)?;
+    let table = Table::open_with_ids(&args.input, &accepted, args.foreign.ids)?;
     let to = args.to;
     if table.ids() == to {
         let text = format!("its ids are {to} already");

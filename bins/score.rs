@@ -7,11 +7,33 @@ use std::sync::Arc;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_evaluation::{
     Evaluation, Judgements, Metric, Order, Ranking, Reading, ReportFormat, render, run_names, write_per_query,
 };
-use hardmine_records::command::{self, Common, Report};
-use hardmine_records::{Error, ForeignIds, Input, Output, OutputFile, check_differs, is_same_output};
+use hardmine_files::{Input, Output, OutputFile, check_differs, is_same_output};
+use hardmine_records::Error;
+
+const ORDERS: [(&str, &str, Order); 2] = [
+    (
+        "rank",
+        "As msmarco_eval: the rank column is the position; the mean is over all queries of the qrels",
+        Order::Rank,
+    ),
+    (
+        "score",
+        "As trec_eval: by score, best first, ties by document id as text, last first; the mean is over the queries that \
+         are in both the run and the qrels",
+        Order::Score,
+    ),
+];
+
+const FORMATS: [(&str, &str, ReportFormat); 4] = [
+    ("table", "A row for each run, a column for each metric, four decimals", ReportFormat::Table),
+    ("json", "A list of objects: run, metric, value, queries (how many the mean is over)", ReportFormat::Json),
+    ("tsv", "A header, then run, metric and value", ReportFormat::Tsv),
+    ("msmarco", "The text of msmarco_eval, for MRR@k", ReportFormat::Msmarco),
+];
 
 /// Scores runs against relevance judgements
 ///
@@ -55,7 +77,7 @@ struct Args {
 
     /// What a document's position is, and which queries a mean goes over. Where ranks are missing or count from 0,
     /// rank order takes the positions in the file
-    #[arg(long, value_enum, default_value_t = Order::Rank)]
+    #[arg(long, default_value = "rank", value_parser = command::one_of(&ORDERS))]
     order: Order,
 
     /// Least grade that is relevant, for all but nDCG; TREC DL passage uses 2. With 0 every judged
@@ -77,7 +99,7 @@ struct Args {
     foreign: ForeignIds,
 
     /// Form of the means
-    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    #[arg(long, default_value = "table", value_parser = command::one_of(&FORMATS))]
     format: ReportFormat,
 
     /// File the means go to; nothing or - for standard output
@@ -85,7 +107,7 @@ struct Args {
     output: PathBuf,
 
     /// Also write every query's values, and the means with a null as query: .parquet, .arrow, .arrows
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = command::output())]
     per_query: Option<Output>,
 
     #[command(flatten)]
@@ -99,9 +121,9 @@ fn main() -> ExitCode {
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let metrics = check(&args)?;
     let mut file = OutputFile::create(&args.output)?;
-    let judgements = Arc::new(Judgements::open(&args.qrels, args.foreign)?);
+    let judgements = Arc::new(Judgements::open(&args.qrels, args.foreign.ids)?);
     judgements.notes.iter().for_each(|note| report.note(note));
-    let reading = Reading { order: args.order, ids: args.foreign, exclude_self: args.exclude_self };
+    let reading = Reading { order: args.order, ids: args.foreign.ids, exclude_self: args.exclude_self };
     let evaluation = Evaluation::new(args.order, args.relevance_level, args.complete)?;
     let mut scores = Vec::new();
     for (input, name) in args.runs.iter().zip(run_names(&args.runs)) {

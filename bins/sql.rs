@@ -5,9 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use hardmine_command::{self as command, Common, Report};
 use hardmine_evaluation::{NamedTable, ResultFormat, query};
-use hardmine_records::command::{self, Common, Report};
-use hardmine_records::{Input, check_differs};
+use hardmine_files::{Input, check_differs};
+
+const FORMATS: [(&str, &str, ResultFormat); 5] = [
+    ("table", "Columns in a frame, for people", ResultFormat::Table),
+    ("csv", "Comma-separated, with a header", ResultFormat::Csv),
+    ("tsv", "Separated by tabs, with a header", ResultFormat::Tsv),
+    ("json", "A list of objects, one for each row", ResultFormat::Json),
+    ("parquet", "Parquet; not to a terminal", ResultFormat::Parquet),
+];
 
 /// Bytes that a file with a query may have.
 const MAX_QUERY: u64 = 16 << 20;
@@ -54,12 +62,12 @@ struct Args {
     file: Option<Input>,
 
     /// A table: its name in the query, and its file (- for standard input), folder or glob; repeatable
-    #[arg(short, long = "table", value_name = "NAME=PATH")]
+    #[arg(short, long = "table", value_name = "NAME=PATH", value_parser = command::os_text(|text| NamedTable::parse(&text)))]
     tables: Vec<NamedTable>,
 
     /// Form of the rows; by default the one that the output's ending tells (.parquet, .csv, .tsv, .json),
     /// else table
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = command::one_of(&FORMATS))]
     format: Option<ResultFormat>,
 
     /// Cores to use. With more than one, large files are faster; rows without ORDER BY then come in any

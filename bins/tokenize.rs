@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use hardmine_records::command::{self, Common, Report};
-use hardmine_records::{ForeignIds, Input, Kind, Output, Provenance, Writer, provenance, schema};
+use hardmine_command::{self as command, Common, ForeignIds, Report};
+use hardmine_files::{Input, Output, Writer};
+use hardmine_records::{Kind, Provenance, provenance, schema};
 use hardmine_text::{Corpus, FolderSettings, Judged, TextKind, Tokenizer, tokenize};
 
 /// Turns the texts of a collection or of queries into token ids
@@ -28,7 +29,7 @@ struct Args {
     texts: Input,
 
     /// Where the tokens go: .arrow (best for train), .parquet, .arrows; - or nothing for standard output
-    #[arg(short, long, default_value = "-", hide_default_value = true)]
+    #[arg(short, long, default_value = "-", hide_default_value = true, value_parser = command::output())]
     output: Output,
 
     /// Folder of the model the tokens are for, or a tokenizer.json; a folder may also hold vocab.json
@@ -88,7 +89,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     if args.judged.is_some() && args.kind != TextKind::Query {
         tracing::warn!("--judged keeps texts whose ids are those of judged queries, but --kind is {}", args.kind);
     }
-    let judged = args.judged.as_ref().map(|qrels| Judged::open(qrels, args.foreign)).transpose()?;
+    let judged = args.judged.as_ref().map(|qrels| Judged::open(qrels, args.foreign.ids)).transpose()?;
     let corpus = Corpus::open(&args.texts, args.kind)?.with_max_line(args.max_line);
 
     let mut about = Provenance::default();

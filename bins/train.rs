@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, value_parser};
+use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_encoder::{DeviceChoice, Encoder, Precision, digest};
-use hardmine_records::command::{self, Common, Report};
+use hardmine_files::{Input, MappedTokens};
+use hardmine_records::Provenance;
 use hardmine_records::provenance::{DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED};
-use hardmine_records::{ForeignIds, Input, MappedTokens, Provenance};
 use hardmine_training::data::{Judged, Reading, Side, read_negatives, read_qrels};
 use hardmine_training::{Checkpoint, Documents, Lists, Method, ModelFolder, Rule, Run, Settings, begin, identity, log};
 
@@ -204,7 +205,7 @@ impl Choice {
     /// Opens the side of the documents, and says which of them are relevant.
     fn open(&self, queries: &MappedTokens, encoder: &Encoder) -> anyhow::Result<(Method, Lists)> {
         let (queries, qrels) = (Side::of_tokens(queries), &self.shared().qrels);
-        let reading = Reading { ids: self.shared().foreign, skip_unknown: self.shared().skip_unknown };
+        let reading = Reading { ids: self.shared().foreign.ids, skip_unknown: self.shared().skip_unknown };
         let mut notes = Vec::new();
         let mut lists = |judged: Judged| {
             notes.extend(judged.notes);

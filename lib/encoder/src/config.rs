@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hardmine_records::source::read_small;
+use hardmine_files::read_small;
 use hardmine_records::{Error, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take, take_record_batch};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema};
-use hardmine_records::{Error, ForeignIds, IdSpace, Input, Kind, Provenance, Result, Table};
-
-use crate::ids::Key;
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema};
+use hardmine_files::{Input, Table};
+use hardmine_records::{Error, Id, IdSpace, Ids, Kind, Provenance, QrelsBatch, Result};
 
 /// The judgements a run is compared with.
 pub struct Judgements {
@@ -16,9 +15,9 @@ pub struct Judgements {
     pub(crate) ids: IdSpace,
     pub(crate) provenance: Provenance,
     /// `query_id, doc_id, relevance` as in the file, each pair once.
-    pub(crate) rows: RecordBatch,
+    pub(crate) rows: QrelsBatch,
     /// The id of each query, in the order of their first rows.
-    pub(crate) queries: ArrayRef,
+    pub(crate) queries: Ids,
     /// For each row, the number of its query.
     pub(crate) query_of: Vec<i32>,
     /// What the user should know of how the file was read.
@@ -30,7 +29,7 @@ impl Judgements {
     ///
     /// # Errors
     /// As [`Table::open`], no rows at all, and a pair that is judged twice with different grades.
-    pub fn open(input: &Input, ids: ForeignIds) -> Result<Self> {
+    pub fn open(input: &Input, ids: Option<IdSpace>) -> Result<Self> {
         let mut table = Table::open_with_ids(input, &[Kind::Qrels], ids)?;
         let batches = table.by_ref().collect::<Result<Vec<_>>>()?;
         let name = table.name().to_owned();
@@ -38,27 +37,28 @@ impl Judgements {
         if rows.num_rows() == 0 {
             return Err(Error::new(name, "has no judgements"));
         }
+        let judged = QrelsBatch::new(&rows)?;
         let (ids, provenance, notes) = (table.ids(), table.provenance().clone(), table.notes());
         let Numbers { kept, query_of, firsts } = match ids {
-            IdSpace::Internal => Numbers::of::<i64>(&name, &rows)?,
-            IdSpace::Official => Numbers::of::<&str>(&name, &rows)?,
+            IdSpace::Internal => Numbers::of::<i64>(&name, &judged)?,
+            IdSpace::Official => Numbers::of::<&str>(&name, &judged)?,
         };
-        let rows = match kept.len() == rows.num_rows() {
-            true => rows,
-            false => take_record_batch(&rows, &kept).map_err(Error::at(&name))?,
+        let rows = match kept.len() == judged.len() {
+            true => judged,
+            false => QrelsBatch::new(&take_record_batch(&rows, &kept).map_err(Error::at(&name))?)?,
         };
-        let queries = take(rows.column(0), &firsts, None).map_err(Error::at(&name))?;
+        let queries = rows.queries.take(&firsts)?;
         Ok(Judgements { name, ids, provenance, rows, queries, query_of, notes })
     }
 
     /// The table `qrels` of the metrics: a query is its number, a document the number of its row.
     pub(crate) fn table(&self) -> Result<RecordBatch> {
         let fields = ["query_id", "doc_id", "relevance"].map(|name| Field::new(name, DataType::Int32, false));
-        let rows = self.rows.num_rows() as i32;
+        let rows = self.rows.len() as i32;
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int32Array::from(self.query_of.clone())),
             Arc::new(Int32Array::from_iter_values(0..rows)),
-            self.rows.column(2).clone(),
+            Arc::new(self.rows.relevance.clone()),
         ];
         RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns).map_err(Error::at(&self.name))
     }
@@ -80,13 +80,13 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn of<'a, K: Key<'a>>(name: &str, rows: &'a RecordBatch) -> Result<Numbers> {
-        let (queries, docs) = (K::column(rows.column(0)), K::column(rows.column(1)));
-        let grades = rows.column(2).as_primitive::<Int32Type>().values();
+    fn of<'a, K: Id<'a>>(name: &str, rows: &'a QrelsBatch) -> Result<Numbers> {
+        let (queries, docs) = (K::column(&rows.queries), K::column(&rows.docs));
+        let grades = rows.relevance.values();
         let mut numbers: HashMap<K, i32> = HashMap::new();
-        let mut seen: HashMap<(i32, K), usize> = HashMap::with_capacity(rows.num_rows());
+        let mut seen: HashMap<(i32, K), usize> = HashMap::with_capacity(rows.len());
         let (mut kept, mut query_of, mut firsts) = (Vec::new(), Vec::new(), Vec::new());
-        for row in 0..rows.num_rows() {
+        for row in 0..rows.len() {
             let (query, doc) = (K::value(queries, row), K::value(docs, row));
             let next = numbers.len() as i32;
             let number = *numbers.entry(query).or_insert(next);

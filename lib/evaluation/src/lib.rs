@@ -2,7 +2,6 @@
 //! of our files (`sql`).
 
 mod engine;
-mod ids;
 mod judgements;
 mod lists;
 mod metric;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Schema};
+use arrow::array::{ArrayRef, Int32Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use hardmine_records::{Id, RunBatch};
 // Each row is looked up: the standard library's hash took a fifth of the time.
 use foldhash::{HashMap, HashMapExt};
 use hardmine_records::{Error, Result};
 use rayon::prelude::*;
 
-use crate::ids::Key;
 use crate::{Judgements, Order, Reading};
 
 /// What the metrics need of a run.
@@ -26,7 +26,7 @@ pub(crate) struct Lists {
 }
 
 /// The columns of one batch.
-struct Columns<'a, K: Key<'a>> {
+struct Columns<'a, K: Id<'a>> {
     queries: K::Column,
     docs: K::Column,
     ranks: &'a [i32],
@@ -57,10 +57,10 @@ struct Found {
 impl Lists {
     /// # Errors
     /// Of the first list with a fault.
-    pub(crate) fn of<'a, K: Key<'a>>(
+    pub(crate) fn of<'a, K: Id<'a>>(
         name: &str,
         judgements: &'a Judgements,
-        run: &'a [RecordBatch],
+        run: &'a [RunBatch],
         reading: Reading,
     ) -> Result<Lists> {
         let order = reading.order;
@@ -103,8 +103,8 @@ impl Lists {
     }
 }
 
-fn by_query<'a, K: Key<'a>>(judgements: &'a Judgements) -> HashMap<K, Judged<K>> {
-    let (queries, docs) = (K::column(judgements.rows.column(0)), K::column(judgements.rows.column(1)));
+fn by_query<'a, K: Id<'a>>(judgements: &'a Judgements) -> HashMap<K, Judged<K>> {
+    let (queries, docs) = (K::column(&judgements.rows.queries), K::column(&judgements.rows.docs));
     let mut judged: HashMap<K, Judged<K>> = HashMap::with_capacity(judgements.queries());
     for (row, &number) in judgements.query_of.iter().enumerate() {
         let query = judged.entry(K::value(queries, row)).or_insert_with(|| Judged { number, docs: Vec::new() });
@@ -113,19 +113,19 @@ fn by_query<'a, K: Key<'a>>(judgements: &'a Judgements) -> HashMap<K, Judged<K>>
     judged
 }
 
-impl<'a, K: Key<'a>> Columns<'a, K> {
-    fn of(batch: &'a RecordBatch) -> Self {
+impl<'a, K: Id<'a>> Columns<'a, K> {
+    fn of(rows: &'a RunBatch) -> Self {
         Columns {
-            queries: K::column(batch.column(0)),
-            docs: K::column(batch.column(1)),
-            ranks: batch.column(2).as_primitive::<Int32Type>().values(),
-            scores: batch.column(3).as_primitive::<Float32Type>().values(),
+            queries: K::column(&rows.queries),
+            docs: K::column(&rows.docs),
+            ranks: rows.ranks.values(),
+            scores: rows.scores.values(),
         }
     }
 }
 
 /// One list a query, in the order of their first rows; a query's rows need not stand together.
-fn gather<'a, K: Key<'a>>(columns: &[Columns<'a, K>]) -> Vec<List<K>> {
+fn gather<'a, K: Id<'a>>(columns: &[Columns<'a, K>]) -> Vec<List<K>> {
     let mut lists: Vec<List<K>> = Vec::new();
     let mut numbers: HashMap<K, usize> = HashMap::new();
     for (batch, columns) in columns.iter().enumerate() {
@@ -160,7 +160,7 @@ impl<K> Default for Scratch<K> {
     }
 }
 
-impl<'a, K: Key<'a>> Scratch<K> {
+impl<'a, K: Id<'a>> Scratch<K> {
     /// # Errors
     /// A document that occurs twice.
     fn fill(&mut self, name: &str, list: &List<K>, columns: &[Columns<'a, K>]) -> Result<()> {

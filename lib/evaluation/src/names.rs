@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Component;
 
-use hardmine_records::Input;
+use hardmine_files::Input;
 
 const ENDINGS: [&str; 9] = [".gz", ".zst", ".parquet", ".arrow", ".arrows", ".tsv", ".trec", ".txt", ".run"];
 

@@ -13,7 +13,8 @@ use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::prelude::SessionConfig;
-use hardmine_records::{Error, OutputFile, Result, foreign};
+use hardmine_files::{OutputFile, foreign};
+use hardmine_records::{Error, Result};
 
 use crate::NamedTable;
 use crate::engine::{Engine, STACK, failed};
@@ -21,7 +22,7 @@ use crate::tables::register;
 use crate::terms::check_length;
 
 /// How rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResultFormat {
     /// Columns in a frame, for people
     Table,

@@ -4,15 +4,14 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use hardmine_records::{
-    Error, ForeignIds, IdSpace, Input, Kind, Provenance, Result, Table, check_same_space, check_self, provenance,
-};
+use hardmine_files::{Input, Table};
+use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, RunBatch, check_same_space, check_self, provenance};
 
 use crate::Judgements;
 use crate::lists::Lists;
 
 /// What decides a document's position in its list, and over which queries a mean goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// As msmarco_eval: the rank column is the position; the mean is over all queries of the qrels
     Rank,
@@ -27,7 +26,7 @@ pub struct Reading {
     /// What decides a document's position.
     pub order: Order,
     /// What integer ids of other programs' files are.
-    pub ids: ForeignIds,
+    pub ids: Option<IdSpace>,
     /// Whether a document with the id of its query is left out, as BEIR does.
     pub exclude_self: bool,
 }
@@ -59,7 +58,7 @@ impl Ranking {
             table = table.without_ranks();
         }
         check_spaces(table.name(), table.ids(), table.provenance(), judgements)?;
-        let batches = table.by_ref().collect::<Result<Vec<_>>>()?;
+        let batches: Vec<RunBatch> = table.by_ref().map(|batch| RunBatch::new(&batch?)).collect::<Result<_>>()?;
         check_spaces(table.name(), table.ids(), table.provenance(), judgements)?;
         let name = table.name();
         if reading.exclude_self {
@@ -73,7 +72,7 @@ impl Ranking {
             let text = format!("none of its {count} queries is judged in {}", judgements.name);
             return Err(Error::new(name, text).hint("is it the run of another split, or are ids missing a prefix?"));
         }
-        let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        let rows = batches.iter().map(|batch| batch.len() as u64).sum();
         let mut notes = table.notes();
         if 2 * begin_with_self > count && check_self(name, table.ids(), table.provenance()).is_ok() {
             notes.push(format!(

@@ -1,17 +1,14 @@
 //! How values are shown: a table for people, TSV and JSON in full precision, msmarco_eval's text, and
 //! records of every query's values.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, new_null_array};
-use arrow::compute::cast;
-use hardmine_records::{Error, Kind, Output, Provenance, Result, Writer, provenance, schema};
+use hardmine_files::{Output, Writer};
+use hardmine_records::{Error, Kind, MetricsBatch, Provenance, Result, provenance, schema};
 use serde_json::json;
 
 use crate::RunScores;
 
 /// How values are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportFormat {
     /// A row for each run, a column for each metric, four decimals
     Table,
@@ -117,19 +114,14 @@ pub fn write_per_query(output: &Output, runs: &[RunScores]) -> Result<u64> {
     let mut about = Provenance::default();
     about.set_some(provenance::QUERIES, first.provenance.get(provenance::QUERIES));
     about.set_some(provenance::DOCS, first.provenance.get(provenance::DOCS));
-    let schema = schema::metrics(first.ids);
-    let mut writer = Writer::create(output, Kind::Metrics, schema.clone(), about)?;
+    let space = first.queries.space();
+    let mut writer = Writer::create(output, Kind::Metrics, schema::metrics(space), about)?;
     for run in runs {
         for ((metric, values), (_, mean)) in run.values.iter().zip(run.means()) {
-            let queries = cast(&run.queries, schema.field(2).data_type()).map_err(Error::at(output))?;
-            let null = new_null_array(queries.data_type(), 1);
-            for (queries, values) in [(queries, values.clone()), (null, vec![mean])] {
-                let same =
-                    |text: &str| Arc::new(StringArray::from_iter_values(values.iter().map(|_| text))) as ArrayRef;
-                let (name, metric) = (same(&run.run), same(&metric.to_string()));
-                let columns = vec![name, metric, queries, Arc::new(Float64Array::from(values))];
-                writer.write(&RecordBatch::try_new(schema.clone(), columns).map_err(Error::at(output))?)?;
-            }
+            let (name, metric) = (run.run.as_str(), &metric.to_string());
+            let queries = MetricsBatch { run: name, metric, queries: run.queries.clone(), values: values.clone() };
+            writer.write(&queries.into_records()?)?;
+            writer.write(&MetricsBatch::mean(name, metric, space, mean)?)?;
         }
     }
     writer.finish()

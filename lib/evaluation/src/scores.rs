@@ -1,16 +1,14 @@
 //! The values of metrics for a run: each metric's .sql file over the tables `qrels` and `run`, query
 //! by query, then the mean.
 
-use arrow::array::{ArrayRef, AsArray, Int32Array, UInt32Array};
-use arrow::compute::take;
+use arrow::array::{AsArray, Int32Array, UInt32Array};
 use arrow::datatypes::{Float64Type, Int32Type};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
-use hardmine_records::{Error, IdSpace, Provenance, Result};
+use hardmine_records::{Ids, Provenance, Result};
 
 use crate::engine::{Engine, failed};
-use crate::ids::id_text;
 use crate::{Metric, Order, Ranking};
 
 /// How runs are evaluated.
@@ -28,10 +26,9 @@ pub struct RunScores {
     /// Queries of the run, judged or not.
     pub lists: usize,
     /// Ids of the queries that the means are over.
-    pub queries: ArrayRef,
+    pub queries: Ids,
     /// Each metric with its values, one for each of `queries`.
     pub values: Vec<(Metric, Vec<f64>)>,
-    pub(crate) ids: IdSpace,
     pub(crate) provenance: Provenance,
 }
 
@@ -75,9 +72,9 @@ impl Evaluation {
         let values = computed.map_err(failed(run))?;
 
         let numbers = UInt32Array::from_iter_values(numbers.iter().map(|&number| number as u32));
-        let queries = take(&judgements.queries, &numbers, None).map_err(Error::at(run))?;
-        let (ids, provenance) = (judgements.ids, judgements.provenance.clone());
-        Ok(RunScores { run: run.to_owned(), lists: ranking.lists, queries, values, ids, provenance })
+        let queries = judgements.queries.take(&numbers)?;
+        let provenance = judgements.provenance.clone();
+        Ok(RunScores { run: run.to_owned(), lists: ranking.lists, queries, values, provenance })
     }
 
     async fn compute(&self, metric: &Metric) -> std::result::Result<Vec<(i32, f64)>, DataFusionError> {
@@ -86,8 +83,8 @@ impl Evaluation {
         let query = self.engine.context.sql(metric.sql()).await?.with_param_values(parameters)?;
         let mut rows = Vec::new();
         for batch in query.collect().await? {
-            let queries: &Int32Array = batch.column(0).as_primitive::<Int32Type>();
-            let values = batch.column(1).as_primitive::<Float64Type>();
+            let queries: &Int32Array = batch["query_id"].as_primitive::<Int32Type>();
+            let values = batch["value"].as_primitive::<Float64Type>();
             rows.extend(queries.values().iter().zip(values).map(|(&query, value)| (query, value.unwrap_or(0.0))));
         }
         Ok(rows)
@@ -104,7 +101,7 @@ impl Evaluation {
             numbers.extend((0..judgements.queries() as i32).filter(|&number| !ranked[number as usize]));
         }
         if self.order == Order::Score {
-            numbers.sort_by_cached_key(|&number| id_text(&judgements.queries, number as usize));
+            numbers.sort_by_cached_key(|&number| judgements.queries.text(number as usize).into_owned());
         }
         numbers
     }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use clap::builder::{OsStringValueParser, TypedValueParser, ValueParser, ValueParserFactory};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::MemTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -18,8 +17,8 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionContext;
-use hardmine_records::source::{Content, OpenedFile};
-use hardmine_records::{Error, Input, Kind, Mapped, Provenance, Result, Table, open_parquet, provenance_in};
+use hardmine_files::{Content, Input, Mapped, OpenedFile, Table, open_parquet, provenance_in};
+use hardmine_records::{Error, Kind, Provenance, Result};
 
 use crate::engine::{failed, wrap};
 
@@ -39,14 +38,6 @@ const GLOB: [char; 3] = ['*', '?', '['];
 pub struct NamedTable {
     name: String,
     input: Input,
-}
-
-impl ValueParserFactory for NamedTable {
-    type Parser = ValueParser;
-
-    fn value_parser() -> ValueParser {
-        OsStringValueParser::new().try_map(|text| NamedTable::parse(&text)).into()
-    }
 }
 
 impl NamedTable {

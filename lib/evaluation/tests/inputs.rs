@@ -6,9 +6,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Float32Array, Int32Array, Int64Array, RecordBatch};
 use arrow::datatypes::Float64Type;
 use hardmine_evaluation::{Evaluation, Judgements, Metric, Order, Ranking, Reading, RunScores, write_per_query};
-use hardmine_records::{
-    ForeignIds, IdSpace, Input, KeyHasher, Kind, Output, Provenance, Table, Writer, provenance, schema,
-};
+use hardmine_files::{Input, Output, Table, Writer};
+use hardmine_records::{IdSpace, KeyHasher, Kind, Provenance, provenance, schema};
 
 fn text(folder: &Path, name: &str, lines: &str) -> Input {
     let path = folder.join(name);
@@ -48,8 +47,8 @@ fn internal(folder: &Path, kind: Kind, keys: Option<&str>) -> Input {
 }
 
 fn score(qrels: &Input, run: &Input) -> Result<RunScores, String> {
-    let judgements = Arc::new(Judgements::open(qrels, ForeignIds::default()).map_err(|e| e.to_string())?);
-    let reading = Reading { order: Order::Rank, ids: ForeignIds::default(), exclude_self: false };
+    let judgements = Arc::new(Judgements::open(qrels, None).map_err(|e| e.to_string())?);
+    let reading = Reading { order: Order::Rank, ids: None, exclude_self: false };
     let ranking = Ranking::open(run, &judgements, reading).map_err(|e| e.to_string())?;
     let metric: Metric = "MRR@10".parse().unwrap();
     Evaluation::new(Order::Rank, 1, false).unwrap().score("run", &ranking, &[metric]).map_err(|e| e.to_string())
@@ -136,9 +135,9 @@ fn values_are_written_query_by_query_and_the_same_each_time() {
 
     let batches: Vec<RecordBatch> =
         Table::open(&Input::Path(one), &[Kind::Metrics]).unwrap().collect::<Result<_, _>>().unwrap();
-    let queries: Vec<_> = batches.iter().flat_map(|batch| batch.column(2).as_string::<i32>()).collect();
+    let queries: Vec<_> = batches.iter().flat_map(|batch| batch["query_id"].as_string::<i32>()).collect();
     let values: Vec<_> =
-        batches.iter().flat_map(|batch| batch.column(3).as_primitive::<Float64Type>().values()).collect();
+        batches.iter().flat_map(|batch| batch["value"].as_primitive::<Float64Type>().values()).collect();
     assert_eq!(queries, [Some("b"), Some("a"), None]);
     assert_eq!(values, [&0.5, &1.0, &0.75]);
 }

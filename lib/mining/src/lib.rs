@@ -11,7 +11,8 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Float32Type, Int32Type, Int64Type};
 // Each row is looked up: the standard library's hash took a third of the time.
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
-use hardmine_records::{Error, IdSpace, Result, Table, schema};
+use hardmine_files::Table;
+use hardmine_records::{Error, IdSpace, Result, schema};
 
 /// Mines the lists of a run, batch by batch, in constant memory but for the judgements and one entry a query.
 pub enum Miner {

@@ -1,4 +1,4 @@
-//! Lenient on input: casts the columns of a file, whoever wrote it, to the schema of its kind.
+//! Casts the columns of a file, whoever wrote it, to the schema of its kind: a reader is lenient, a writer strict.
 
 use std::sync::Arc;
 
@@ -7,14 +7,16 @@ use arrow::array::{
     RecordBatchOptions, new_empty_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type, Int32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Schema, SchemaRef};
 
-use crate::lists::{Columns, Role};
+use crate::columns::{ListColumns, Role};
+use crate::ids::IdSpace;
 use crate::schema::{self, ColumnType};
-use crate::{Error, IdSpace, Kind, Result};
+use crate::views::{EmbeddingsBatch, Numbers};
+use crate::{Error, Kind, Result};
 
 /// How to turn batches of a source into batches of the kind's schema.
-pub(crate) struct Conform {
+pub struct Conform {
     name: String,
     schema: SchemaRef,
     ids: IdSpace,
@@ -27,7 +29,7 @@ pub(crate) struct Conform {
 
 /// What ids that are whole numbers become.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Ids {
+pub enum IntegerIds {
     /// They stay what they are, unless they stand beside ids that are text.
     AsTyped,
     /// Text.
@@ -51,7 +53,7 @@ impl Conform {
     ///
     /// # Errors
     /// A missing column, or one whose type doesn't fit.
-    pub(crate) fn new(name: &str, kind: Kind, source: &Schema, ids: Ids, is_foreign: bool) -> Result<Self> {
+    pub fn new(name: &str, kind: Kind, source: &Schema, ids: IntegerIds, is_foreign: bool) -> Result<Self> {
         let definition = kind.definition();
         let sources = sources(kind, source, is_foreign).ok_or_else(|| {
             let found: Vec<_> = source.fields().iter().map(|field| field.name().as_str()).collect();
@@ -78,7 +80,7 @@ impl Conform {
         if has_text && has_numbers && !is_foreign {
             return Err(Error::new(name, "query_id and doc_id are of different types: one int64, one utf8"));
         }
-        let official = has_text || ids == Ids::Official && has_numbers;
+        let official = has_text || ids == IntegerIds::Official && has_numbers;
         if official {
             id_types.iter_mut().for_each(|type_| **type_ = DataType::Utf8);
         }
@@ -93,34 +95,41 @@ impl Conform {
         Ok(Conform { name: name.to_owned(), schema, ids, sources, made_official, rows: 0 })
     }
 
-    pub(crate) fn schema(&self) -> SchemaRef {
+    /// The schema of the batches that [`Conform::apply`] gives.
+    pub fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 
-    pub(crate) fn ids(&self) -> IdSpace {
+    /// The id space that the ids are in then.
+    pub fn ids(&self) -> IdSpace {
         self.ids
     }
 
-    pub(crate) fn made_official(&self) -> bool {
+    /// Whether ids that are integers in the file become text.
+    pub fn made_official(&self) -> bool {
         self.made_official
     }
 
-    pub(crate) fn has_ranks(&self) -> bool {
+    /// Whether the file has ranks; those that are missing become 0.
+    pub fn has_ranks(&self) -> bool {
         !self.sources.contains(&Source::NoRanks)
     }
 
-    pub(crate) fn has_scores(&self) -> bool {
+    /// Whether the file has scores; those that are missing are made of the ranks.
+    pub fn has_scores(&self) -> bool {
         !self.sources.contains(&Source::NoScores)
     }
 
-    /// Rows done.
-    pub(crate) fn rows(&self) -> usize {
+    /// Number of rows that went through [`Conform::apply`].
+    pub fn rows(&self) -> usize {
         self.rows
     }
 
+    /// The next batch of the file in the schema of its kind.
+    ///
     /// # Errors
     /// A null or a value out of range where there must be none, with its row.
-    pub(crate) fn apply(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+    pub fn apply(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.sources.len());
         for (field, &source) in self.schema.fields().iter().zip(&self.sources) {
             let column = match source {
@@ -137,17 +146,13 @@ impl Conform {
             };
             if !field.is_nullable() && column.null_count() > 0 {
                 let row = (0..column.len()).find(|&row| column.is_null(row)).unwrap_or_default();
-                return Err(Error::new(self.place(row), format!("column {} is null", field.name())));
+                return Err(Error::at_row(&self.name, self.rows + row, format!("column {} is null", field.name())));
             }
             columns.push(self.cast(column, field)?);
         }
         self.rows += batch.num_rows();
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(Error::at(&self.name))
-    }
-
-    fn place(&self, row: usize) -> String {
-        format!("{}: row {}", self.name, self.rows + row)
     }
 
     fn cast(&self, column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
@@ -200,7 +205,9 @@ impl Conform {
         if let Some(row) = numbers.iter().position(|&number| wrong(number)) {
             let (name, number) = (field.name(), numbers[row]);
             let text = format!("column {name} is {number}, which is no whole number that {plain} holds exactly");
-            return Err(Error::new(self.place(row), text).hint("write this column as text or as integers"));
+            return Err(
+                Error::at_row(&self.name, self.rows + row, text).hint("write this column as text or as integers")
+            );
         }
         Ok(Some(Arc::new(Int64Array::from_iter_values(numbers.iter().map(|&number| number as i64)))))
     }
@@ -222,7 +229,7 @@ impl Conform {
                 let lists = lists.as_list::<i64>();
                 if let Some(row) = (0..lists.len()).find(|&row| lists.value_length(row) != i64::from(dim)) {
                     let text = format!("has {} dimensions, expected {dim}", lists.value_length(row));
-                    return Err(Error::new(self.place(row), text));
+                    return Err(Error::at_row(&self.name, self.rows + row, text));
                 }
                 let start = lists.value_offsets().first().copied().unwrap_or_default() as usize;
                 lists.values().slice(start, lists.len() * dim as usize)
@@ -238,7 +245,7 @@ impl Conform {
 }
 
 /// A score that orders documents as their ranks do.
-pub(crate) fn reciprocal(rank: i32) -> f32 {
+pub fn reciprocal(rank: i32) -> f32 {
     if rank > 0 { 1.0 / rank as f32 } else { 0.0 }
 }
 
@@ -250,7 +257,7 @@ fn sources(kind: Kind, source: &Schema, is_foreign: bool) -> Option<Vec<Source>>
     if named.is_some() || !is_foreign || !kind.has_text_form() {
         return named;
     }
-    let found = Columns::find(source.fields().iter().map(|field| field.name().as_str()))?;
+    let found = ListColumns::find(source.fields().iter().map(|field| field.name().as_str()))?;
     let column = |role| found.get(role, kind).map(Source::Column);
     let roles = columns.iter().map(|column| Role::of(&column.name));
     let sources: Option<Vec<Source>> = roles
@@ -300,7 +307,7 @@ fn target_type(column: ColumnType, source: &DataType, is_foreign: bool) -> Optio
 }
 
 /// The length of the first list, for vectors stored as lists of variable length.
-pub(crate) fn with_fixed_size(schema: &Schema, first: Option<&RecordBatch>) -> Option<Schema> {
+pub fn with_fixed_size(schema: &Schema, first: Option<&RecordBatch>) -> Option<Schema> {
     let (index, field) = schema.column_with_name("embedding")?;
     let item = match field.data_type() {
         DataType::List(item) | DataType::LargeList(item) => item,
@@ -318,29 +325,25 @@ pub(crate) fn with_fixed_size(schema: &Schema, first: Option<&RecordBatch>) -> O
 }
 
 /// Without its sign, a number that is not finite has the largest bits; as integers the loop is vectorized.
-pub(crate) fn are_finite(values: &[f32]) -> bool {
+pub fn are_finite(values: &[f32]) -> bool {
     let bits = |value: &f32| (value.to_bits() & 0x7fff_ffff) as i32;
     values.iter().fold(0, |largest: i32, value| largest.max(bits(value))) < bits(&f32::INFINITY)
 }
 
-/// Refuses embeddings with a NaN or an infinity. `batch` has the schema of embeddings and comes from `name`.
+/// Refuses embeddings with a NaN or an infinity, which come from the file `name`.
 ///
 /// # Errors
 /// The id of the first such vector.
-pub fn check_finite(name: &str, batch: &RecordBatch) -> Result<()> {
-    let vectors = batch.column(1).as_fixed_size_list();
-    let dim = vectors.value_length() as usize;
-    let values = vectors.values();
-    let bad = match values.data_type() {
-        DataType::Float16 => {
-            values.as_primitive::<Float16Type>().values().chunks(dim).position(|v| v.iter().any(|x| !x.is_finite()))
-        }
-        _ => values.as_primitive::<Float32Type>().values().chunks(dim).position(|vector| !are_finite(vector)),
+pub fn check_finite(name: &str, batch: &EmbeddingsBatch) -> Result<()> {
+    let dim = batch.dimension();
+    let bad = match batch.numbers() {
+        Numbers::F16(numbers) => numbers.chunks(dim).position(|vector| vector.iter().any(|x| !x.is_finite())),
+        Numbers::F32(numbers) => numbers.chunks(dim).position(|vector| !are_finite(vector)),
     };
     match bad {
         None => Ok(()),
         Some(row) => {
-            let id = batch.column(0).as_any().downcast_ref::<Int64Array>().map_or(row as i64, |ids| ids.value(row));
+            let id = batch.ids.value(row);
             Err(Error::new(format!("{name}: id {id}"), "the embedding has NaN or infinite numbers"))
         }
     }

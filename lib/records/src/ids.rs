@@ -1,37 +1,26 @@
-//! Id spaces: internal ids are row numbers of a tokens file, official ids its keys; a fingerprint
-//! of the keys tells one tokens file's row numbers from another's.
+//! The two id spaces: internal ids are row numbers of a tokens file, official ids are the collection's own.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
+use std::borrow::{Borrow, Cow};
+use std::fmt::{self, Display};
+use std::hash::Hash;
+use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use arrow::array::{Array, ArrayRef, Int64Array, StringArray, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::DataType;
 
-use crate::provenance::{DOCS, QUERIES};
-use crate::{Error, MappedTokens, Provenance, Result};
+use crate::{Error, Result};
 
 /// What `query_id` and `doc_id` are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdSpace {
-    // `int64` in our files.
-    /// Row numbers of the tokens files
+    /// Row numbers of the tokens files; `int64` in our files.
     Internal,
-    // `utf8` in our files.
-    /// Ids of the collection
+    /// Ids of the collection; `utf8` in our files.
     Official,
 }
 
-/// The option that says what integers are where a file does not: our own files tell row numbers from ids of the
-/// collection by their types, but other programs make integers of all ids that look like some.
-#[derive(clap::Args, Clone, Copy, Debug, Default)]
-pub struct ForeignIds {
-    /// What integer ids are in Arrow and Parquet files of other programs: official (ids of the collection, which
-    /// is assumed), or internal (row numbers of the tokens files)
-    #[arg(long, value_enum, value_name = "SPACE")]
-    pub ids: Option<IdSpace>,
-}
-
-impl fmt::Display for IdSpace {
+impl Display for IdSpace {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(match self {
             IdSpace::Internal => "internal",
@@ -40,153 +29,160 @@ impl fmt::Display for IdSpace {
     }
 }
 
-/// Identifies the keys of a tokens file, in order: 16 bytes of a SHA-256. Displayed in hexadecimal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fingerprint([u8; 16]);
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
+/// A column of ids.
+#[derive(Clone, Debug)]
+pub enum Ids {
+    /// Row numbers.
+    Internal(Int64Array),
+    /// The collection's own.
+    Official(StringArray),
 }
 
-impl FromStr for Fingerprint {
-    type Err = String;
+impl Ids {
+    /// The ids in `column`; none if it has neither of their types.
+    pub fn of(column: &ArrayRef) -> Option<Ids> {
+        let column = column.as_any();
+        let internal = column.downcast_ref::<Int64Array>().map(|ids| Ids::Internal(ids.clone()));
+        internal.or_else(|| Some(Ids::Official(column.downcast_ref::<StringArray>()?.clone())))
+    }
 
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let wrong = || format!("'{text}' is not a fingerprint");
-        if text.len() != 32 || !text.is_ascii() {
-            return Err(wrong());
+    /// The space they belong to.
+    pub fn space(&self) -> IdSpace {
+        match self {
+            Ids::Internal(_) => IdSpace::Internal,
+            Ids::Official(_) => IdSpace::Official,
         }
-        let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+    }
+
+    /// The type of a column of ids of `space`.
+    pub fn data_type(space: IdSpace) -> DataType {
+        match space {
+            IdSpace::Internal => DataType::Int64,
+            IdSpace::Official => DataType::Utf8,
         }
-        Ok(Fingerprint(bytes))
-    }
-}
-
-/// Makes the [`Fingerprint`] of keys given in order.
-#[derive(Default)]
-pub struct KeyHasher(Sha256);
-
-impl KeyHasher {
-    /// Takes the next key.
-    pub fn update(&mut self, key: &str) {
-        // The length in front keeps "ab","c" apart from "a","bc".
-        self.0.update((key.len() as u64).to_le_bytes());
-        self.0.update(key.as_bytes());
     }
 
-    /// The fingerprint of all keys taken.
-    pub fn finish(self) -> Fingerprint {
-        let digest = self.0.finalize();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
-        Fingerprint(bytes)
-    }
-}
-
-/// Refuses two files whose internal ids (under `name` of each one's provenance) come from different
-/// tokens files. A side without a fingerprint is taken at its word.
-///
-/// # Errors
-/// Names both files and both fingerprints.
-pub fn check_same_space(
-    (name, place, provenance): (&str, &str, &Provenance),
-    (other_name, other_place, other): (&str, &str, &Provenance),
-) -> Result<()> {
-    match (provenance.fingerprint(name, place)?, other.fingerprint(other_name, other_place)?) {
-        (Some(one), Some(two)) if one != two => {
-            let what = name.trim_start_matches("hardmine.");
-            let text = format!(
-                "{what} {one} are not those of {other_place} ({two}): the ids are row numbers of different tokens files"
-            );
-            Err(Error::new(place, text).hint("use files made from the same tokens, or remap-ids --to official both"))
+    /// Number of ids.
+    pub fn len(&self) -> usize {
+        match self {
+            Ids::Internal(ids) => ids.len(),
+            Ids::Official(ids) => ids.len(),
         }
-        _ => Ok(()),
     }
-}
 
-/// Refuses to take a document for its query where equal ids don't mean that: official ids do, and row numbers if
-/// queries and documents are rows of the same tokens file.
-///
-/// # Errors
-/// Names the file `place`, whose ids are of the space `ids`.
-pub fn check_self(place: &str, ids: IdSpace, provenance: &Provenance) -> Result<()> {
-    let same = provenance.get(QUERIES).is_some() && provenance.get(QUERIES) == provenance.get(DOCS);
-    if ids == IdSpace::Official || same {
-        return Ok(());
+    /// Whether there is no id.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
-    let text = "it does not say that its queries and documents are rows of the same tokens file, so that equal row \
-                numbers need not be the same text";
-    Err(Error::new(place, text)
-        .hint("remap-ids --to official first; --exclude-self of score and mine-negatives then compares those ids"))
-}
 
-/// Official id → internal id, for the keys of a tokens file.
-pub struct KeyMap<'a> {
-    rows: HashMap<&'a str, i64>,
-    name: &'a str,
-}
+    /// The id in `row` as text.
+    pub fn text(&self, row: usize) -> Cow<'_, str> {
+        match self {
+            Ids::Internal(ids) => ids.value(row).to_string().into(),
+            Ids::Official(ids) => ids.value(row).into(),
+        }
+    }
 
-impl<'a> KeyMap<'a> {
-    /// Maps all keys of `tokens`.
+    /// The ids in these `rows`, in their order.
     ///
     /// # Errors
-    /// A key that occurs twice, with both rows.
-    pub fn new(tokens: &'a MappedTokens) -> Result<Self> {
-        let mut rows = HashMap::with_capacity(tokens.len());
-        for row in 0..tokens.len() {
-            if let Some(first) = rows.insert(tokens.key(row), row as i64) {
-                let text = format!("key '{}' occurs twice, at rows {first} and {row}", tokens.key(row));
-                return Err(Error::new(tokens.name(), text));
-            }
+    /// A row that there isn't.
+    pub fn take(&self, rows: &UInt32Array) -> Result<Ids> {
+        let taken = take(&self.clone().into_column(), rows, None).map_err(Error::at("ids"))?;
+        Ids::of(&taken).ok_or_else(|| Error::new("ids", "became something else"))
+    }
+
+    /// The column.
+    pub fn into_column(self) -> ArrayRef {
+        match self {
+            Ids::Internal(ids) => Arc::new(ids),
+            Ids::Official(ids) => Arc::new(ids),
         }
-        Ok(KeyMap { rows, name: tokens.name() })
-    }
-
-    /// The row of `key`, if it is one.
-    pub fn get(&self, key: &str) -> Option<i64> {
-        self.rows.get(key).copied()
-    }
-
-    /// The row of `key`.
-    ///
-    /// # Errors
-    /// An unknown key, said of row `row` in file `place`.
-    pub fn row(&self, key: &str, place: &str, row: usize) -> Result<i64> {
-        self.get(key).ok_or_else(|| {
-            let text = format!("id '{key}' is not a key of {}", self.name);
-            Error::new(format!("{place}: row {row}"), text).hint(
-                "were the tokens made from the same collection or split? --skip-unknown leaves out what they lack",
-            )
-        })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// An id of either space as it stands in a column, for code that is written once for both: `i64`, or text.
+pub trait Id<'a>: Copy + Display + Eq + Hash + Send + Sync + 'a {
+    /// A column of ids of this space, looked up once for all its rows.
+    type Column: Copy + Send + Sync;
+    /// What is kept of an id longer than its column.
+    type Kept: Borrow<Self::Key> + Eq + Hash + Send;
+    /// What kept ids are looked up by.
+    type Key: Eq + Hash + ?Sized;
 
-    fn of(keys: &[&str]) -> Fingerprint {
-        let mut hasher = KeyHasher::default();
-        keys.iter().for_each(|key| hasher.update(key));
-        hasher.finish()
+    /// The column.
+    ///
+    /// # Panics
+    /// The ids are of the other space.
+    fn column(ids: &'a Ids) -> Self::Column;
+
+    /// The id in `row` of the column.
+    fn value(column: Self::Column, row: usize) -> Self;
+
+    /// The id as a key of those that are kept.
+    fn key(&self) -> &Self::Key;
+
+    /// The id, to be kept longer than its column.
+    fn keep(self) -> Self::Kept;
+
+    /// Whether this id, as text, comes after the other.
+    fn is_after(self, other: Self) -> bool;
+}
+
+impl<'a> Id<'a> for i64 {
+    type Column = &'a [i64];
+    type Kept = i64;
+    type Key = i64;
+
+    fn column(ids: &'a Ids) -> &'a [i64] {
+        match ids {
+            Ids::Internal(ids) => ids.values(),
+            Ids::Official(_) => panic!("expected internal ids"),
+        }
     }
 
-    #[test]
-    fn a_fingerprint_depends_on_keys_and_order() {
-        assert_eq!(of(&["a", "b"]), of(&["a", "b"]));
-        assert_ne!(of(&["a", "b"]), of(&["b", "a"]));
-        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
+    fn value(column: &'a [i64], row: usize) -> i64 {
+        column[row]
     }
 
-    #[test]
-    fn a_fingerprint_survives_its_text() {
-        let fingerprint = of(&["x"]);
-        assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
-        assert!("zz".parse::<Fingerprint>().is_err());
+    fn key(&self) -> &i64 {
+        self
+    }
+
+    fn keep(self) -> i64 {
+        self
+    }
+
+    fn is_after(self, other: i64) -> bool {
+        self.to_string() > other.to_string()
+    }
+}
+
+impl<'a> Id<'a> for &'a str {
+    type Column = &'a StringArray;
+    type Kept = String;
+    type Key = str;
+
+    fn column(ids: &'a Ids) -> &'a StringArray {
+        match ids {
+            Ids::Official(ids) => ids,
+            Ids::Internal(_) => panic!("expected official ids"),
+        }
+    }
+
+    fn value(column: &'a StringArray, row: usize) -> &'a str {
+        column.value(row)
+    }
+
+    fn key(&self) -> &str {
+        self
+    }
+
+    fn keep(self) -> String {
+        self.to_owned()
+    }
+
+    fn is_after(self, other: &'a str) -> bool {
+        self > other
     }
 }

@@ -1,45 +1,23 @@
-//! Records: what kinds of files there are, how they are read and written, which id space they
-//! belong to and where they came from, and how a command that handles them behaves.
+//! Records: which kinds there are and which columns they have, where a file of them came from, and what its ids mean.
+//! Nothing here reads or writes: `hardmine-files` does.
 
-mod ahead;
-mod behind;
-pub mod command;
-mod conform;
+pub mod columns;
+pub mod conform;
 mod error;
-mod foreign;
+mod fingerprint;
 mod ids;
-mod ipc;
-mod ipc_check;
-mod lists;
-mod mapped;
-mod output;
-mod output_file;
-mod parquet;
-mod paths;
 pub mod provenance;
-mod remap;
+#[cfg(test)]
+mod readme;
 pub mod schema;
-pub mod source;
-mod streams;
-mod table;
-mod temporary;
-mod thrift;
-mod writer;
+mod spaces;
+mod views;
 
-pub use ahead::read_ahead;
 pub use conform::check_finite;
-pub use error::{Error, Result};
-pub use foreign::foreign;
-pub use ids::{Fingerprint, ForeignIds, IdSpace, KeyHasher, KeyMap, check_same_space, check_self};
-pub use mapped::{Mapped, MappedTokens};
-pub use output::{Format, Output, check_differs, is_same_output};
-pub use output_file::OutputFile;
-pub use parquet::{next_batch, open_parquet, provenance_in};
-pub use paths::resolve;
+pub use error::{Error, ErrorKind, Place, Result, one_line};
+pub use fingerprint::{Fingerprint, KeyHasher};
+pub use ids::{Id, IdSpace, Ids};
 pub use provenance::Provenance;
-pub use remap::Remap;
 pub use schema::Kind;
-pub use source::Input;
-pub use table::Table;
-pub use temporary::{Temporary, left_by_others, sync_folder};
-pub use writer::Writer;
+pub use spaces::{check_same_space, check_self};
+pub use views::{EmbeddingsBatch, MetricsBatch, Numbers, QrelsBatch, RunBatch, TokensBatch, TrainingLogBatch, Values};

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::{Error, Fingerprint, Kind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::schema::Kind;
+use crate::{Error, Result};
 
 /// Kind of record.
 pub const KIND: &str = "hardmine.kind";
@@ -41,32 +43,6 @@ pub const FILES: &str = "hardmine.files";
 
 /// What a file says of itself only; a file made from it says its own.
 const OF_THE_FILE: [&str; 4] = [KIND, SCHEMA_VERSION, PROGRAM, COMMAND];
-
-const ALL: [(&str, &str); 17] = [
-    (KIND, "kind of record"),
-    (SCHEMA_VERSION, "version of the kind's schema"),
-    (PROGRAM, "program and version that wrote the file"),
-    (
-        COMMAND,
-        "its command line; paths are cut to file names and the output is left out, so a rerun elsewhere gives the same bytes",
-    ),
-    (KEYS, "fingerprint of the keys of the file's rows, in order (tokens, embeddings)"),
-    (QUERIES, "fingerprint of the tokens file whose row numbers are in `query_id`"),
-    (DOCS, "fingerprint of the tokens file whose row numbers are in `doc_id`"),
-    (MODEL, "digest of the encoder: its configuration and weights"),
-    (DOCUMENT_MODEL, "for a query encoder trained by ADORE: digest of the encoder of the documents it searches"),
-    (TOKENIZER, "digest of what the tokenizer does to a text"),
-    (TEXT_KIND, "`passage`, `document` or `query`"),
-    (MAX_LENGTH, "most token ids a text keeps"),
-    (
-        SPECIAL_TOKENS,
-        "how many special tokens every list of ids begins and ends with, such as `1 1`; who shortens a list keeps them",
-    ),
-    (COMPAT, "older program whose tokenization was reproduced: `transformers-2`, or absent"),
-    (PRECISION, "arithmetic of the encoder: `f32`, `bf16` or `f16`"),
-    (SEED, "seed of random draws"),
-    (FILES, "in a training log: JSON list of the other files that `train` wrote into its model folder"),
-];
 
 /// Where a file came from: the `hardmine.…` entries of its schema metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,7 +93,7 @@ impl Provenance {
     }
 
     /// What every file of ours says, before anything else is known.
-    pub(crate) fn stamp(&mut self, kind: Kind) {
+    pub fn stamp(&mut self, kind: Kind) {
         self.set(KIND, kind);
         self.set(SCHEMA_VERSION, kind.definition().version);
         self.stamp_program();
@@ -172,18 +148,6 @@ fn without_folder(argument: &str) -> String {
     };
     let file = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
     name + file
-}
-
-pub(crate) fn readme() -> String {
-    let mut text = String::from(
-        "\n## Metadata\n\nIn the schema metadata of every file (Parquet: key-value metadata; a stream adds the fingerprint of its keys \
-         with its last, empty batch). Digests and fingerprints are cut SHA-256 and depend on contents only, never on a path.\n\n\
-         | entry | holds |\n|---|---|\n",
-    );
-    for (name, about) in ALL {
-        text += &format!("| `{name}` | {about} |\n");
-    }
-    text
 }
 
 #[cfg(test)]

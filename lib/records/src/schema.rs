@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::Deserialize;
 
-use crate::IdSpace;
+use crate::ids::{IdSpace, Ids};
 
 /// A kind of record; every file of ours is of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,10 +139,7 @@ impl ColumnType {
             ColumnType::Float64 => DataType::Float64,
             ColumnType::Utf8 => DataType::Utf8,
             ColumnType::ListInt32 => DataType::List(Arc::new(Field::new("item", DataType::Int32, false))),
-            ColumnType::Id => match ids {
-                IdSpace::Internal => DataType::Int64,
-                IdSpace::Official => DataType::Utf8,
-            },
+            ColumnType::Id => Ids::data_type(ids),
         }
     }
 }
@@ -192,67 +189,6 @@ pub fn training_log() -> SchemaRef {
     Kind::TrainingLog.schema(IdSpace::Internal, None)
 }
 
-/// The text of `schemas/README.md`: every kind with its columns.
-pub fn readme() -> String {
-    let mut text = String::from(
-        "# Records\n\nMade from the `.json` files beside it: `UPDATE_GOLDEN=1 cargo test -p hardmine-records` writes it anew.\n\n\
-         `id` is `int64` in the internal space (row number of a tokens file) and `utf8` in the official one \
-         (the collection's own ids); `vector` is `fixed_size_list<float32 or float16, dim>`.\n",
-    );
-    for kind in Kind::ALL {
-        let Definition { kind, version, about, columns } = kind.definition();
-        text += &format!("\n## {kind}\n\n{about} Version {version}.\n\n| column | type | holds |\n|---|---|---|\n");
-        for Column { name, type_, nullable, about } in columns {
-            let null = if *nullable { ", or null" } else { "" };
-            text += &format!("| `{name}` | {}{null} | {about} |\n", type_.name());
-        }
-    }
-    text + OTHER_PROGRAMS + &crate::provenance::readme()
-}
-
-/// How runs, negatives and qrels of other programs are read.
-const OTHER_PROGRAMS: &str = "
-## Runs, negatives and qrels of other programs
-
-**Tables** (Arrow, Parquet). Columns may have any of the names that are in use (`qid`, `query-id`, `docno`, `corpus_id`, \
-`label`, …). Integer ids are taken for the collection's own; `--ids internal` says that they are row numbers. A run may do \
-without ranks or without scores.
-
-**Text** is UTF-8, also with a byte order mark. Blank lines are skipped, and white space around a field is removed; \
-otherwise ids are taken as they are. A line that begins with `#` is a comment, unless it has the columns of a row.
-
-- A first line that names a query, a document, and a relevance, rank or score is a header: the columns are found by name, in \
-any order, and others are left aside. Tabs, commas or blanks separate, and a field may stand in double quotes as in CSV.
-- Without a header there are `query 0 document relevance` (qrels), `query document rank [score]` (MS MARCO's run) and \
-`query Q0 document rank score tag` (TREC's run). Tabs separate where that gives the right number of columns, and any white \
-space elsewhere.
-- Four columns are qrels if the second is 0 everywhere or the third can't be ranks, and a run if the fourth can't be grades or \
-the third ranks the documents of a list. What can be both is refused where both are accepted: `remap-ids --kind` decides, or \
-a header.
-
-**Ranks** that are missing or count from 0 become the positions in the file, whose lists must then be sorted by score. \
-`score --order score` looks at no rank.
-
-**TREC's form as output.** trec_eval sorts by score, in single precision, and equal scores by document id. Where a score is not \
-below the one before it in its list, it is moved below it by the least step, so that trec_eval sees our order. Arrow and Parquet \
-keep the scores as they are.
-";
-
-impl ColumnType {
-    fn name(self) -> &'static str {
-        match self {
-            ColumnType::Int64 => "int64",
-            ColumnType::Int32 => "int32",
-            ColumnType::Float32 => "float32",
-            ColumnType::Float64 => "float64",
-            ColumnType::Utf8 => "utf8",
-            ColumnType::ListInt32 => "list\\<int32\\>",
-            ColumnType::Vector => "vector",
-            ColumnType::Id => "id",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,14 +197,5 @@ mod tests {
     fn every_kind_is_the_one_its_file_names() {
         let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
         assert_eq!(names, ["tokens", "embeddings", "qrels", "run", "negatives", "metrics", "training-log"]);
-    }
-
-    #[test]
-    fn the_readme_of_schemas_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/README.md");
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(path, readme()).unwrap();
-        }
-        assert_eq!(std::fs::read_to_string(path).unwrap(), readme(), "run with UPDATE_GOLDEN=1 to write it anew");
     }
 }

@@ -3,7 +3,8 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float16Type, Float32Type, Int64Type};
-use hardmine_records::{Error, Input, Kind, Provenance, Result, Table, check_finite, read_ahead};
+use hardmine_files::{Input, Table, read_ahead};
+use hardmine_records::{EmbeddingsBatch, Error, Kind, Provenance, Result, check_finite};
 
 /// Consecutive rows of embeddings.
 #[derive(Default)]
@@ -67,7 +68,7 @@ impl Blocks {
     }
 
     fn check(&mut self, batch: &RecordBatch) -> Result<()> {
-        check_finite(self.table.name(), batch)?;
+        check_finite(self.table.name(), &EmbeddingsBatch::new(batch)?)?;
         for &id in batch.column(0).as_primitive::<Int64Type>().values() {
             if let Some(last) = self.last
                 && id <= last

@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use hardmine_records::source::OpenedFile;
-use hardmine_records::{Error, Input, OutputFile, Provenance, Result};
+use hardmine_files::{Input, OpenedFile, OutputFile};
+use hardmine_records::{Error, Provenance, Result};
 
 /// Kind of record, in the provenance.
 pub(crate) const KIND: &str = "index";
@@ -24,7 +24,7 @@ const INNER_PRODUCT: i32 = 0;
 /// # Errors
 /// A folder that is not writable, a terminal, an output that is the input.
 pub fn create_index(path: &Path, input: &Input) -> Result<OutputFile> {
-    hardmine_records::check_differs(path, &[input])?;
+    hardmine_files::check_differs(path, &[input])?;
     let output = OutputFile::create_seekable(path)?;
     output.refuse_terminal("an index is")?;
     Ok(output)

@@ -5,7 +5,8 @@
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use hardmine_records::{Error, Input, Provenance, Result, foreign};
+use hardmine_files::{Input, foreign};
+use hardmine_records::{Error, Provenance, Result};
 
 use crate::faiss_index::FaissIndex;
 use crate::index_file::Header;

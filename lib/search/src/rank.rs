@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::array::{Float32Array, Int32Array, Int64Array, RecordBatch};
 use faiss::Index as _;
 use faiss::index::flat::FlatIndex;
-use hardmine_records::source::Content;
-use hardmine_records::{Error, IdSpace, Input, Provenance, Result, check_self, provenance, schema};
+use hardmine_files::{Content, Input};
+use hardmine_records::{Error, IdSpace, Provenance, Result, check_self, provenance, schema};
 use tch::Device;
 
 use crate::blocks::Blocks;

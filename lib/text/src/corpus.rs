@@ -2,8 +2,8 @@
 
 use std::io::BufRead;
 
-use hardmine_records::source::{BYTE_ORDER_MARK, Content, Lines};
-use hardmine_records::{Error, Input, Result};
+use hardmine_files::{BYTE_ORDER_MARK, Content, Input, Lines};
+use hardmine_records::{Error, Place, Result};
 
 use crate::keys::KeySet;
 use crate::parquet::ParquetTexts;
@@ -101,16 +101,16 @@ impl Corpus {
         };
         self.empty = false;
         if text.key.is_empty() {
-            return Err(Error::new(self.place(), "the id is empty"));
+            return Err(Error::in_place(self.place(), "the id is empty"));
         }
         if !self.seen.insert(&text.key) {
             let message = format!("duplicate key '{}': an earlier text has the same id", text.key);
-            return Err(Error::new(self.place(), message));
+            return Err(Error::in_place(self.place(), message));
         }
         Ok(Some(text))
     }
 
-    fn place(&self) -> String {
+    fn place(&self) -> Place {
         match &self.reader {
             Reader::Tsv(lines, _) | Reader::Json(lines) => lines.place(),
             Reader::Parquet(texts) => texts.place(),
@@ -147,7 +147,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn at(self, lines: &Lines) -> Error {
-        let error = Error::new(lines.place(), self.message);
+        let error = Error::in_place(lines.place(), self.message);
         match self.hint {
             Some(hint) => error.hint(hint),
             None => error,

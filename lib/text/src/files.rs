@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hardmine_records::source::read_small;
+use hardmine_files::read_small;
 use hardmine_records::{Error, Result};
 
 use crate::folder::home;

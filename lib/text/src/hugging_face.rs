@@ -1,6 +1,7 @@
 //! Tokenizers that Hugging Face's `tokenizers` runs, sped up where a text may be cut at its spaces.
 
-use hardmine_records::{Error, Result, foreign};
+use hardmine_files::foreign;
+use hardmine_records::{Error, Result};
 use serde_json::{Value, json};
 use tokenizers::{Encoding, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Token, Tokenizer};
 
@@ -189,7 +190,7 @@ mod tests {
     use std::io::Read;
     use std::path::Path;
 
-    use hardmine_records::Input;
+    use hardmine_files::Input;
 
     use super::*;
 

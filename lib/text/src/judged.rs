@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use arrow::array::AsArray;
-use hardmine_records::{Error, ForeignIds, IdSpace, Input, Kind, Result, Table};
+use hardmine_files::{Input, Table};
+use hardmine_records::{Error, IdSpace, Kind, Result};
 
 /// Ids of the queries that have at least one row in a file of judgements, whatever the grade.
 pub struct Judged {
@@ -17,9 +18,9 @@ impl Judged {
     ///
     /// # Errors
     /// Not qrels, or qrels with row numbers for ids.
-    pub fn open(qrels: &Input, ids: ForeignIds) -> Result<Self> {
+    pub fn open(qrels: &Input, ids: Option<IdSpace>) -> Result<Self> {
         // Nothing but ids of the collection makes sense here, so that nothing is to be told of it.
-        let ids = ForeignIds { ids: ids.ids.or(Some(IdSpace::Official)) };
+        let ids = ids.or(Some(IdSpace::Official));
         let mut table = Table::open_with_ids(qrels, &[Kind::Qrels], ids)?;
         let name = table.name().to_owned();
         if table.ids() == IdSpace::Internal {

@@ -3,8 +3,8 @@
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
-use hardmine_records::source::Source;
-use hardmine_records::{Error, Result, foreign, next_batch, open_parquet};
+use hardmine_files::{Source, foreign, next_batch, open_parquet};
+use hardmine_records::{Error, Place, Result};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
@@ -53,7 +53,7 @@ impl ParquetTexts {
         self.row += 1;
         for (column, values) in [("id", &batch.ids), ("text", &batch.texts)] {
             if values.is_null(row) {
-                return Err(Error::new(self.place(), format!("column {column} is null")));
+                return Err(Error::in_place(self.place(), format!("column {column} is null")));
             }
         }
         let title = batch.titles.as_ref().filter(|titles| titles.is_valid(row)).map(|titles| titles.value(row));
@@ -62,8 +62,8 @@ impl ParquetTexts {
     }
 
     /// `file: row N` of the last text, counted from 0 as in all our tables.
-    pub(crate) fn place(&self) -> String {
-        format!("{}: row {}", self.name, self.row.saturating_sub(1))
+    pub(crate) fn place(&self) -> Place {
+        Place::Row(self.name.clone(), self.row.saturating_sub(1))
     }
 }
 
@@ -113,7 +113,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, Float64Array, Int32Array, LargeStringArray};
-    use hardmine_records::Input;
+    use hardmine_files::Input;
     use parquet::arrow::ArrowWriter;
 
     use super::*;

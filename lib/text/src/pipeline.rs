@@ -176,7 +176,7 @@ mod tests {
 
     use arrow::array::AsArray;
     use arrow::datatypes::{Int32Type, Int64Type};
-    use hardmine_records::{ForeignIds, Input};
+    use hardmine_files::Input;
 
     use super::*;
     use crate::{FolderSettings, TextKind};
@@ -224,7 +224,7 @@ mod tests {
         let (folder, tokenizer, corpus) = words("a\tw1\nb\t \nc\tw2\n");
         let qrels = folder.path().join("qrels.tsv");
         std::fs::write(&qrels, "b 0 d1 0\nc 0 d1 1\nzzz 0 d1 1\n".replace(' ', "\t")).unwrap();
-        let judged = Judged::open(&Input::Path(qrels.clone()), ForeignIds::default()).unwrap();
+        let judged = Judged::open(&Input::Path(qrels.clone()), None).unwrap();
         let mut keys = Vec::new();
         let summary = tokenize(corpus, &tokenizer, 8, Some(&judged), |batch| {
             keys.extend(batch.column(1).as_string::<i32>().iter().flatten().map(str::to_owned));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use hardmine_records::Input;
+use hardmine_files::Input;
 use hardmine_text::Tokenizer;
 use tokenizers::utils::SysRegex;
 

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use hardmine_records::{Error, OutputFile, Result};
+use hardmine_files::OutputFile;
+use hardmine_records::{Error, Result};
 use sha2::{Digest, Sha256};
 use tch::{Device, TchError, Tensor, no_grad};
 

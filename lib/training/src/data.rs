@@ -2,10 +2,9 @@
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
+use hardmine_files::{Input, KeyMap, MappedTokens, Table};
 use hardmine_records::provenance::{DOCS, KEYS, QUERIES};
-use hardmine_records::{
-    Error, ForeignIds, IdSpace, Input, KeyMap, Kind, MappedTokens, Provenance, Result, Table, check_same_space,
-};
+use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, check_same_space};
 
 use crate::documents::Documents;
 use crate::lists::Lists;
@@ -53,7 +52,7 @@ impl<'a> Side<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
     /// What integer ids of other programs' files are.
-    pub ids: ForeignIds,
+    pub ids: Option<IdSpace>,
     /// Whether rows whose query or document is not among the tokens are left out, rather than refused.
     pub skip_unknown: bool,
 }

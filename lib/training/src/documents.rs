@@ -5,8 +5,9 @@ use std::ops::Range;
 use arrow::array::{Array, AsArray, PrimitiveArray};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, Float32Type, Int64Type};
 use hardmine_encoder::{Encoder, Workers};
+use hardmine_files::{Input, Mapped};
 use hardmine_records::provenance::MODEL;
-use hardmine_records::{Error, Input, Kind as RecordKind, Mapped, Provenance, Result, check_finite};
+use hardmine_records::{EmbeddingsBatch, Error, Kind as RecordKind, Provenance, Result, check_finite};
 use tch::{Device, Kind, Tensor};
 
 /// Documents whose scores are looked through at once.
@@ -38,7 +39,7 @@ impl Documents {
         }
         let (mut parts, mut firsts, mut rows) = (Vec::new(), Vec::new(), 0);
         for batch in mapped.batches().iter().filter(|batch| batch.num_rows() > 0) {
-            check_finite(name, batch)?;
+            check_finite(name, &EmbeddingsBatch::new(batch)?)?;
             let ids = batch.column(0).as_primitive::<Int64Type>();
             if let Some((expected, id)) = (rows..).zip(ids.values()).find(|(expected, id)| expected != *id) {
                 let text = format!("id {id}, expected {expected}: the documents are not all there, in order");

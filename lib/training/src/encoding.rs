@@ -2,7 +2,8 @@
 //! on each core.
 
 use hardmine_encoder::{Encoder, Truncation, Workers, check_token_ids, cut_evenly, default_batch_tokens};
-use hardmine_records::{MappedTokens, Result};
+use hardmine_files::MappedTokens;
+use hardmine_records::Result;
 use tch::{Kind, Tensor, no_grad};
 
 /// How texts are encoded.

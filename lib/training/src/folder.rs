@@ -8,10 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hardmine_encoder::digest;
+use hardmine_files::{Input, OutputFile, Table, Temporary, left_by_others, resolve, sync_folder};
 use hardmine_records::provenance::{FILES, MODEL};
-use hardmine_records::{
-    Error, Input, Kind, OutputFile, Result, Table, Temporary, left_by_others, resolve, sync_folder,
-};
+use hardmine_records::{Error, Kind, Result};
 
 use crate::checkpoint::path_beside;
 use crate::log::FILE_NAME;

@@ -1,7 +1,8 @@
 //! What tells one run from another: a checkpoint is taken up only by the run that wrote it.
 
 use hardmine_encoder::Encoder;
-use hardmine_records::{MappedTokens, Provenance};
+use hardmine_files::MappedTokens;
+use hardmine_records::Provenance;
 use sha2::{Digest, Sha256};
 
 use crate::lists::Lists;

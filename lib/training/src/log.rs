@@ -1,10 +1,11 @@
 //! The training log: one row a step.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array, Int64Array, RecordBatch};
-use hardmine_records::{Error, Format, Kind, Output, Provenance, Result, Writer, schema};
-use std::path::Path;
+use hardmine_files::{Format, Output, Writer};
+use hardmine_records::{Error, Kind, Provenance, Result, schema};
 use tch::Tensor;
 
 /// What is said of a step.

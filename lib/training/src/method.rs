@@ -1,7 +1,8 @@
 //! The four methods: which documents a step draws and which loss it takes of them.
 
 use hardmine_encoder::Encoder;
-use hardmine_records::{MappedTokens, Provenance, Result};
+use hardmine_files::MappedTokens;
+use hardmine_records::{Provenance, Result};
 use tch::{Device, Tensor};
 
 use crate::documents::Documents;

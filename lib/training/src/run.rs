@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use hardmine_encoder::Encoder;
-use hardmine_records::{Error, MappedTokens, Result};
+use hardmine_files::MappedTokens;
+use hardmine_records::{Error, Result};
 
 use crate::checkpoint::{Checkpoint, State};
 use crate::encoding::Encoding;

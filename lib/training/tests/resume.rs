@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::{encoder, lists, run, settings, star, tokens};
 use hardmine_encoder::Encoder;
-use hardmine_records::MappedTokens;
+use hardmine_files::MappedTokens;
 use hardmine_training::{Encoding, Lists, Rule, Settings, Texts};
 use tch::{Device, Kind, Tensor};
 

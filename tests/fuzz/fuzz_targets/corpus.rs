@@ -1,8 +1,8 @@
 //! Collections: TSV, JSON lines, Parquet.
 #![no_main]
 
+use hardmine_files::Input;
 use hardmine_fuzz::with_file;
-use hardmine_records::Input;
 use hardmine_text::{Corpus, TextKind};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

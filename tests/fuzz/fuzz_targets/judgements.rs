@@ -1,8 +1,9 @@
 //! Qrels and runs as text, packed or not.
 #![no_main]
 
+use hardmine_files::{Input, Table};
 use hardmine_fuzz::with_file;
-use hardmine_records::{Input, Kind, Table};
+use hardmine_records::Kind;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     with_file("table", data, |folder| {

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use hardmine_records::{Error, Result, foreign};
+use hardmine_files::foreign;
+use hardmine_records::{Error, Result};
 use memmap2::Mmap;
 use serde::Deserialize;
 use tch::{Kind, Tensor};

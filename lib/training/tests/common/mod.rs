@@ -7,7 +7,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int32Builder, Int64Array, ListBuilder, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field};
 use hardmine_encoder::{Encoder, Precision};
-use hardmine_records::{Input, Kind, MappedTokens, Output, Provenance, Writer, schema};
+use hardmine_files::{Input, MappedTokens, Output, Writer};
+use hardmine_records::{Kind, Provenance, schema};
 use hardmine_training::{Lists, Method, Rule, Run, Settings, data};
 use tch::Device;
 
@@ -40,7 +41,7 @@ pub fn tokens(folder: &Path, name: &str) -> MappedTokens {
 
 /// Writes in several batches, as a large file has them.
 pub fn write(path: &Path, kind: Kind, batch: &RecordBatch, size: usize) {
-    let output = Output::Path(path.to_owned(), hardmine_records::Format::File);
+    let output = Output::Path(path.to_owned(), hardmine_files::Format::File);
     let mut writer = Writer::create(&output, kind, batch.schema(), Provenance::default()).unwrap();
     for start in (0..batch.num_rows()).step_by(size) {
         writer.write(&batch.slice(start, size.min(batch.num_rows() - start))).unwrap();

@@ -1,0 +1,88 @@
+//! Arguments: those that every command has, and how the types of our libraries are read from a command line. The
+//! libraries know nothing of it.
+
+use std::ffi::OsString;
+
+use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, ValueEnum};
+use hardmine_files::{Input, Output, named_twice};
+use hardmine_records::IdSpace;
+
+use crate::program_name;
+
+/// Options that every command has.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Messages")]
+pub struct Common {
+    /// Say more: -v for what is done, -vv for details (RUST_LOG overrides it)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+
+    /// Say nothing but errors
+    #[arg(short, long, conflicts_with = "verbose", global = true)]
+    pub(crate) quiet: bool,
+
+    /// Form of log lines on standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// The option that says what integers are where a file does not: our own files tell row numbers from ids of the
+/// collection by their types, but other programs make integers of all ids that look like some.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct ForeignIds {
+    /// What integer ids are in Arrow and Parquet files of other programs: official (ids of the collection, which
+    /// is assumed), or internal (row numbers of the tokens files)
+    #[arg(long, value_name = "SPACE", value_parser = id_space())]
+    pub ids: Option<IdSpace>,
+}
+
+/// An id space by its name.
+pub fn id_space() -> impl TypedValueParser<Value = IdSpace> {
+    one_of(&[
+        ("internal", "Row numbers of the tokens files", IdSpace::Internal),
+        ("official", "Ids of the collection", IdSpace::Official),
+    ])
+}
+
+/// One of several values, each with its name on the command line and a line of help.
+pub fn one_of<T: Copy + Send + Sync>(values: &'static [(&str, &str, T)]) -> impl TypedValueParser<Value = T> {
+    let names = values.iter().map(|(name, help, _)| PossibleValue::new(*name).help(*help));
+    PossibleValuesParser::new(names).map(|chosen| {
+        let (.., value) = values.iter().find(|(name, ..)| *name == chosen).expect("clap accepts no other name");
+        *value
+    })
+}
+
+/// A value that a function of the library makes of its text, which need not be UTF-8.
+pub fn os_text<T, E>(parse: fn(OsString) -> Result<T, E>) -> impl TypedValueParser<Value = T>
+where
+    T: Clone + Send + Sync + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+{
+    OsStringValueParser::new().try_map(parse)
+}
+
+/// An output: a file whose ending chooses its form, or `-`.
+pub fn output() -> impl TypedValueParser<Value = Output> {
+    os_text(|text| Output::parse(&text))
+}
+
+/// Ends the program as wrong usage where two of `inputs` name standard input, or the same pipe: the second reader would
+/// find nothing, or every other piece.
+pub fn check_inputs<A: CommandFactory>(inputs: &[&Input]) {
+    if let Some(twice) = named_twice(inputs) {
+        let text = format!("{twice} can be only one of the inputs: it is read once");
+        A::command().name(program_name()).error(ErrorKind::ArgumentConflict, text).exit();
+    }
+}

@@ -1,0 +1,97 @@
+//! What a command has done: its progress bar, and the line it closes with.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::arguments::LogFormat;
+use crate::say;
+
+/// What a command has done so far: drives the progress bar and the closing line.
+pub struct Report {
+    started: Instant,
+    rows: u64,
+    notes: Vec<String>,
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Report {
+    /// Starts the clock. With `quiet` there is neither a bar nor a closing line.
+    pub(crate) fn start(quiet: bool) -> Self {
+        Report { started: Instant::now(), rows: 0, notes: Vec::new(), bar: ProgressBar::hidden(), quiet }
+    }
+
+    /// Starts a progress bar over `total` rows (unknown for a stream) of what `unit` names, such as "texts".
+    pub fn progress(&mut self, total: Option<u64>, unit: &str) {
+        if self.quiet || !std::io::stderr().is_terminal() {
+            return;
+        }
+        let (bar, template) = match total {
+            Some(total) => (ProgressBar::new(total), "{bar:30} {human_pos}/{human_len} UNIT, {per_sec}, {eta} left"),
+            None => (ProgressBar::new_spinner(), "{spinner} {human_pos} UNIT, {per_sec}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(&template.replace("UNIT", unit)) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        self.bar = bar;
+    }
+
+    /// Counts rows done.
+    pub fn add(&mut self, rows: u64) {
+        self.rows += rows;
+        self.bar.inc(rows);
+    }
+
+    /// Adds something the user should know to the closing line.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+}
+
+impl Report {
+    /// Ends the progress bar.
+    pub(crate) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Says what the command `name` has done.
+    pub(crate) fn close(&self, name: &str, format: LogFormat) {
+        if self.quiet {
+            return;
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        let speed = self.rows as f64 / seconds.max(1e-9);
+        let memory = peak_memory() >> 20;
+        match format {
+            LogFormat::Text => {
+                let notes: String = self.notes.iter().map(|note| format!(", {note}")).collect();
+                say(&format!(
+                    "{name}: {} rows, {seconds:.1} s, {speed:.0} rows/s, peak memory {memory} MiB{notes}",
+                    self.rows
+                ));
+            }
+            LogFormat::Json => {
+                let rows = self.rows;
+                let line = serde_json::json!({
+                    "level": "INFO", "command": name, "rows": rows, "seconds": seconds,
+                    "rows_per_second": speed, "peak_memory_mib": memory, "notes": self.notes,
+                });
+                say(&line.to_string());
+            }
+        }
+    }
+}
+
+/// The most memory that this process, or one that worked for it, has had, in bytes.
+fn peak_memory() -> u64 {
+    // SAFETY: getrusage fills the struct it is given, and all zeros is a valid one.
+    let peak = |who| unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(who, &mut usage);
+        usage.ru_maxrss as u64 * 1024
+    };
+    peak(libc::RUSAGE_SELF).max(peak(libc::RUSAGE_CHILDREN))
+}

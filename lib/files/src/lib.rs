@@ -1,0 +1,41 @@
+//! Where bytes come from and go to: inputs and outputs as they are named on a command line, records in Arrow, Parquet
+//! and text, memory maps, and files that appear whole or not at all.
+
+mod ahead;
+mod behind;
+mod foreign;
+mod input;
+mod ipc;
+mod ipc_check;
+mod key_map;
+mod lines;
+mod lists;
+mod mapped;
+mod mapped_tokens;
+mod output;
+mod output_file;
+mod parquet;
+mod paths;
+mod remap;
+mod streams;
+mod table;
+mod temporary;
+mod thrift;
+mod writer;
+
+pub use ahead::read_ahead;
+pub use foreign::{foreign, panic_text};
+pub use input::{Content, Input, OpenedFile, Source, named_twice, read_small};
+pub use key_map::KeyMap;
+pub use lines::{BYTE_ORDER_MARK, Lines, MAX_LINE};
+pub use mapped::Mapped;
+pub use mapped_tokens::MappedTokens;
+pub use output::{Format, Output, check_differs, is_same_output};
+pub use output_file::OutputFile;
+pub use parquet::{next_batch, open_parquet, provenance_in};
+pub use paths::resolve;
+pub use remap::Remap;
+pub use streams::{stdin_was_closed, stdout_was_closed};
+pub use table::Table;
+pub use temporary::{Temporary, clear_all, left_by_others, sync_folder};
+pub use writer::Writer;

@@ -1,0 +1,377 @@
+//! Reads records: one reader for every kind, format and origin.
+
+use arrow::array::RecordBatch;
+use arrow::compute::min;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::writer::FileWriter;
+use hardmine_records::columns::{ListColumns, Misfit};
+use hardmine_records::conform::{Conform, IntegerIds, are_finite, with_fixed_size};
+use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, RunBatch};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+
+use crate::foreign::foreign;
+use crate::input::{Content, OpenedFile, Source};
+use crate::ipc::{MappedFile, StreamReader};
+use crate::lists::{Positions, TextReader};
+use crate::parquet::{next_batch, open_parquet, provenance_in};
+use crate::{Input, ipc};
+
+/// Batches of records of one kind, in the schema of that kind whoever wrote them.
+pub struct Table {
+    name: String,
+    kind: Kind,
+    conform: Conform,
+    provenance: Provenance,
+    first: Option<RecordBatch>,
+    batches: Batches,
+    ranks: Ranks,
+    /// Whether integer ids were taken for official ones without being told so.
+    assumed: bool,
+}
+
+/// What is done with the ranks of runs and negatives.
+enum Ranks {
+    /// There are none in this kind, or nobody looks at them.
+    Unread,
+    /// Nothing was read yet.
+    Unknown,
+    /// They count from 1.
+    FromOne,
+    /// They count from 0 or are missing: the positions in the lists take their place.
+    Positions(Box<Positions>),
+}
+
+enum Batches {
+    Stream(Box<StreamReader>),
+    Mapped(MappedFile, usize),
+    Parquet(ParquetRecordBatchReader),
+    Text(Box<TextReader>),
+}
+
+impl Table {
+    /// Opens `input`, which must hold one of the `accepted` kinds (a text is taken for the one it looks like). Integer
+    /// ids are internal, whoever wrote them.
+    ///
+    /// # Errors
+    /// A missing, empty, truncated or unreadable file, and one that holds something else.
+    pub fn open(input: &Input, accepted: &[Kind]) -> Result<Table> {
+        Table::read(input.open()?, accepted)
+    }
+
+    /// As [`Table::open`], of an input that is open already.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub fn read(source: Source, accepted: &[Kind]) -> Result<Table> {
+        Table::read_with_ids(source, accepted, None)
+    }
+
+    /// [`Table::open`], but integer ids in files of other programs are of the space `ids`; where it is not given, they
+    /// are assumed to be official, and [`Table::notes`] says so.
+    ///
+    /// # Errors
+    /// As [`Table::open`]; ids that can't be of the space `ids`.
+    pub fn open_with_ids(input: &Input, accepted: &[Kind], ids: Option<IdSpace>) -> Result<Table> {
+        Table::read_with_ids(input.open()?, accepted, Some(ids))
+    }
+
+    /// Leaves ranks as they are: 0 where there are none. For those who order lists by score, or not at all.
+    pub fn without_ranks(mut self) -> Table {
+        // Scores that are made of the ranks need them.
+        if self.has_scores() {
+            self.ranks = Ranks::Unread;
+        }
+        self
+    }
+
+    fn read_with_ids(source: Source, accepted: &[Kind], foreign_ids: Option<Option<IdSpace>>) -> Result<Table> {
+        let name = source.name.clone();
+        match source.content {
+            Content::Text if accepted.iter().any(|kind| kind.has_text_form()) => {
+                let text = TextReader::new(source.into_lines(), accepted)?;
+                let (kind, schema) = (text.kind(), text.schema());
+                Table::new(
+                    name,
+                    accepted,
+                    &schema,
+                    Batches::Text(Box::new(text)),
+                    Provenance::default(),
+                    Some(kind),
+                    foreign_ids,
+                )
+            }
+            Content::Text => {
+                let text = format!("expected {} (Arrow or Parquet), found text", names(accepted));
+                Err(Error::new(name, text).hint(hint_for(accepted[0])))
+            }
+            Content::ArrowStream => {
+                let stream = StreamReader::new(name.clone(), source.reader, source.packed)?;
+                let schema = stream.schema();
+                let provenance = Provenance::from_metadata(schema.metadata());
+                Table::new(name, accepted, &schema, Batches::Stream(Box::new(stream)), provenance, None, foreign_ids)
+            }
+            Content::ArrowFile => {
+                let file = MappedFile::new(name.clone(), &source.into_file()?)?;
+                let schema = file.schema();
+                let provenance = Provenance::from_metadata(schema.metadata());
+                Table::new(name, accepted, &schema, Batches::Mapped(file, 0), provenance, None, foreign_ids)
+            }
+            Content::Parquet => {
+                let builder = open_parquet(&name, source.into_file()?)?;
+                let schema = builder.schema().clone();
+                let provenance = provenance_in(&builder);
+                let batches = foreign(&name, || builder.with_batch_size(8192).build())?.map_err(Error::at(&name))?;
+                Table::new(name, accepted, &schema, Batches::Parquet(batches), provenance, None, foreign_ids)
+            }
+        }
+    }
+
+    fn new(
+        name: String,
+        accepted: &[Kind],
+        schema: &Schema,
+        mut batches: Batches,
+        provenance: Provenance,
+        known: Option<Kind>,
+        foreign_ids: Option<Option<IdSpace>>,
+    ) -> Result<Table> {
+        let first = batches.next(&name)?;
+        let sized = with_fixed_size(schema, first.as_ref());
+        let schema = sized.as_ref().unwrap_or(schema);
+        let kind = match known.or(provenance.kind(&name)?) {
+            Some(kind) if accepted.contains(&kind) => kind,
+            Some(kind) => {
+                let text = format!("expected {}, found {kind}", names(accepted));
+                return Err(Error::new(name, text).hint(hint_for(accepted[0])));
+            }
+            None => kind_by_columns(&name, schema, accepted)?,
+        };
+        let is_foreign = known.is_none() && provenance.kind(&name)?.is_none();
+        let ids = match foreign_ids {
+            Some(Some(IdSpace::Internal)) | None => IntegerIds::AsTyped,
+            Some(_) if is_foreign => IntegerIds::Official,
+            Some(_) => IntegerIds::AsTyped,
+        };
+        let conform = Conform::new(&name, kind, schema, ids, is_foreign)?;
+        if conform.made_official() && foreign_ids == Some(Some(IdSpace::Internal)) {
+            let text = "the ids of queries or of documents are text, so that the others can't be row numbers";
+            return Err(Error::new(name, text).hint("leave out --ids internal, or write both columns as integers"));
+        }
+        let told = foreign_ids.is_some_and(|ids| ids.is_some());
+        let assumed = conform.made_official() && !told;
+        let ranks = match kind {
+            Kind::Run | Kind::Negatives => Ranks::Unknown,
+            _ => Ranks::Unread,
+        };
+        Ok(Table { name, kind, conform, provenance, first, batches, ranks, assumed })
+    }
+
+    fn has_scores(&self) -> bool {
+        match &self.batches {
+            Batches::Text(text) => text.has_scores(),
+            _ => self.conform.has_scores(),
+        }
+    }
+
+    fn has_ranks(&self) -> bool {
+        match &self.batches {
+            Batches::Text(text) => text.has_ranks(),
+            _ => self.conform.has_ranks(),
+        }
+    }
+
+    /// What the user should know of how the file was read, for the closing line; complete after the last batch.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.assumed {
+            let name = &self.name;
+            notes.push(format!(
+                "{name}: its integer ids were taken for the collection's own (--ids internal if they are row numbers)"
+            ));
+        }
+        if matches!(self.ranks, Ranks::Positions(_)) {
+            let name = &self.name;
+            notes.push(format!("{name}: its ranks are missing or count from 0, so that positions were taken for them"));
+        }
+        if let Batches::Text(text) = &self.batches
+            && text.marked() > 0
+        {
+            let (name, rows) = (&self.name, text.marked());
+            notes.push(format!(
+                "{name}: {rows} lines begin with # and have the columns of a row, and were read as rows"
+            ));
+        }
+        notes
+    }
+
+    /// Checks ranks and scores of a run or of negatives, and puts positions in the place of ranks that are none.
+    fn checked(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        if !matches!(self.kind, Kind::Run | Kind::Negatives) {
+            return Ok(batch);
+        }
+        let first = self.conform.rows() - batch.num_rows();
+        let rows = RunBatch::new(&batch)?;
+        let scores = rows.scores.values();
+        if !are_finite(scores) {
+            let row = scores.iter().position(|score| !score.is_finite()).unwrap_or_default();
+            let text = format!("score {} is not a finite number in single precision", scores[row]);
+            return Err(Error::at_row(&self.name, first + row, text));
+        }
+        let ranks = &rows.ranks;
+        let has_scores = self.has_scores();
+        if matches!(self.ranks, Ranks::Unknown) && !rows.is_empty() {
+            self.ranks = match self.has_ranks() && ranks.value(0) != 0 {
+                true => Ranks::FromOne,
+                false => Ranks::Positions(Box::default()),
+            };
+        }
+        match &mut self.ranks {
+            Ranks::FromOne if min(ranks).is_some_and(|least| least < 1) => {
+                let row = ranks.values().iter().position(|&rank| rank < 1).unwrap_or_default();
+                let text = format!("rank {} is less than 1, and the first one is not 0", ranks.value(row));
+                Err(Error::at_row(&self.name, first + row, text).hint("score --order score does without ranks"))
+            }
+            Ranks::Positions(positions) => positions.apply(&self.name, rows, has_scores)?.into_records(self.kind),
+            _ => Ok(batch),
+        }
+    }
+
+    /// Whether the batches point into a memory map, so that all of them can be kept.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.batches, Batches::Mapped(..))
+    }
+
+    /// Copies the rest of the table into an Arrow file without a name, for those who read it more than once.
+    ///
+    /// # Errors
+    /// As reading it; a temporary folder without space.
+    pub fn spool(mut self) -> Result<Input> {
+        let place = "temporary file";
+        let file = tempfile::tempfile().map_err(Error::io(place))?;
+        let mut writer = FileWriter::try_new_buffered(file, &self.schema()).map_err(Error::at(place))?;
+        for batch in &mut self {
+            writer.write(&batch?).map_err(Error::at(place))?;
+        }
+        writer.finish().map_err(Error::at(place))?;
+        let file = writer.into_inner().map_err(Error::at(place))?.into_inner();
+        let mut file = file.map_err(|e| Error::io(place)(e.into_error()))?;
+        // Streams tell where they come from at their end.
+        let schema = self.schema().as_ref().clone().with_metadata(self.provenance.to_metadata());
+        ipc::replace_footer(&mut file, &schema).map_err(Error::at(place))?;
+        Ok(Input::Opened(OpenedFile::new(&self.name, file)))
+    }
+
+    /// The kind of the records.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The schema of the batches, without metadata.
+    pub fn schema(&self) -> SchemaRef {
+        self.conform.schema()
+    }
+
+    /// The space of `query_id` and `doc_id`; internal for kinds that have neither.
+    pub fn ids(&self) -> IdSpace {
+        self.conform.ids()
+    }
+
+    /// The name used in errors.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where the records came from. That of a stream is complete only after its last batch.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+}
+
+impl Iterator for Table {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let next = match self.first.take() {
+            Some(batch) => Ok(Some(batch)),
+            None => self.batches.next(&self.name),
+        };
+        match next {
+            Ok(Some(batch)) => Some(self.conform.apply(&batch).and_then(|batch| self.checked(batch))),
+            Ok(None) => {
+                if let Batches::Stream(stream) = &self.batches {
+                    self.provenance.merge(stream.trailer());
+                }
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl Batches {
+    fn next(&mut self, name: &str) -> Result<Option<RecordBatch>> {
+        match self {
+            Batches::Stream(stream) => stream.next(),
+            Batches::Text(text) => text.next(),
+            Batches::Parquet(reader) => next_batch(name, reader),
+            Batches::Mapped(file, next) if *next < file.batches() => {
+                *next += 1;
+                file.batch(*next - 1).map(Some)
+            }
+            Batches::Mapped(..) => Ok(None),
+        }
+    }
+}
+
+/// The one of the `accepted` kinds whose columns a file of another program has.
+fn kind_by_columns(name: &str, schema: &Schema, accepted: &[Kind]) -> Result<Kind> {
+    let fitting: Vec<Kind> = accepted
+        .iter()
+        .copied()
+        .filter(|&kind| Conform::new(name, kind, schema, IntegerIds::AsTyped, true).is_ok())
+        .collect();
+    match fitting[..] {
+        [] => Ok(accepted[0]),
+        [kind] => Ok(kind),
+        [kind, ..] if !kind.has_text_form() => Ok(kind),
+        [kind, ..] => match ListColumns::find(schema.fields().iter().map(|field| field.name().as_str())) {
+            Some(columns) => {
+                let whole = || columns.score.is_some_and(|score| schema.field(score).data_type().is_integer());
+                columns.can_be(whole).choose(&fitting).map_err(|problem| misfit(name, accepted, problem))
+            }
+            None => Ok(kind),
+        },
+    }
+}
+
+/// Says why a file is not taken for one of the `accepted` kinds.
+pub(crate) fn misfit(name: &str, accepted: &[Kind], problem: Misfit) -> Error {
+    match problem {
+        Misfit::Found(kind) => {
+            let text = format!("expected {}, found {kind}", names(accepted));
+            Error::new(name, text).hint(hint_for(accepted[0]))
+        }
+        Misfit::Ambiguous => Error::new(name, "can be read as a run (query document rank score) and as qrels").hint(
+            "remap-ids --kind run or qrels decides, and so does a header line such as: query_id doc_id rank score",
+        ),
+    }
+}
+
+fn names(kinds: &[Kind]) -> String {
+    kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ")
+}
+
+/// The command that makes a kind.
+fn hint_for(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Tokens => "make tokens with: tokenize --tokenizer MODEL collection.tsv -o docs.tokens.arrow",
+        Kind::Embeddings => "make embeddings with: embed --model MODEL docs.tokens.arrow -o docs.arrow",
+        Kind::Qrels => {
+            "qrels are four columns (query 0 document relevance), or have a header such as: query-id corpus-id score"
+        }
+        Kind::Run => "make a run with: rank --index docs.arrow queries.arrow -o run.parquet",
+        Kind::Negatives => "make negatives with: mine-negatives --qrels qrels.parquet run.parquet -o negatives.parquet",
+        Kind::Metrics => "make metrics with: score --qrels qrels.tsv --per-query metrics.parquet run.parquet",
+        Kind::TrainingLog => "train writes training-log.parquet into its model folder",
+    }
+}

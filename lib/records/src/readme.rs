@@ -1,0 +1,112 @@
+//! The text of `schemas/README.md`, made from the definitions of the records.
+
+use crate::Kind;
+use crate::provenance::*;
+use crate::schema::{Column, ColumnType, Definition};
+
+/// What each entry of the metadata holds.
+const METADATA: [(&str, &str); 17] = [
+    (KIND, "kind of record"),
+    (SCHEMA_VERSION, "version of the kind's schema"),
+    (PROGRAM, "program and version that wrote the file"),
+    (
+        COMMAND,
+        "its command line; paths are cut to file names and the output is left out, so a rerun elsewhere gives the same bytes",
+    ),
+    (KEYS, "fingerprint of the keys of the file's rows, in order (tokens, embeddings)"),
+    (QUERIES, "fingerprint of the tokens file whose row numbers are in `query_id`"),
+    (DOCS, "fingerprint of the tokens file whose row numbers are in `doc_id`"),
+    (MODEL, "digest of the encoder: its configuration and weights"),
+    (DOCUMENT_MODEL, "for a query encoder trained by ADORE: digest of the encoder of the documents it searches"),
+    (TOKENIZER, "digest of what the tokenizer does to a text"),
+    (TEXT_KIND, "`passage`, `document` or `query`"),
+    (MAX_LENGTH, "most token ids a text keeps"),
+    (
+        SPECIAL_TOKENS,
+        "how many special tokens every list of ids begins and ends with, such as `1 1`; who shortens a list keeps them",
+    ),
+    (COMPAT, "older program whose tokenization was reproduced: `transformers-2`, or absent"),
+    (PRECISION, "arithmetic of the encoder: `f32`, `bf16` or `f16`"),
+    (SEED, "seed of random draws"),
+    (FILES, "in a training log: JSON list of the other files that `train` wrote into its model folder"),
+];
+
+/// The text of `schemas/README.md`: every kind with its columns.
+fn readme() -> String {
+    let mut text = String::from(
+        "# Records\n\nMade from the `.json` files beside it: `UPDATE_GOLDEN=1 cargo test -p hardmine-records` writes it anew.\n\n\
+         `id` is `int64` in the internal space (row number of a tokens file) and `utf8` in the official one \
+         (the collection's own ids); `vector` is `fixed_size_list<float32 or float16, dim>`.\n",
+    );
+    for kind in Kind::ALL {
+        let Definition { kind, version, about, columns } = kind.definition();
+        text += &format!("\n## {kind}\n\n{about} Version {version}.\n\n| column | type | holds |\n|---|---|---|\n");
+        for Column { name, type_, nullable, about } in columns {
+            let null = if *nullable { ", or null" } else { "" };
+            text += &format!("| `{name}` | {}{null} | {about} |\n", type_name(*type_));
+        }
+    }
+    text + OTHER_PROGRAMS + &metadata()
+}
+
+fn type_name(type_: ColumnType) -> &'static str {
+    match type_ {
+        ColumnType::Int64 => "int64",
+        ColumnType::Int32 => "int32",
+        ColumnType::Float32 => "float32",
+        ColumnType::Float64 => "float64",
+        ColumnType::Utf8 => "utf8",
+        ColumnType::ListInt32 => "list\\<int32\\>",
+        ColumnType::Vector => "vector",
+        ColumnType::Id => "id",
+    }
+}
+
+/// How runs, negatives and qrels of other programs are read.
+const OTHER_PROGRAMS: &str = "
+## Runs, negatives and qrels of other programs
+
+**Tables** (Arrow, Parquet). Columns may have any of the names that are in use (`qid`, `query-id`, `docno`, `corpus_id`, \
+`label`, …). Integer ids are taken for the collection's own; `--ids internal` says that they are row numbers. A run may do \
+without ranks or without scores.
+
+**Text** is UTF-8, also with a byte order mark. Blank lines are skipped, and white space around a field is removed; \
+otherwise ids are taken as they are. A line that begins with `#` is a comment, unless it has the columns of a row.
+
+- A first line that names a query, a document, and a relevance, rank or score is a header: the columns are found by name, in \
+any order, and others are left aside. Tabs, commas or blanks separate, and a field may stand in double quotes as in CSV.
+- Without a header there are `query 0 document relevance` (qrels), `query document rank [score]` (MS MARCO's run) and \
+`query Q0 document rank score tag` (TREC's run). Tabs separate where that gives the right number of columns, and any white \
+space elsewhere.
+- Four columns are qrels if the second is 0 everywhere or the third can't be ranks, and a run if the fourth can't be grades or \
+the third ranks the documents of a list. What can be both is refused where both are accepted: `remap-ids --kind` decides, or \
+a header.
+
+**Ranks** that are missing or count from 0 become the positions in the file, whose lists must then be sorted by score. \
+`score --order score` looks at no rank.
+
+**TREC's form as output.** trec_eval sorts by score, in single precision, and equal scores by document id. Where a score is not \
+below the one before it in its list, it is moved below it by the least step, so that trec_eval sees our order. Arrow and Parquet \
+keep the scores as they are.
+";
+
+fn metadata() -> String {
+    let mut text = String::from(
+        "\n## Metadata\n\nIn the schema metadata of every file (Parquet: key-value metadata; a stream adds the fingerprint of its keys \
+         with its last, empty batch). Digests and fingerprints are cut SHA-256 and depend on contents only, never on a path.\n\n\
+         | entry | holds |\n|---|---|\n",
+    );
+    for (name, about) in METADATA {
+        text += &format!("| `{name}` | {about} |\n");
+    }
+    text
+}
+
+#[test]
+fn the_readme_of_schemas_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/README.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, readme()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), readme(), "run with UPDATE_GOLDEN=1 to write it anew");
+}

@@ -1,0 +1,43 @@
+//! Whether ids of two files can be compared: internal ids are row numbers, and mean a text only together with the tokens
+//! file whose rows they number.
+
+use crate::ids::IdSpace;
+use crate::provenance::{DOCS, Provenance, QUERIES};
+use crate::{Error, Result};
+
+/// Refuses two files whose internal ids (under `name` of each one's provenance) come from different
+/// tokens files. A side without a fingerprint is taken at its word.
+///
+/// # Errors
+/// Names both files and both fingerprints.
+pub fn check_same_space(
+    (name, place, provenance): (&str, &str, &Provenance),
+    (other_name, other_place, other): (&str, &str, &Provenance),
+) -> Result<()> {
+    match (provenance.fingerprint(name, place)?, other.fingerprint(other_name, other_place)?) {
+        (Some(one), Some(two)) if one != two => {
+            let what = name.trim_start_matches("hardmine.");
+            let text = format!(
+                "{what} {one} are not those of {other_place} ({two}): the ids are row numbers of different tokens files"
+            );
+            Err(Error::new(place, text).hint("use files made from the same tokens, or remap-ids --to official both"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to take a document for its query where equal ids don't mean that: official ids do, and row numbers if
+/// queries and documents are rows of the same tokens file.
+///
+/// # Errors
+/// Names the file `place`, whose ids are of the space `ids`.
+pub fn check_self(place: &str, ids: IdSpace, provenance: &Provenance) -> Result<()> {
+    let same = provenance.get(QUERIES).is_some() && provenance.get(QUERIES) == provenance.get(DOCS);
+    if ids == IdSpace::Official || same {
+        return Ok(());
+    }
+    let text = "it does not say that its queries and documents are rows of the same tokens file, so that equal row \
+                numbers need not be the same text";
+    Err(Error::new(place, text)
+        .hint("remap-ids --to official first; --exclude-self of score and mine-negatives then compares those ids"))
+}

@@ -1,0 +1,63 @@
+//! The rows of a run, or of negatives.
+
+use std::sync::Arc;
+
+use arrow::array::{Float32Array, Int32Array, RecordBatch};
+
+use super::{batch, column, ids};
+use crate::ids::Ids;
+use crate::schema::{Kind, negatives, run};
+use crate::{Error, Result};
+
+/// The rows of a run, or of negatives, which have the same columns.
+#[derive(Clone, Debug)]
+pub struct RunBatch {
+    /// Query of each row.
+    pub queries: Ids,
+    /// Document of each row, of the same id space.
+    pub docs: Ids,
+    /// Rank of the document in the list of its query, from 1; 0 where nobody asked for ranks that a file lacks.
+    pub ranks: Int32Array,
+    /// Score of the document, the higher the better.
+    pub scores: Float32Array,
+}
+
+impl RunBatch {
+    /// The rows of `batch`.
+    ///
+    /// # Errors
+    /// A column that is missing or has another type, which never happens with a batch that a table was read from.
+    pub fn new(batch: &RecordBatch) -> Result<Self> {
+        let kind = Kind::Run;
+        Ok(RunBatch {
+            queries: ids(batch, kind, "query_id")?,
+            docs: ids(batch, kind, "doc_id")?,
+            ranks: column(batch, kind, "rank")?,
+            scores: column(batch, kind, "score")?,
+        })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.ranks.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows as records of `kind`, which is [`Kind::Run`] or [`Kind::Negatives`].
+    ///
+    /// # Errors
+    /// Columns of different lengths, or queries and documents of different id spaces.
+    pub fn into_records(self, kind: Kind) -> Result<RecordBatch> {
+        let schema = match kind {
+            Kind::Run => run(self.queries.space()),
+            Kind::Negatives => negatives(self.queries.space()),
+            _ => return Err(Error::new(kind, "has no ranks")),
+        };
+        let (queries, docs) = (self.queries.into_column(), self.docs.into_column());
+        batch(kind, schema, vec![queries, docs, Arc::new(self.ranks), Arc::new(self.scores)])
+    }
+}
