@@ -7,29 +7,8 @@ use arrow::array::RecordBatch;
 use hardmine_files::{Input, Table};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, RunBatch, check_same_space, check_self, provenance};
 
-use crate::Judgements;
 use crate::lists::Lists;
-
-/// What decides a document's position in its list, and over which queries a mean goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// As msmarco_eval: the rank column is the position; the mean is over all queries of the qrels
-    Rank,
-    /// As trec_eval: by score, best first, ties by document id as text, last first; the mean is over
-    /// the queries that are in both the run and the qrels
-    Score,
-}
-
-/// How a run is read.
-#[derive(Clone, Copy, Debug)]
-pub struct Reading {
-    /// What decides a document's position.
-    pub order: Order,
-    /// What integer ids of other programs' files are.
-    pub ids: Option<IdSpace>,
-    /// Whether a document with the id of its query is left out, as BEIR does.
-    pub exclude_self: bool,
-}
+use crate::{Judgements, Order, Reading};
 
 /// A run compared with its judgements.
 pub struct Ranking {
@@ -82,10 +61,8 @@ impl Ranking {
         }
         Ok(Ranking { rows, lists: count, judgements: judgements.clone(), queries, judged, notes })
     }
-}
 
-impl Ranking {
-    /// Queries of the run that are judged.
+    /// Number of queries of the run that are judged.
     pub fn judged_lists(&self) -> usize {
         self.queries.len()
     }

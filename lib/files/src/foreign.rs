@@ -1,16 +1,15 @@
 //! Work that a foreign library does on bytes that we did not write.
 
 use std::any::Any;
-use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hardmine_records::{Error, Result};
+use hardmine_records::{Error, Place, Result};
 
 /// Runs `decode`, in which a library reads bytes that we did not write and may panic over damaged ones. Such a panic
 /// becomes an error at `place`.
-pub fn foreign<T>(place: impl Display, decode: impl FnOnce() -> T) -> Result<T> {
+pub fn foreign<T>(place: impl Into<Place>, decode: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(decode))
-        .map_err(|panic| Error::new(place, format!("is damaged ({})", panic_text(&*panic))))
+        .map_err(|panic| Error::in_place(place, format!("is damaged ({})", panic_text(&*panic))))
 }
 
 /// What a caught panic said, for the message of an error.

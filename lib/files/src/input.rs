@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hardmine_records::{Error, Result};
 
 use crate::lines::Lines;
-use crate::output::is_descriptor;
+use crate::paths::is_descriptor;
 use crate::streams;
 
 const BUFFER: usize = 1 << 20;

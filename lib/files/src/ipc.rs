@@ -19,7 +19,7 @@ use arrow::ipc::{
     root_as_message,
 };
 use flatbuffers::FlatBufferBuilder;
-use hardmine_records::{Error, Provenance, Result};
+use hardmine_records::{Error, Place, Provenance, Result};
 use memmap2::Mmap;
 
 use crate::foreign::foreign;
@@ -85,8 +85,8 @@ impl StreamReader {
         let mut message = Buffer::from_vec(message);
         message.advance(MARKER.len());
         let place = match self.decoder.schema() {
-            Some(_) => format!("{}: batch {}", self.name, self.batches),
-            None => format!("{}: schema", self.name),
+            Some(_) => Place::Batch(self.name.clone(), self.batches),
+            None => Place::Whole(format!("{}: schema", self.name)),
         };
         let decoded = foreign(&place, || {
             let mut batch = None;
@@ -95,7 +95,7 @@ impl StreamReader {
             }
             Ok::<_, ArrowError>(batch)
         });
-        decoded?.map_err(Error::at(place))
+        decoded?.map_err(|error| Error::in_place(place, error))
     }
 
     /// The next message with its prefix and body; none after the end marker.
@@ -265,7 +265,7 @@ fn schema_at_head(file: &[u8], name: &str) -> Result<Schema> {
     let length = usize::try_from(i32::from_le_bytes(*length)).map_err(|_| broken())?;
     let message = root_as_message(message.get(..length).ok_or_else(broken)?).map_err(|_| broken())?;
     let schema = message.header_as_schema().ok_or_else(broken)?;
-    foreign(format!("{name}: schema"), || fb_to_schema(schema))
+    foreign(&format!("{name}: schema"), || fb_to_schema(schema))
 }
 
 /// What must be alike wherever a column is told of.
@@ -298,7 +298,7 @@ impl MappedFile {
         let start = tail.checked_sub(footer_length).ok_or_else(broken)?;
         let footer = root_as_footer(&map[start..tail]).map_err(Error::at(&name))?;
         let schema = footer.schema().ok_or_else(broken)?;
-        let schema = Arc::new(foreign(format!("{name}: schema"), || fb_to_schema(schema))?);
+        let schema = Arc::new(foreign(&format!("{name}: schema"), || fb_to_schema(schema))?);
         // The columns are told twice, so that damage to their types shows.
         let head = schema_at_head(&map, &name)?;
         if !head.fields().iter().map(described).eq(schema.fields().iter().map(described)) {

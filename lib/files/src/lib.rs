@@ -3,6 +3,7 @@
 
 mod ahead;
 mod behind;
+mod expected;
 mod foreign;
 mod input;
 mod ipc;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::Input;
-use crate::paths::{descriptor, resolve};
+use crate::paths::{descriptor, is_descriptor, resolve};
 use hardmine_records::{Error, Kind, Result};
 
 /// The form records are written in.
@@ -84,7 +84,7 @@ impl Output {
         Ok(Output::Path(path.into(), format))
     }
 
-    /// Its path; `-` for standard output, as [`OutputFile`](crate::OutputFile) takes it.
+    /// Its path; `-` for standard output, as outputs are opened by.
     pub fn path(&self) -> &Path {
         match self {
             Output::Stdout => Path::new(STDOUT),
@@ -143,11 +143,6 @@ fn identity(path: &Path, standard: &str) -> Option<(u64, u64)> {
 fn is_stream(path: &Path) -> bool {
     let is_open = resolve(path).is_ok_and(|path| descriptor(&path).is_some());
     is_open || std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
-}
-
-/// Whether `path` names the descriptor `number` of this process.
-pub(crate) fn is_descriptor(path: &Path, number: i32) -> bool {
-    resolve(path).is_ok_and(|path| descriptor(&path) == Some(number))
 }
 
 /// The name of an output path in errors.

@@ -45,6 +45,11 @@ pub(crate) fn descriptor(resolved: &Path) -> Option<i32> {
     resolved.strip_prefix(ours).ok()?.to_str()?.parse().ok()
 }
 
+/// Whether `path` names the descriptor `number` of this process.
+pub(crate) fn is_descriptor(path: &Path, number: i32) -> bool {
+    resolve(path).is_ok_and(|path| descriptor(&path) == Some(number))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;

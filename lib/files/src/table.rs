@@ -4,11 +4,12 @@ use arrow::array::RecordBatch;
 use arrow::compute::min;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::FileWriter;
-use hardmine_records::columns::{ListColumns, Misfit};
+use hardmine_records::columns::ListColumns;
 use hardmine_records::conform::{Conform, IntegerIds, are_finite, with_fixed_size};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, RunBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
+use crate::expected::{misfit, unexpected};
 use crate::foreign::foreign;
 use crate::input::{Content, OpenedFile, Source};
 use crate::ipc::{MappedFile, StreamReader};
@@ -100,10 +101,7 @@ impl Table {
                     foreign_ids,
                 )
             }
-            Content::Text => {
-                let text = format!("expected {} (Arrow or Parquet), found text", names(accepted));
-                Err(Error::new(name, text).hint(hint_for(accepted[0])))
-            }
+            Content::Text => Err(unexpected(&name, accepted, "text, which is no form of it")),
             Content::ArrowStream => {
                 let stream = StreamReader::new(name.clone(), source.reader, source.packed)?;
                 let schema = stream.schema();
@@ -141,8 +139,7 @@ impl Table {
         let kind = match known.or(provenance.kind(&name)?) {
             Some(kind) if accepted.contains(&kind) => kind,
             Some(kind) => {
-                let text = format!("expected {}, found {kind}", names(accepted));
-                return Err(Error::new(name, text).hint(hint_for(accepted[0])));
+                return Err(unexpected(&name, accepted, kind));
             }
             None => kind_by_columns(&name, schema, accepted)?,
         };
@@ -341,37 +338,5 @@ fn kind_by_columns(name: &str, schema: &Schema, accepted: &[Kind]) -> Result<Kin
             }
             None => Ok(kind),
         },
-    }
-}
-
-/// Says why a file is not taken for one of the `accepted` kinds.
-pub(crate) fn misfit(name: &str, accepted: &[Kind], problem: Misfit) -> Error {
-    match problem {
-        Misfit::Found(kind) => {
-            let text = format!("expected {}, found {kind}", names(accepted));
-            Error::new(name, text).hint(hint_for(accepted[0]))
-        }
-        Misfit::Ambiguous => Error::new(name, "can be read as a run (query document rank score) and as qrels").hint(
-            "remap-ids --kind run or qrels decides, and so does a header line such as: query_id doc_id rank score",
-        ),
-    }
-}
-
-fn names(kinds: &[Kind]) -> String {
-    kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ")
-}
-
-/// The command that makes a kind.
-fn hint_for(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Tokens => "make tokens with: tokenize --tokenizer MODEL collection.tsv -o docs.tokens.arrow",
-        Kind::Embeddings => "make embeddings with: embed --model MODEL docs.tokens.arrow -o docs.arrow",
-        Kind::Qrels => {
-            "qrels are four columns (query 0 document relevance), or have a header such as: query-id corpus-id score"
-        }
-        Kind::Run => "make a run with: rank --index docs.arrow queries.arrow -o run.parquet",
-        Kind::Negatives => "make negatives with: mine-negatives --qrels qrels.parquet run.parquet -o negatives.parquet",
-        Kind::Metrics => "make metrics with: score --qrels qrels.tsv --per-query metrics.parquet run.parquet",
-        Kind::TrainingLog => "train writes training-log.parquet into its model folder",
     }
 }

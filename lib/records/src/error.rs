@@ -54,8 +54,8 @@ impl Error {
     }
 
     /// An error in `place`.
-    pub fn in_place(place: Place, message: impl Display) -> Self {
-        Error { place, kind: ErrorKind::Invalid, message: one_line(&message.to_string()), hint: None }
+    pub fn in_place(place: impl Into<Place>, message: impl Display) -> Self {
+        Error { place: place.into(), kind: ErrorKind::Invalid, message: one_line(&message.to_string()), hint: None }
     }
 
     /// Adds what the user could do about it.
@@ -72,11 +72,6 @@ impl Error {
     /// Turns any error of the whole `name` into ours; made for `map_err`.
     pub fn at<E: Display>(name: impl Display) -> impl FnOnce(E) -> Error {
         move |error| Error::new(name, error)
-    }
-
-    /// Turns any error in `place` into ours; made for `map_err`.
-    pub fn within<E: Display>(place: Place) -> impl FnOnce(E) -> Error {
-        move |error| Error::in_place(place, error)
     }
 
     /// Where it is.
@@ -109,6 +104,24 @@ pub fn one_line(text: &str) -> String {
         if is_odd(c) { line.extend(c.escape_default()) } else { line.push(c) }
     }
     line
+}
+
+impl From<&str> for Place {
+    fn from(name: &str) -> Self {
+        Place::Whole(name.to_owned())
+    }
+}
+
+impl From<&String> for Place {
+    fn from(name: &String) -> Self {
+        Place::Whole(name.clone())
+    }
+}
+
+impl From<&Place> for Place {
+    fn from(place: &Place) -> Self {
+        place.clone()
+    }
 }
 
 impl Display for Place {

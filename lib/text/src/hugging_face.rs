@@ -26,7 +26,7 @@ impl HuggingFace {
     /// Loads the tokenizer with the settings that stand beside its files; a `tokenizer.json` by itself (`alone`) has
     /// none. Truncation and padding stored with it are ignored.
     pub(crate) fn open(files: &TokenizerFiles, alone: bool) -> Result<Self> {
-        foreign(files.place(), || HuggingFace::load(files, alone))?
+        foreign(&files.place().to_string(), || HuggingFace::load(files, alone))?
     }
 
     fn load(files: &TokenizerFiles, alone: bool) -> Result<Self> {

@@ -10,8 +10,8 @@ use arrow::datatypes::SchemaRef;
 use hardmine_records::{Error, IdSpace, Kind, Result, schema};
 
 use super::layout::{Layout, Problem};
+use crate::expected::misfit;
 use crate::lines::{Block, Lines};
-use crate::table;
 
 /// Text from which kind and columns are found.
 const HEAD_BYTES: usize = 64 << 10;
@@ -154,7 +154,7 @@ fn find_layout(
     let rows: Vec<&str> = rows.map(|(_, line)| line).collect();
     match Layout::find(&rows, accepted) {
         Ok(layout) => Ok(Some((first, layout))),
-        Err(Problem::Misfit(misfit)) => Err(table::misfit(name, accepted, misfit)),
+        Err(Problem::Misfit(problem)) => Err(misfit(name, accepted, problem)),
         Err(Problem::Malformed(text)) => {
             let columns = if accepted.first() == Some(&Kind::Qrels) { "relevance" } else { "rank score" };
             Err(Error::at_line(name, first, text)

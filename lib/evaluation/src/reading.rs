@@ -1,0 +1,24 @@
+//! How a run is read: what decides the order of its documents.
+
+use hardmine_records::IdSpace;
+
+/// What decides a document's position in its list, and over which queries a mean goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As msmarco_eval: the rank column is the position; the mean is over all queries of the qrels
+    Rank,
+    /// As trec_eval: by score, best first, ties by document id as text, last first; the mean is over
+    /// the queries that are in both the run and the qrels
+    Score,
+}
+
+/// How a run is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// What decides a document's position.
+    pub order: Order,
+    /// What integer ids of other programs' files are.
+    pub ids: Option<IdSpace>,
+    /// Whether a document with the id of its query is left out, as BEIR does.
+    pub exclude_self: bool,
+}
