@@ -1,4 +1,4 @@
-//! The README's pipes and queries, as they stand there but for the paths; and pipes in place of any input file.
+//! The pipes and queries of bins/README.md, as they stand there but for the paths; and pipes in place of any input file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
