@@ -1,4 +1,5 @@
-//! The README's pipes and queries, as they stand there but for the paths; and pipes in place of any input file.
+//! The pipes of bins/README.md and the queries of `sql --help`, as they stand there but for the paths; and pipes in
+//! place of any input file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
