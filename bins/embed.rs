@@ -18,52 +18,56 @@ use hardmine_text::{FolderSettings, Tokenizer};
 /// The output has a vector for each text, in the order of the input. Texts are encoded as they come in:
 /// the collection never has to fit into memory.
 #[derive(Parser)]
-#[command(version, after_help = "Example: tokenize --tokenizer M collection.tsv | embed --model M -o docs.arrow")]
+#[command(
+    version,
+    after_help = "Example: tokenize --tokenizer model collection.tsv | embed --model model -o docs.arrow"
+)]
 struct Args {
-    /// Tokens, as tokenize writes them; - or nothing for standard input
+    /// File with the tokens, as tokenize writes them. Without it, or with -, they are read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
     tokens: Input,
 
-    /// Where the embeddings go: .arrow (best for rank and train), .parquet, .arrows; - or nothing for
-    /// standard output
+    /// File to write the embeddings to: .arrow (best for rank and train), .parquet or .arrows. Without this option, or
+    /// with -, the embeddings go to standard output
     #[arg(short, long, default_value = "-", hide_default_value = true, value_parser = command::output())]
     output: Output,
 
-    /// Folder of the encoder: one that train wrote, a RobertaDot, a model in the layout of
-    /// sentence-transformers, or a plain BERT or RoBERTa
+    /// Model folder: one that train wrote, a RobertaDot, one in the layout of sentence-transformers, or a plain BERT or
+    /// RoBERTa
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
-    /// Folder of the encoder whose document vectors will be searched, where that is not --model itself and --model
-    /// doesn't say: for ADORE query encoders that train did not write
+    /// Model folder of the encoder whose document vectors these queries will search. Only ADORE query encoders that
+    /// train did not write need this, because their folder does not name the other encoder
     #[arg(long, value_name = "DIR")]
     document_model: Option<PathBuf>,
 
-    /// Most token ids of a text to encode; of a longer text the first are taken, and the special tokens at
-    /// its end. If it is not given, this is the max_seq_length of a sentence-transformers folder, and for
-    /// other folders as many as the model has positions
+    /// Most token ids to encode of a text. A longer text keeps its first ids and the special tokens at its end. The
+    /// default is the max_seq_length of a sentence-transformers folder, and otherwise the number of positions that the
+    /// model has
     #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(2..))]
     max_length: Option<u32>,
 
-    /// How the hidden states of a plain BERT or RoBERTa become one vector: the first token's is taken
-    /// (cls), or the mean over tokens, which is also the default. Other folders say it themselves
+    /// How a plain BERT or RoBERTa makes one vector of its hidden states: cls takes that of the first token, mean (the
+    /// default) averages over all tokens. Other folders say it themselves, and this option must agree with them
     #[arg(long, value_name = "cls|mean")]
     pooling: Option<Pooling>,
 
-    /// Where to compute: auto takes the first GPU if there is one; cpu, cuda or cuda:N
+    /// Device to compute on: cpu, cuda or cuda:N. auto takes the first GPU if there is one, otherwise the CPU
     #[arg(long, default_value_t)]
     device: DeviceChoice,
 
-    /// Arithmetic of the matrix products: f32 is exact; bf16 is faster where the processor has it and
-    /// changes scores in the third digit; f16 is for GPUs
+    /// Number type of the matrix products. f32 is exact. bf16 is faster on processors that support it, and changes
+    /// scores in the third digit. f16 is for GPUs
     #[arg(long, default_value_t)]
     precision: Precision,
 
-    /// Type of the numbers written: f16 halves the file
+    /// Number type of the vectors that are written. f16 halves the file
     #[arg(long, value_enum, default_value = "f32")]
     output_type: OutputType,
 
-    /// Token ids encoded at once; 2,048 on a CPU and 65,536 on a GPU if not given. Fewer take less memory
+    /// How many token ids are encoded at once. The default is 2,048 on a CPU and 65,536 on a GPU. A smaller number
+    /// takes less memory
     #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(1..))]
     batch_tokens: Option<u32>,
 

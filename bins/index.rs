@@ -12,28 +12,29 @@ use hardmine_search::{FaissIndex, create_index};
 
 /// Builds a faiss index from embeddings, by inner product
 ///
-/// rank searches it, and so does anything else that uses faiss: faiss.read_index opens it. For exact search
-/// no index is needed: give rank the embeddings themselves, which takes less memory and is as fast.
+/// rank can search the index, and so can every program that uses faiss, because faiss.read_index opens it. Exact search
+/// needs no index: give rank the embeddings themselves, which is as fast and takes less memory.
 #[derive(Parser)]
 #[command(version, after_help = "Example: index docs.arrow --factory IVF256,Flat -o docs.faiss")]
 struct Args {
-    /// Embeddings, as embed writes them; - or nothing for standard input
+    /// File with the embeddings, as embed writes them. Without it, or with -, they are read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
     embeddings: Input,
 
-    /// Where the index goes; - or nothing for standard output
+    /// File to write the index to. Without this option, or with -, the index goes to standard output
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     output: PathBuf,
 
-    /// What kind of index, as faiss's index_factory takes it: Flat keeps all vectors and is exact; HNSW32 is
-    /// fast and takes half as much again (built on several cores it differs a little from run to run;
-    /// OMP_NUM_THREADS=1 makes it the same); IVFn,Flat searches a part of n lists, n about 8 times the square root
-    /// of the number of vectors; IVFn,PQm keeps only m bytes a vector, where m divides the dimension
+    /// Kind of index, as a factory string of faiss. Flat keeps all vectors and is exact. HNSW32 is fast and takes half
+    /// as much memory again; when it is built on several cores it differs a little from run to run, which
+    /// OMP_NUM_THREADS=1 prevents. IVFn,Flat splits the vectors into n lists and searches some of them; n should be
+    /// about 8 times the square root of the number of vectors. IVFn,PQm keeps m bytes of each vector, where m divides
+    /// the dimension
     #[arg(long, value_name = "STRING", default_value = "Flat")]
     factory: String,
 
-    /// Vectors to train on, drawn at random, for kinds of index that need it; they are held in memory. If not
-    /// given, 65,536, or 39 for each IVF list if that is more
+    /// How many vectors to train the index on, for kinds that need training. They are drawn at random and held in
+    /// memory. The default is 65,536, or 39 for each IVF list if that is more
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
     train_rows: Option<u32>,
 

@@ -9,7 +9,7 @@ use hardmine_mining::{Miner, Rules};
 use hardmine_records::provenance::{DOCS, QUERIES};
 use hardmine_records::{Error, Kind, Provenance, Result, check_same_space, check_self, schema};
 
-/// Take each query's best-ranked documents that are not relevant to it: its static hard negatives
+/// Takes each query's best-ranked documents that are not relevant to it, as its static hard negatives
 #[derive(Parser)]
 #[command(
     version,
@@ -19,26 +19,28 @@ Example:
   | mine-negatives --qrels qrels.train.parquet --top-k 200 -o negatives.parquet"
 )]
 struct Args {
-    /// Run of the training queries, sorted by query and rank; - is standard input
+    /// Run of the training queries, sorted by query and rank. With -, it is read from standard input
     #[arg(default_value = "-")]
     run: Input,
 
-    /// Judgements of the same queries; those of another split are refused
+    /// Judgements of the same queries. Judgements of another split are refused
     #[arg(long)]
     qrels: Input,
 
-    /// Negatives to keep for each query; let the run be longer by as many as a query may have relevant documents
+    /// How many negatives to keep for each query. The run must be longer than this by the number of relevant documents
+    /// that a query may have
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     top_k: u32,
 
-    /// Leave out the document that has the query's own id, where queries are documents of the collection
+    /// Leave out the document that has the query's own id, for collections whose documents are the queries
     #[arg(long)]
     exclude_self: bool,
 
     #[command(flatten)]
     foreign: ForeignIds,
 
-    /// Where to write: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec/.txt; - is standard output
+    /// File to write the negatives to: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec. With -, they go to standard
+    /// output
     #[arg(short, long, default_value = "-", value_parser = command::output())]
     output: Output,
 

@@ -12,48 +12,56 @@ use hardmine_search::{Ranker, Settings};
 
 /// Ranks documents for queries by inner product
 ///
-/// The run has the best documents of each query, score descending, then id ascending. Its ids are internal:
-/// remap-ids makes them official.
+/// The run has the best documents of each query, by descending score; equal scores are ordered by id. Its ids are row
+/// numbers (internal ids); remap-ids turns them into the collection's own.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Example: embed --model M queries.tokens.arrow | rank --index docs.arrow --top-k 100 -o run.parquet"
+    after_help = "\
+Example:
+  embed --model model queries.tokens.arrow | rank --index docs.arrow --top-k 100 -o run.parquet"
 )]
 struct Args {
-    /// Embeddings of queries, as embed writes them; - or nothing for standard input
+    /// File with the embeddings of queries, as embed writes them. Without it, or with -, they are read from standard
+    /// input
     #[arg(default_value = "-", hide_default_value = true)]
     queries: Input,
 
-    /// What to search: embeddings (exact search straight off the file; .arrow is read fastest), or an index that
-    /// `index` or faiss wrote
+    /// File to search: embeddings, which are searched exactly and without an index (.arrow is read fastest), or an
+    /// index that `index` or faiss wrote
     #[arg(long, value_name = "FILE")]
     index: Input,
 
-    /// Where the run goes: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec; - or nothing for standard output
+    /// File to write the run to: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec. Without this option, or with -,
+    /// the run goes to standard output
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true, value_parser = command::output())]
     output: Output,
 
-    /// Documents for each query: 1000 for evaluation, 200 and a margin for mining negatives; all if there are fewer
+    /// How many documents to keep for each query: 1000 for evaluation, 200 plus a margin for mining negatives. A
+    /// smaller collection gives shorter lists
     #[arg(long, value_name = "K", default_value = "1000")]
     top_k: NonZero<u16>,
 
-    /// Leave each text out of its own list, where the queries are the documents: both must be embeddings of the same
-    /// tokens. Where only some documents are queries, score and mine-negatives have --exclude-self for official ids
+    /// Leave each text out of its own list, for collections whose documents are the queries. Queries and documents must
+    /// be embeddings of the same tokens file. If only some documents are queries, use --exclude-self of score or
+    /// mine-negatives, which compare official ids
     #[arg(long)]
     exclude_self: bool,
 
-    /// Where exact search multiplies: auto takes the first GPU if there is one; cpu, cuda or cuda:N. The run
-    /// is the same. An index is searched there, too, if faiss was built for it
+    /// Device for exact search: cpu, cuda or cuda:N. auto takes the first GPU if there is one. The device does not
+    /// change the run. A faiss index is searched on the GPU only if faiss was built for it
     #[arg(long, default_value_t)]
     device: DeviceChoice,
 
-    /// Memory for vectors and ranked lists, in MiB (an index comes on top, and libtorch with some 250 MiB). With
-    /// less, queries are searched for in more parts, each of which reads the documents again; the run is the same
+    /// Memory for vectors and ranked lists, in MiB. An index, and about 250 MiB for libtorch, come on top. With less
+    /// memory the queries are split into more parts, and the documents are read once for each part. The run stays the
+    /// same
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = clap::value_parser!(u32).range(16..))]
     memory: u32,
 
-    /// Search parameters of an index, as faiss names them, separated by commas: nprobe=16 searches 16 lists of an
-    /// IVF index (1 if not given), efSearch=64 looks further in an HNSW index. More is slower and finds more
+    /// Search parameters of a faiss index, under faiss's names and separated by commas. nprobe=16 searches 16 lists of
+    /// an IVF index (the default is 1); efSearch=64 looks at more of an HNSW index. Higher values are slower and find
+    /// more
     #[arg(long, value_name = "NAME=VALUE,…")]
     search_parameters: Option<String>,
 

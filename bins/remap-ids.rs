@@ -9,11 +9,12 @@ use hardmine_files::{Input, MappedTokens, Output, Remap, Table, Writer, read_ahe
 use hardmine_records::provenance::{DOCS, KEYS, QUERIES};
 use hardmine_records::{Error, IdSpace, Kind};
 
-/// Turn the ids of a run, of negatives or of qrels into row numbers of tokens files, or back
+/// Turns the ids of a run, of negatives or of qrels into row numbers of tokens files, or back
 ///
-/// Text may be of TREC's or MS MARCO's columns, or have a header that names its columns in any order, as BEIR's
-/// judgements do (query-id, corpus-id, score); then fields may also be separated by commas. Which kind it is, is found
-/// from its columns: see --kind. Ranks that are missing or count from 0 become positions.
+/// The form and kind of the input are recognized from its content (see --kind). Text has the columns of TREC or MS MARCO,
+/// or a header that names its columns in any order, as BEIR's judgements have (query-id, corpus-id, score); below a
+/// header, commas may separate the fields as well. Ranks that are missing or count from 0 are replaced by positions in
+/// the list.
 #[derive(Parser)]
 #[command(
     version,
@@ -23,7 +24,7 @@ Example:
     qrels.tsv -o qrels.parquet"
 )]
 struct Args {
-    /// Run, negatives or qrels: Arrow, Parquet, TSV or TREC; - is standard input
+    /// Run, negatives or qrels: Arrow, Parquet, TSV or TREC. With -, they are read from standard input
     #[arg(default_value = "-")]
     input: Input,
 
@@ -35,23 +36,23 @@ struct Args {
     #[arg(long, value_name = "TOKENS")]
     docs: Input,
 
-    /// internal: row numbers, as train and mine-negatives want; official: the collection's ids, as score and TREC want
+    /// Ids to write: internal ones for train and mine-negatives, official ones for score and for TREC's tools
     #[arg(long, value_name = "SPACE", value_parser = command::id_space())]
     to: IdSpace,
 
-    /// What the input holds: run, qrels or negatives. Needed where its columns fit several of them, such as text of four
-    /// columns; otherwise it is found from the content
+    /// What the input holds. This is needed only where the columns fit several kinds, as with text of four columns
     #[arg(long, value_parser = PossibleValuesParser::new(["run", "qrels", "negatives"]).try_map(|name| Kind::from_name(&name).ok_or("no such kind")))]
     kind: Option<Kind>,
 
-    /// Leave out rows whose query or document is not among the tokens, and count them
+    /// Leave out rows whose query or document is not in the tokens files. Their number is printed
     #[arg(long)]
     skip_unknown: bool,
 
     #[command(flatten)]
     foreign: ForeignIds,
 
-    /// Where to write: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec/.txt; - is standard output
+    /// File to write the result to: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec. With -, it goes to standard
+    /// output
     #[arg(short, long, default_value = "-", value_parser = command::output())]
     output: Output,
 

@@ -17,38 +17,37 @@ use hardmine_records::Error;
 const ORDERS: [(&str, &str, Order); 2] = [
     (
         "rank",
-        "As msmarco_eval: the rank column is the position; the mean is over all queries of the qrels",
+        "As msmarco_eval: positions are the run's ranks, and means are over all queries of the qrels",
         Order::Rank,
     ),
     (
         "score",
-        "As trec_eval: by score, best first, ties by document id as text, last first; the mean is over the queries that \
-         are in both the run and the qrels",
+        "As trec_eval: positions follow from the scores, highest first, and equal scores are ordered by document id as \
+         text, descending. Means are over the queries that are in both the run and the qrels",
         Order::Score,
     ),
 ];
 
 const FORMATS: [(&str, &str, ReportFormat); 4] = [
-    ("table", "A row for each run, a column for each metric, four decimals", ReportFormat::Table),
+    ("table", "A table with a row for each run and a column for each metric, with four decimals", ReportFormat::Table),
     ("json", "A list of objects: run, metric, value, queries (how many the mean is over)", ReportFormat::Json),
-    ("tsv", "A header, then run, metric and value", ReportFormat::Tsv),
-    ("msmarco", "The text of msmarco_eval, for MRR@k", ReportFormat::Msmarco),
+    ("tsv", "Lines of run, metric and value, below a header", ReportFormat::Tsv),
+    ("msmarco", "The text that msmarco_eval prints; only for MRR@k", ReportFormat::Msmarco),
 ];
 
 /// Scores runs against relevance judgements
 ///
-/// Runs are Parquet, Arrow, MS MARCO's TSV (query, document, rank) or TREC's six columns; .gz and .zst
-/// are unpacked, and which of these a file is, is found from its content. Each value is computed query
-/// by query, then the mean is taken; a query counts 0 where the run has nothing relevant for it. In
-/// tables a run has the name of its file.
+/// Runs may be Parquet, Arrow, MS MARCO's TSV (query, document, rank) or TREC's six columns, packed with gzip or zstd or
+/// not; the form is recognized from the content. A metric is computed for each query, and then the mean is taken. A
+/// query for which the run has nothing relevant counts 0. A run is called by the name of its file.
 ///
-/// Text may also have a header that names its columns, in any order and by any of the names that are in use
-/// (query_id, qid, corpus-id, docno, rank, score, …), separated by tabs, commas or blanks. Without a header, tabs
-/// separate where there are as many columns as the form has, and white space elsewhere; a line that begins with # is
-/// a comment unless it has the columns of a row.
+/// Text may have a header that names its columns, in any order and by any usual name (query_id, qid, corpus-id, docno,
+/// rank, score, …), with tabs, commas or blanks between them. Without a header, fields are separated by tabs if that
+/// gives the right number of columns, and otherwise by any white space. A line that begins with # is a comment, unless
+/// it has the columns of a row.
 ///
-/// Ids of run and qrels must be of one space: row numbers of the same tokens files, or the
-/// collection's own ids; remap-ids turns one into the other.
+/// Run and qrels must have the same kind of ids: row numbers of the same tokens files, or the collection's own ids.
+/// remap-ids turns one into the other.
 #[derive(Parser)]
 #[command(
     version,
@@ -61,52 +60,53 @@ Examples:
   score --qrels qrels.tsv -m MRR@10 --per-query metrics.parquet run.parquet"
 )]
 struct Args {
-    /// Runs, to be scored side by side; - or nothing for standard input
+    /// Runs to score; each gets a row of the table. Without any, or with -, one run is read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
     runs: Vec<Input>,
 
-    /// Relevance judgements: Parquet, Arrow, or text as MS MARCO, TREC (query 0 document grade) and
-    /// BEIR (query-id corpus-id score, below a header) have it
+    /// Relevance judgements: Parquet, Arrow, or text in the form of MS MARCO, TREC (query 0 document grade) or BEIR
+    /// (query-id corpus-id score, below a header)
     #[arg(long, value_name = "QRELS")]
     qrels: Input,
 
-    /// What to compute, any number of: MRR@k, R@k (also Recall@k), nDCG@k, MAP@k, P@k, Success@k; MRR,
-    /// nDCG and MAP do without @k, over the whole list [default: MRR@10 R@100 nDCG@10]
+    /// Metrics to compute: MRR@k, R@k (or Recall@k), nDCG@k, MAP@k, P@k and Success@k. Repeat the option or separate
+    /// them by commas. MRR, nDCG and MAP without @k go over the whole list [default: MRR@10 R@100 nDCG@10]
     #[arg(short, long = "metric", value_name = "METRIC", value_delimiter = ',')]
     metrics: Vec<Metric>,
 
-    /// What a document's position is, and which queries a mean goes over. Where ranks are missing or count from 0,
-    /// rank order takes the positions in the file
+    /// What decides the position of a document, and over which queries means are taken. With rank, ranks that are
+    /// missing or count from 0 are replaced by positions in the file
     #[arg(long, default_value = "rank", value_parser = command::one_of(&ORDERS))]
     order: Order,
 
-    /// Least grade that is relevant, for all but nDCG; TREC DL passage uses 2. With 0 every judged
-    /// document is, as for msmarco_eval
+    /// Lowest grade that counts as relevant, for all metrics except nDCG. TREC DL passage uses 2. With 0 every judged
+    /// document is relevant, as in msmarco_eval
     #[arg(long, value_name = "GRADE", default_value_t = 1, value_parser = clap::value_parser!(i32).range(0..))]
     relevance_level: i32,
 
-    /// With --order score, take means over all queries of the qrels, also those the run lacks
-    /// (trec_eval -c); with --order rank it is always so
+    /// Take means over all queries of the qrels, including those that the run lacks (trec_eval -c). --order rank always
+    /// does this
     #[arg(long)]
     complete: bool,
 
-    /// Leave out of each list the document that has the query's own id, as BEIR does where queries are documents
-    /// (ArguAna, Quora)
+    /// Leave the document with the query's own id out of its list, as BEIR does where queries are documents (ArguAna,
+    /// Quora)
     #[arg(long)]
     exclude_self: bool,
 
     #[command(flatten)]
     foreign: ForeignIds,
 
-    /// Form of the means
+    /// How to print the means
     #[arg(long, default_value = "table", value_parser = command::one_of(&FORMATS))]
     format: ReportFormat,
 
-    /// File the means go to; nothing or - for standard output
+    /// File to write the means to, as text. Without this option, or with -, they go to standard output
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     output: PathBuf,
 
-    /// Also write every query's values, and the means with a null as query: .parquet, .arrow, .arrows
+    /// Also write the values of every query to this file (.parquet, .arrow or .arrows). The means are in it, too, with
+    /// a null as query_id
     #[arg(long, value_name = "FILE", value_parser = command::output())]
     per_query: Option<Output>,
 

@@ -10,11 +10,11 @@ use hardmine_evaluation::{NamedTable, ResultFormat, query};
 use hardmine_files::{Input, check_differs};
 
 const FORMATS: [(&str, &str, ResultFormat); 5] = [
-    ("table", "Columns in a frame, for people", ResultFormat::Table),
+    ("table", "A table to read", ResultFormat::Table),
     ("csv", "Comma-separated, with a header", ResultFormat::Csv),
     ("tsv", "Separated by tabs, with a header", ResultFormat::Tsv),
     ("json", "A list of objects, one for each row", ResultFormat::Json),
-    ("parquet", "Parquet; not to a terminal", ResultFormat::Parquet),
+    ("parquet", "Parquet, which is not written to a terminal", ResultFormat::Parquet),
 ];
 
 /// Bytes that a file with a query may have.
@@ -22,11 +22,10 @@ const MAX_QUERY: u64 = 16 << 20;
 
 /// Runs an SQL query over files
 ///
-/// A table is a file of any kind: a run, qrels, negatives, tokens, embeddings, metrics, a training
-/// log, or any Parquet file. It may be Parquet, Arrow (file or stream) or, for runs and qrels, TSV or
-/// TREC text; a folder of Parquet files or a glob is one table. Columns are those of schemas/README.md.
-/// The table `provenance` (table_name, name, value) tells where each file came from. The dialect is
-/// DataFusion's; a query can read, and change nothing.
+/// A table is a run, qrels, negatives, tokens, embeddings, metrics, a training log, or any Parquet file. It may be
+/// Parquet or Arrow; runs and qrels may also be TSV or TREC text. A folder of Parquet files or a glob is one table.
+/// schemas/README.md lists the columns. The table `provenance` (table_name, name, value) says where each file came from.
+/// The dialect is DataFusion's. A query can read files and never changes one.
 #[derive(Parser)]
 #[command(
     version,
@@ -53,29 +52,30 @@ Examples:
     sql -t run=run.parquet \"SELECT name, value FROM provenance ORDER BY name\""
 )]
 struct Args {
-    /// The query; or use --file
+    /// SQL query; --file reads it from a file instead
     #[arg(required_unless_present = "file", conflicts_with = "file", allow_hyphen_values = true, value_parser = is_query)]
     query: Option<String>,
 
-    /// File with the query; - for standard input
+    /// File to read the query from; - reads it from standard input
     #[arg(short, long)]
     file: Option<Input>,
 
-    /// A table: its name in the query, and its file (- for standard input), folder or glob; repeatable
+    /// Table to query: its name in the query, and a file (- for standard input), a folder or a glob. Repeat the option
+    /// for more tables
     #[arg(short, long = "table", value_name = "NAME=PATH", value_parser = command::os_text(|text| NamedTable::parse(&text)))]
     tables: Vec<NamedTable>,
 
-    /// Form of the rows; by default the one that the output's ending tells (.parquet, .csv, .tsv, .json),
-    /// else table
+    /// How to write the rows. By default the ending of the output decides (.parquet, .csv, .tsv, .json); otherwise a
+    /// table is printed
     #[arg(long, value_parser = command::one_of(&FORMATS))]
     format: Option<ResultFormat>,
 
-    /// Cores to use. With more than one, large files are faster; rows without ORDER BY then come in any
-    /// order, and sums of floats may differ in their last digit
+    /// How many cores to use. More cores are faster on large files; rows without ORDER BY then come in any order, and
+    /// sums of floats may differ in their last digits
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
 
-    /// File the rows go to; nothing or - for standard output
+    /// File to write the rows to. Without this option, or with -, they go to standard output
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     output: PathBuf,
 

@@ -12,52 +12,55 @@ use hardmine_text::{Corpus, FolderSettings, Judged, TextKind, Tokenizer, tokeniz
 
 /// Turns the texts of a collection or of queries into token ids
 ///
-/// The texts are MS MARCO's TSV (id and text; for documents id, url, title and body), BEIR's JSONL
-/// (_id, text, perhaps title) or Parquet (id, text, perhaps title); .gz and .zst are unpacked. Which of
-/// these it is, is found from the content. Blank lines are skipped, and so is a first line of TSV that
-/// has the names of the columns. The output has a row for each text: its row number, its id,
-/// and its token ids with special tokens and without padding.
+/// The input is MS MARCO's TSV (id and text; for documents id, url, title and body), BEIR's JSONL (_id, text and an
+/// optional title) or Parquet (id, text and an optional title). It may be packed with gzip or zstd. tokenize
+/// recognizes the form from the content, and skips blank lines and a first TSV line that names the columns. The output
+/// has one row for each text: its row number, its id, and its token ids, with special tokens and without padding.
 ///
-/// Texts are stripped; a title goes in front of its text with a space between, as BEIR does; url, title
-/// and body of a document are joined with spaces, too. The settings that stand beside a tokenizer are
-/// followed as transformers and sentence-transformers follow them; a warning names what is not.
+/// White space at both ends of a text is removed. A title is put in front of its text with a space between, as BEIR
+/// does; the url, title and body of a document are joined with spaces as well. The settings beside the tokenizer are
+/// followed as transformers and sentence-transformers follow them. A warning names those that are not followed.
 #[derive(Parser)]
-#[command(version, after_help = "Example: tokenize --tokenizer M collection.tsv | embed --model M -o docs.arrow")]
+#[command(
+    version,
+    after_help = "Example: tokenize --tokenizer model collection.tsv | embed --model model -o docs.arrow"
+)]
 struct Args {
-    /// Texts; - or nothing for standard input
+    /// File with the texts. Without it, or with -, they are read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
     texts: Input,
 
-    /// Where the tokens go: .arrow (best for train), .parquet, .arrows; - or nothing for standard output
+    /// File to write the tokens to: .arrow (best for train), .parquet or .arrows. Without this option, or with -, the
+    /// tokens go to standard output
     #[arg(short, long, default_value = "-", hide_default_value = true, value_parser = command::output())]
     output: Output,
 
-    /// Folder of the model the tokens are for, or a tokenizer.json; a folder may also hold vocab.json
-    /// and merges.txt (RoBERTa) or vocab.txt (BERT)
+    /// Folder of the model that the tokens are for, or a tokenizer.json. The folder may have a tokenizer.json, or
+    /// vocab.json and merges.txt (RoBERTa), or vocab.txt (BERT)
     #[arg(long, value_name = "DIR")]
     tokenizer: PathBuf,
 
-    /// What the texts are: sets the columns of TSV and the length
+    /// What the texts are. This decides which columns a TSV file has, and how long a text may be by default
     #[arg(long, default_value = "passage", value_parser = PossibleValuesParser::new(TextKind::NAMES).try_map(|kind| kind.parse::<TextKind>()))]
     kind: TextKind,
 
-    /// Most ids to keep of a text, special tokens included. If it is not given, this is the max_seq_length
-    /// of a sentence-transformers folder, and for other folders 512, or 64 for queries. Later stages may
-    /// take fewer, never more
+    /// Most token ids to keep of a text, special tokens included. The default is the max_seq_length of a
+    /// sentence-transformers folder; for other folders it is 64 for queries and 512 for other texts. Later commands can
+    /// keep fewer tokens, but not more
     #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(3..))]
     max_length: Option<u32>,
 
-    /// Run RoBERTa's tokenizer as version 2 of transformers did (lower-case, cut to 10,000 characters,
-    /// url<sep>title<sep>body): for the published checkpoints of STAR and ADORE, and no others. Needs
-    /// vocab.json and merges.txt
+    /// Tokenize as RoBERTa's tokenizer in version 2 of transformers did: lower-cased, cut to 10,000 characters,
+    /// documents as url<sep>title<sep>body. Only the published checkpoints of STAR and ADORE need this. The folder must
+    /// have vocab.json and merges.txt
     #[arg(long, value_name = "VERSION", value_parser = ["transformers-2"])]
     compat: Option<String>,
 
-    /// Longest line of a text file, in MiB, or in bytes with a B behind the number
+    /// Longest line that a text file may have, in MiB (64) or in bytes (4096B). A longer line is an error
     #[arg(long, value_name = "MIB|BYTES", default_value = "64", value_parser = line_length)]
     max_line: usize,
 
-    /// Keep only queries with a row in these qrels, which have the collection's own ids
+    /// Keep only the queries that have a row in this qrels file, whose ids are the collection's own
     #[arg(long, value_name = "QRELS")]
     judged: Option<Input>,
 

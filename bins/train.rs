@@ -22,7 +22,7 @@ Examples:
   train adore --init star/ --queries queries.tokens.arrow --qrels qrels.parquet \\
     --embeddings docs.arrow -o adore/";
 
-/// Train an encoder into a model folder that embed, transformers and sentence-transformers open.
+/// Trains an encoder, and writes a model folder that embed, transformers and sentence-transformers open.
 ///
 /// A run that was interrupted goes on from its last checkpoint when the same command is given again.
 #[derive(Parser)]
@@ -36,28 +36,28 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Choice {
-    /// In-batch negatives: every query learns from the other queries' positives
+    /// Trains with in-batch negatives: the positives of the other queries of the batch
     Inbatch {
         #[command(flatten)]
         texts: Texts,
         #[command(flatten)]
         shared: Shared,
     },
-    /// Negatives drawn at random from the whole collection: a good start for the methods below
+    /// Trains with documents drawn at random from the whole collection, a good start for star and adore
     Randneg {
         #[command(flatten)]
         texts: Texts,
-        /// Random documents drawn for each query; every query of the batch sees all of them
+        /// How many random negatives to draw for each query. Every query of the batch is trained against all of them
         #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
         rand_num: u32,
         #[command(flatten)]
         shared: Shared,
     },
-    /// Static hard negatives, with in-batch negatives to keep them stable
+    /// Trains with static hard negatives, and with in-batch negatives, which keep training stable
     Star {
         #[command(flatten)]
         texts: Texts,
-        /// Hard negatives of the training queries (mine-negatives makes them)
+        /// How many hard negatives to draw for each query. Every query of the batch is trained against all of them
         #[arg(long)]
         negatives: Input,
         /// Hard negatives drawn for each query; every query of the batch sees all of them
@@ -66,9 +66,9 @@ enum Choice {
         #[command(flatten)]
         shared: Shared,
     },
-    /// The query encoder alone, against what it retrieves at every step from fixed document embeddings
+    /// Trains the query encoder alone, against what it retrieves at every step from fixed document embeddings
     Adore {
-        /// Embeddings of all documents; their encoder is where --init should start from
+        /// Last position that counts in the reciprocal rank that is optimized [default: every position counts]
         #[arg(long)]
         embeddings: Input,
         /// Tokens of the documents, to look up official ids in; not needed with internal qrels (see remap-ids)
@@ -88,10 +88,10 @@ enum Choice {
 /// The document side where documents are encoded, too.
 #[derive(clap::Args)]
 struct Texts {
-    /// Tokens of the documents; an .arrow file is read in place, anything else is copied to one first
+    /// Tokens of the documents. An .arrow file is read in place; any other input is first copied into one
     #[arg(long)]
     docs: Input,
-    /// Tokens a document keeps: passages need 120, documents up to 512
+    /// Most tokens of a document to train on. 120 is enough for passages; documents want up to 512
     #[arg(long, default_value_t = 120)]
     max_doc_length: usize,
 }
@@ -99,58 +99,59 @@ struct Texts {
 /// What all methods have. Defaults are the paper's; small collections want smaller batches and fewer steps.
 #[derive(clap::Args)]
 struct Shared {
-    /// Model folder to start from (its Normalize module, if any, is left out: scores are inner products)
+    /// Model folder to start from. A Normalize module in it is left out, because scores are plain inner products
     #[arg(long)]
     init: PathBuf,
     /// Tokens of the training queries
     #[arg(long)]
     queries: Input,
-    /// Judgements of the training queries; relevance above 0 is relevant
+    /// Judgements of the training queries. Grades above 0 are relevant
     #[arg(long)]
     qrels: Input,
     #[command(flatten)]
     foreign: ForeignIds,
-    /// Leave out judgements and negatives whose query or document is not among the tokens, and count them
+    /// Leave out judgements and negatives whose query or document is not in the tokens files. Their number is printed
     #[arg(long)]
     skip_unknown: bool,
     /// Model folder to write
     #[arg(short, long)]
     output: PathBuf,
-    /// Passes over the queries [default: 100; adore 6]
+    /// How many times to go over the training queries [default: 100; adore 6]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// Stop after so many steps, the learning rate reaching 0 there
+    /// Stop after this many steps. The learning rate falls to 0 at the last of them
     #[arg(long)]
     steps: Option<u64>,
-    /// Queries a step [default: 256; adore 32]
+    /// Queries in each step [default: 256; adore 32]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     batch_size: Option<u64>,
-    /// Highest learning rate [default: 1e-4; adore 5e-6]
+    /// Learning rate at its highest, after the warm-up [default: 1e-4; adore 5e-6]
     #[arg(long, value_parser = rate)]
     learning_rate: Option<f64>,
-    /// Steps in which the rate rises to it [default: 1000; adore 2000]
+    /// Number of steps in which the learning rate rises from 0 to its highest value [default: 1000; adore 2000]
     #[arg(long)]
     warmup_steps: Option<u64>,
-    /// lamb for large batches, adamw for small ones [default: lamb; adore adamw]
+    /// Optimizer: lamb suits large batches, adamw small ones [default: lamb; adore adamw]
     #[arg(long)]
     optimizer: Option<Rule>,
-    /// Tokens a query keeps [default: 24; adore 64]
+    /// Most tokens of a query to train on [default: 24; adore 64]
     #[arg(long)]
     max_query_length: Option<usize>,
-    /// Encode so many texts at a time, each twice: less memory for a third more time. Loss and gradient stay the same
-    /// but for rounding and for what dropout draws
+    /// Encode this many texts at a time instead of the whole batch. This takes less memory and a third more time,
+    /// because each text is encoded twice. Loss and gradient stay the same except for rounding and for what dropout
+    /// draws
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     chunk_size: Option<u64>,
-    /// Steps between checkpoints
+    /// Number of steps between two checkpoints
     #[arg(long, default_value_t = 1000, value_parser = value_parser!(u64).range(1..))]
     save_every: u64,
-    /// Seed of all random draws. The same seed gives the same model on as many cores of the same kind
+    /// Seed of all random draws. The same seed gives the same model on the same number of cores of the same kind
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// auto, cpu or cuda[:N]; auto takes a GPU where there is one
+    /// Device to compute on: cpu, cuda or cuda:N. auto takes the first GPU if there is one, otherwise the CPU
     #[arg(long, default_value_t)]
     device: DeviceChoice,
-    /// f32, bf16 or f16: arithmetic of the encoder; parameters, scores and losses are float32 with all of them
+    /// Number type of the encoder's matrix products: f32, bf16 or f16. Parameters, scores and losses are always float32
     #[arg(long, default_value_t)]
     precision: Precision,
 }

@@ -15,15 +15,15 @@ use crate::program_name;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Messages")]
 pub struct Common {
-    /// Say more: -v for what is done, -vv for details (RUST_LOG overrides it)
+    /// Log more: -v tells what is done, -vv tells details. RUST_LOG overrides this
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
 
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(short, long, conflicts_with = "verbose", global = true)]
     pub(crate) quiet: bool,
 
-    /// Form of log lines on standard error
+    /// How log lines on standard error are written
     #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true)]
     pub(crate) log_format: LogFormat,
 }
@@ -31,9 +31,9 @@ pub struct Common {
 /// Form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// Lines for people
+    /// Lines to read
     Text,
-    /// One JSON object a line
+    /// One JSON object on each line
     Json,
 }
 
@@ -41,8 +41,8 @@ pub(crate) enum LogFormat {
 /// collection by their types, but other programs make integers of all ids that look like some.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct ForeignIds {
-    /// What integer ids are in Arrow and Parquet files of other programs: official (ids of the collection, which
-    /// is assumed), or internal (row numbers of the tokens files)
+    /// What integer ids mean in Arrow and Parquet files that other programs wrote. Without this option they are taken
+    /// for official ids
     #[arg(long, value_name = "SPACE", value_parser = id_space())]
     pub ids: Option<IdSpace>,
 }
@@ -51,7 +51,7 @@ pub struct ForeignIds {
 pub fn id_space() -> impl TypedValueParser<Value = IdSpace> {
     one_of(&[
         ("internal", "Row numbers of the tokens files", IdSpace::Internal),
-        ("official", "Ids of the collection", IdSpace::Official),
+        ("official", "The collection's own ids", IdSpace::Official),
     ])
 }
 
