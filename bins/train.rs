@@ -9,7 +9,7 @@ use hardmine_encoder::{DeviceChoice, Encoder, Precision, digest};
 use hardmine_files::{Input, MappedTokens};
 use hardmine_records::Provenance;
 use hardmine_records::provenance::{DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED};
-use hardmine_training::data::{Judged, Reading, Side, read_negatives, read_qrels};
+use hardmine_training::data::{Judged, Reading, TextRows, read_negatives, read_qrels};
 use hardmine_training::{Checkpoint, Documents, Lists, Method, ModelFolder, Rule, Run, Settings, begin, identity, log};
 
 const EXAMPLE: &str = "\
@@ -205,7 +205,7 @@ impl Choice {
 
     /// Opens the side of the documents, and says which of them are relevant.
     fn open(&self, queries: &MappedTokens, encoder: &Encoder) -> anyhow::Result<(Method, Lists)> {
-        let (queries, qrels) = (Side::of_tokens(queries), &self.shared().qrels);
+        let (queries, qrels) = (TextRows::of_tokens(queries), &self.shared().qrels);
         let reading = Reading { ids: self.shared().foreign.ids, skip_unknown: self.shared().skip_unknown };
         let mut notes = Vec::new();
         let mut lists = |judged: Judged| {
@@ -214,7 +214,7 @@ impl Choice {
         };
         let texts = |texts: &Texts| -> anyhow::Result<(MappedTokens, Judged)> {
             let docs = MappedTokens::open(&texts.docs)?;
-            let relevant = read_qrels(qrels, &queries, &Side::of_tokens(&docs), reading)?;
+            let relevant = read_qrels(qrels, &queries, &TextRows::of_tokens(&docs), reading)?;
             Ok((docs, relevant))
         };
         let opened = match self {
@@ -228,7 +228,7 @@ impl Choice {
             }
             Choice::Star { texts: of, negatives, hard_num, .. } => {
                 let (docs, relevant) = texts(of)?;
-                let mined = lists(read_negatives(negatives, &queries, &Side::of_tokens(&docs), reading)?);
+                let mined = lists(read_negatives(negatives, &queries, &TextRows::of_tokens(&docs), reading)?);
                 let relevant = lists(relevant);
                 if let both @ 1.. = mined.shared_with(&relevant) {
                     notes.push(format!(
@@ -241,7 +241,7 @@ impl Choice {
             Choice::Adore { embeddings, docs, top_k, metric_cut, .. } => {
                 let documents = Documents::open(embeddings, encoder.device())?;
                 let tokens = docs.as_ref().map(MappedTokens::open).transpose()?;
-                let side = Side::of_embeddings(&documents, tokens.as_ref())?;
+                let side = TextRows::of_embeddings(&documents, tokens.as_ref())?;
                 let relevant = lists(read_qrels(qrels, &queries, &side, reading)?);
                 (Method::Adore { documents, top_k: *top_k, metric_cut: *metric_cut }, relevant)
             }

@@ -252,7 +252,7 @@ pub(crate) fn joined(mut parts: Vec<Tensor>) -> Tensor {
 /// # Errors
 /// An empty list, or an id outside the vocabulary.
 pub fn check_token_ids(token_ids: &[i32], vocabulary: usize, place: &str, row: usize) -> Result<()> {
-    let wrong = |text: String| Error::new(format!("{place}: row {row}"), text);
+    let wrong = |text: String| Error::at_row(place, row, text);
     if token_ids.is_empty() {
         return Err(wrong("no token ids".into()).hint("an empty text still has its special tokens"));
     }

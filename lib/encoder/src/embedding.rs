@@ -3,14 +3,14 @@
 
 use std::cmp::Reverse;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Float16Array, Float32Array, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
 use half::f16;
 use half::vec::HalfFloatVecExt;
-use hardmine_records::{Error, Fingerprint, KeyHasher, Result, schema};
+use hardmine_records::{EmbeddingsBatch, Error, Fingerprint, KeyHasher, Result, TokensBatch, Values};
 use tch::{Device, Kind, Tensor};
 
 use crate::{Encoder, Truncation, Workers, check_token_ids, cut_by_tokens};
@@ -93,8 +93,8 @@ impl Embedding<'_> {
             window_tokens: self.batch_tokens.saturating_mul(WINDOW_BATCHES),
             place: self.place,
         };
-        let writing =
-            Writing { schema: schema::embeddings(self.float.clone(), self.encoder.dimension()), place: self.place };
+        let (float, dimension) = (self.float.clone(), self.encoder.dimension());
+        let writing = Writing { float, dimension, place: self.place };
         let (window_sender, windows) = sync_channel(1);
         let (vector_sender, vectors) = sync_channel(1);
         thread::scope(|scope| {
@@ -177,8 +177,8 @@ impl Embedding<'_> {
         embeddings.f_copy_data(&mut values, rows.len() * dimension).map_err(Error::at(self.place))?;
         for (vector, &row) in values.chunks_exact(dimension).zip(rows) {
             if vector.iter().any(|value| !value.is_finite()) {
-                let place = format!("{}: row {}", self.place, vectors.first_row + row);
-                return Err(Error::new(place, "the vector has NaN or infinite values")
+                let row = vectors.first_row + row;
+                return Err(Error::at_row(self.place, row, "the vector has NaN or infinite values")
                     .hint("with --precision f16, try bf16 or f32; else the model's weights are damaged"));
             }
             vectors.values[row * dimension..][..dimension].copy_from_slice(vector);
@@ -210,15 +210,12 @@ impl Reading<'_> {
         let mut weight = 0;
         'tokens: for records in tokens {
             let records = records?;
-            let ids = records.column(0).as_primitive::<Int64Type>();
-            let names = records.column(1).as_string::<i32>();
-            let lists = records.column(2).as_list::<i32>();
-            let values = lists.values().as_primitive::<Int32Type>().values();
-            for (row, range) in lists.value_offsets().windows(2).enumerate() {
-                let text = &values[range[0] as usize..range[1] as usize];
+            let texts = TokensBatch::new(&records)?;
+            for row in 0..texts.len() {
+                let text = texts.token_ids(row);
                 check_token_ids(text, self.vocabulary, self.place, window.first_row + window.ids.len())?;
-                keys.update(names.value(row));
-                window.ids.push(ids.value(row));
+                keys.update(texts.keys.value(row));
+                window.ids.push(texts.ids.value(row));
                 window.token_ids.extend_from_slice(text);
                 window.ends.push(window.token_ids.len());
                 let kept = self.truncation.kept(text.len());
@@ -243,15 +240,16 @@ impl Reading<'_> {
 }
 
 struct Writing<'a> {
-    schema: SchemaRef,
+    float: DataType,
+    dimension: usize,
     place: &'a str,
 }
 
 impl Writing<'_> {
     fn run(&self, vectors: Receiver<Vectors>, mut write: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
         for Vectors { first_row, ids, values } in vectors {
-            let dimension = values.len() / ids.len();
-            for (part, (ids, values)) in ids.chunks(RECORDS).zip(values.chunks(RECORDS * dimension)).enumerate() {
+            let parts = ids.chunks(RECORDS).zip(values.chunks(RECORDS * self.dimension));
+            for (part, (ids, values)) in parts.enumerate() {
                 write(self.records(first_row + part * RECORDS, ids, values)?)?;
             }
         }
@@ -259,25 +257,20 @@ impl Writing<'_> {
     }
 
     fn records(&self, first_row: usize, ids: &[i64], values: &[f32]) -> Result<RecordBatch> {
-        let DataType::FixedSizeList(item, dimension) = self.schema.field(1).data_type() else {
-            return Err(Error::new(self.place, "embeddings are not lists"));
-        };
-        let values: ArrayRef = match item.data_type() {
+        let values = match self.float {
             DataType::Float16 => {
                 let narrow: Vec<f16> = Vec::from_f32_slice(values);
                 if let Some(at) = narrow.iter().position(|value| !value.is_finite()) {
-                    let row = first_row + at / *dimension as usize;
-                    return Err(Error::new(format!("{}: row {row}", self.place), "the vector overflows float16")
-                        .hint("--output-type f32"));
+                    let row = first_row + at / self.dimension;
+                    return Err(
+                        Error::at_row(self.place, row, "the vector overflows float16").hint("--output-type f32")
+                    );
                 }
-                Arc::new(Float16Array::from(narrow))
+                Values::F16(narrow)
             }
-            _ => Arc::new(Float32Array::from(values.to_vec())),
+            _ => Values::F32(values.to_vec()),
         };
-        let lists =
-            FixedSizeListArray::try_new(item.clone(), *dimension, values, None).map_err(Error::at(self.place))?;
-        let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(ids.to_vec())), Arc::new(lists)];
-        RecordBatch::try_new(self.schema.clone(), columns).map_err(Error::at(self.place))
+        EmbeddingsBatch::build(ids.to_vec(), self.dimension, values)
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use arrow::array::AsArray;
 use hardmine_files::{Input, Table};
-use hardmine_records::{Error, IdSpace, Kind, Result};
+use hardmine_records::{Error, IdSpace, Kind, QrelsBatch, Result};
 
 /// Ids of the queries that have at least one row in a file of judgements, whatever the grade.
 pub struct Judged {
@@ -29,10 +28,10 @@ impl Judged {
         }
         let mut ids = HashSet::new();
         for batch in table.by_ref() {
-            let batch = batch?;
-            for id in batch.column(0).as_string::<i32>().iter().flatten() {
-                if !ids.contains(id) {
-                    ids.insert(id.to_owned());
+            let queries = QrelsBatch::new(&batch?)?.queries;
+            for id in (0..queries.len()).map(|row| queries.text(row)) {
+                if !ids.contains(id.as_ref()) {
+                    ids.insert(id.into_owned());
                 }
             }
         }

@@ -1,13 +1,10 @@
 //! From texts to records of tokens: reading, tokenizing on all cores and writing at the same time,
 //! in order and in constant memory.
 
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch, StringArray};
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::DataType;
-use hardmine_records::{Error, Fingerprint, KeyHasher, Result, schema};
+use arrow::array::RecordBatch;
+use hardmine_records::{Error, Fingerprint, KeyHasher, Result, TokensBatch};
 use rayon::prelude::*;
 
 use crate::{Corpus, Judged, Text, Tokenizer};
@@ -65,7 +62,7 @@ pub fn tokenize(
             empty += batch.empty;
             cut += batch.cut;
             unjudged += batch.unjudged;
-            let records = batch.into_records(rows).map_err(Error::at(&name))?;
+            let records = TokensBatch::build(rows, batch.keys, batch.lengths, batch.ids)?;
             rows += records.num_rows() as i64;
             write(&records)?;
         }
@@ -154,28 +151,10 @@ fn encode(batch: Batch, tokenizer: &Tokenizer, max_length: usize) -> Result<Toke
     Ok(all)
 }
 
-impl Tokens {
-    /// As records whose ids begin with `first`.
-    fn into_records(self, first: i64) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
-        let schema = schema::tokens();
-        let DataType::List(item) = schema.field(2).data_type() else {
-            return Err(arrow::error::ArrowError::SchemaError("token_ids is not a list".into()));
-        };
-        let offsets = OffsetBuffer::from_lengths(self.lengths);
-        let values: ArrayRef = Arc::new(Int32Array::new(ScalarBuffer::from(self.ids), None));
-        let lists = ListArray::try_new(item.clone(), offsets, values, None)?;
-        let ids = Int64Array::from_iter_values(first..first + self.keys.len() as i64);
-        let keys = StringArray::from_iter_values(self.keys);
-        RecordBatch::try_new(schema, vec![Arc::new(ids), Arc::new(keys), Arc::new(lists)])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Write;
 
-    use arrow::array::AsArray;
-    use arrow::datatypes::{Int32Type, Int64Type};
     use hardmine_files::Input;
 
     use super::*;
@@ -203,11 +182,11 @@ mod tests {
         let (mut row, mut batches) = (0, 0);
         let summary = tokenize(corpus, &tokenizer, 8, None, |batch| {
             batches += 1;
-            for i in 0..batch.num_rows() {
-                assert_eq!(batch.column(0).as_primitive::<Int64Type>().value(i), row);
-                assert_eq!(batch.column(1).as_string::<i32>().value(i), format!("q{row}"));
-                let ids = batch.column(2).as_list::<i32>().value(i);
-                assert_eq!(ids.as_primitive::<Int32Type>().values(), &[2, 5 + row as i32, 3]);
+            let texts = TokensBatch::new(batch)?;
+            for i in 0..texts.len() {
+                assert_eq!(texts.ids.value(i), row);
+                assert_eq!(texts.keys.value(i), format!("q{row}"));
+                assert_eq!(texts.token_ids(i), [2, 5 + row as i32, 3]);
                 row += 1;
             }
             Ok(())
@@ -227,7 +206,7 @@ mod tests {
         let judged = Judged::open(&Input::Path(qrels.clone()), None).unwrap();
         let mut keys = Vec::new();
         let summary = tokenize(corpus, &tokenizer, 8, Some(&judged), |batch| {
-            keys.extend(batch.column(1).as_string::<i32>().iter().flatten().map(str::to_owned));
+            keys.extend(TokensBatch::new(batch)?.keys.iter().flatten().map(str::to_owned));
             Ok(())
         });
         let summary = summary.unwrap();

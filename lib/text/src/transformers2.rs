@@ -55,8 +55,8 @@ impl Transformers2 {
         for (number, line) in lines.iter().enumerate().skip(1).filter(|(_, line)| !line.trim().is_empty()) {
             let words: Vec<&str> = line.split_whitespace().collect();
             let &[left, right] = words.as_slice() else {
-                let place = format!("{}: line {}", path.display(), number + 1);
-                return Err(Error::new(place, format!("expected two symbols, found {}", words.len())));
+                let text = format!("expected two symbols, found {}", words.len());
+                return Err(Error::at_line(path.display(), number + 1, text));
             };
             let pair = (symbols.of(left), symbols.of(right));
             merges.insert(pair, (number as u32, symbols.of(&format!("{left}{right}"))));

@@ -1,26 +1,25 @@
 //! Judgements and negatives as lists of rows, whatever id space their file is in.
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::array::{Int32Array, RecordBatch};
 use hardmine_files::{Input, KeyMap, MappedTokens, Table};
 use hardmine_records::provenance::{DOCS, KEYS, QUERIES};
-use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, check_same_space};
+use hardmine_records::{Error, IdSpace, Ids, Kind, Provenance, QrelsBatch, Result, RunBatch, check_same_space};
 
 use crate::documents::Documents;
 use crate::lists::Lists;
 
-/// The rows that one column of ids refers to.
-pub struct Side<'a> {
+/// The texts that a column of ids refers to, by row number.
+pub struct TextRows<'a> {
     name: &'a str,
     rows: usize,
     provenance: &'a Provenance,
     keys: Option<&'a MappedTokens>,
 }
 
-impl<'a> Side<'a> {
+impl<'a> TextRows<'a> {
     /// The texts of a tokens file.
     pub fn of_tokens(tokens: &'a MappedTokens) -> Self {
-        Side { name: tokens.name(), rows: tokens.len(), provenance: tokens.provenance(), keys: Some(tokens) }
+        TextRows { name: tokens.name(), rows: tokens.len(), provenance: tokens.provenance(), keys: Some(tokens) }
     }
 
     /// The documents of an embeddings file. Their official ids are known only with their `tokens`.
@@ -36,14 +35,48 @@ impl<'a> Side<'a> {
                 return Err(Error::new(name, text).hint(format!("embed the whole of {}", tokens.name())));
             }
         }
-        Ok(Side { name, rows: documents.rows(), provenance, keys: tokens })
+        Ok(TextRows { name, rows: documents.rows(), provenance, keys: tokens })
     }
 
-    fn key_map(&self, place: &str) -> Result<KeyMap<'a>> {
-        match self.keys {
-            Some(tokens) => KeyMap::new(tokens),
-            None => Err(Error::new(place, format!("official ids, which {} does not tell", self.name))
-                .hint("name the documents' tokens with --docs; or --ids internal, if they are row numbers")),
+    /// How ids of `space` are looked up among these texts; `place` is the file they stand in.
+    fn lookup(&self, space: IdSpace, place: &str) -> Result<Lookup<'_>> {
+        match (space, self.keys) {
+            (IdSpace::Internal, _) => Ok(Lookup::Rows { name: self.name, rows: self.rows }),
+            (IdSpace::Official, Some(tokens)) => Ok(Lookup::Keys(KeyMap::new(tokens)?)),
+            (IdSpace::Official, None) => {
+                Err(Error::new(place, format!("official ids, which {} does not tell", self.name))
+                    .hint("name the documents' tokens with --docs; or --ids internal, if they are row numbers"))
+            }
+        }
+    }
+}
+
+/// From ids to row numbers.
+enum Lookup<'a> {
+    /// Ids are row numbers already, of a file that has so many.
+    Rows { name: &'a str, rows: usize },
+    /// Ids are keys of a tokens file.
+    Keys(KeyMap<'a>),
+}
+
+impl Lookup<'_> {
+    /// Whether the id at `index` is a key that the tokens lack.
+    fn is_unknown(&self, ids: &Ids, index: usize) -> bool {
+        matches!(self, Lookup::Keys(keys) if keys.get(&ids.text(index)).is_none())
+    }
+
+    /// The row number that the id at `index` stands for. The id is in column `column`, row `row`, of the file `place`.
+    fn row(&self, ids: &Ids, index: usize, column: &str, place: &str, row: usize) -> Result<u32> {
+        match (self, ids) {
+            (Lookup::Rows { name, rows }, Ids::Internal(ids)) => {
+                let id = ids.value(index);
+                let found = usize::try_from(id).ok().filter(|id| id < rows).map(|id| id as u32);
+                found.ok_or_else(|| {
+                    Error::at_row(place, row, format!("{column} {id} is not a row of {name}, which has {rows}"))
+                })
+            }
+            (Lookup::Keys(keys), ids) => keys.row(&ids.text(index), place, row).map(|id| id as u32),
+            (Lookup::Rows { .. }, Ids::Official(_)) => Err(Error::at_row(place, row, "expected row numbers")),
         }
     }
 }
@@ -69,7 +102,7 @@ pub struct Judged {
 ///
 /// # Errors
 /// A file that is not qrels or belongs to other queries or documents; an id that is not there, with its row.
-pub fn read_qrels(input: &Input, queries: &Side, docs: &Side, reading: Reading) -> Result<Judged> {
+pub fn read_qrels(input: &Input, queries: &TextRows, docs: &TextRows, reading: Reading) -> Result<Judged> {
     read(input, Kind::Qrels, queries, docs, reading)
 }
 
@@ -77,58 +110,39 @@ pub fn read_qrels(input: &Input, queries: &Side, docs: &Side, reading: Reading) 
 ///
 /// # Errors
 /// As [`read_qrels`].
-pub fn read_negatives(input: &Input, queries: &Side, docs: &Side, reading: Reading) -> Result<Judged> {
+pub fn read_negatives(input: &Input, queries: &TextRows, docs: &TextRows, reading: Reading) -> Result<Judged> {
     read(input, Kind::Negatives, queries, docs, reading)
 }
 
-fn read(input: &Input, kind: Kind, queries: &Side, docs: &Side, reading: Reading) -> Result<Judged> {
+fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading: Reading) -> Result<Judged> {
     let mut table = Table::open_with_ids(input, &[kind], reading.ids)?.without_ranks();
     let name = table.name().to_owned();
-    let (mut pairs, mut skipped) = (Vec::new(), 0);
-    match table.ids() {
-        IdSpace::Internal => {
-            // A stream tells its fingerprints only at its end.
-            check_spaces(&table, queries, docs)?;
-            let row_of = |side: &Side, column: &str, id: i64, row: usize| match usize::try_from(id) {
-                Ok(id) if id < side.rows => Ok(id as u32),
-                _ => Err(Error::new(
-                    format!("{name}: row {row}"),
-                    format!("{column} {id} is not a row of {}, which has {}", side.name, side.rows),
-                )),
-            };
-            let mut row = 0;
-            for batch in table.by_ref() {
-                let batch = batch?;
-                let ids = [0, 1].map(|column| batch.column(column).as_primitive::<Int64Type>());
-                for (place, counts) in counting(&batch, kind).enumerate() {
-                    let query = row_of(queries, "query_id", ids[0].value(place), row + place)?;
-                    let doc = row_of(docs, "doc_id", ids[1].value(place), row + place)?;
-                    pairs.extend(counts.then_some((query, doc)));
-                }
-                row += batch.num_rows();
+    let space = table.ids();
+    // A stream tells its fingerprints only at its end, so that they are compared before and after.
+    let check = |table: &Table| match space {
+        IdSpace::Internal => check_spaces(table, queries, docs),
+        IdSpace::Official => Ok(()),
+    };
+    check(&table)?;
+    let (query_rows, doc_rows) = (queries.lookup(space, &name)?, docs.lookup(space, &name)?);
+    let (mut pairs, mut skipped, mut first) = (Vec::new(), 0, 0);
+    for batch in table.by_ref() {
+        let Pairs { queries, docs, relevance } = Pairs::of(&batch?, kind)?;
+        for index in 0..queries.len() {
+            let is_unknown = || query_rows.is_unknown(&queries, index) || doc_rows.is_unknown(&docs, index);
+            if reading.skip_unknown && is_unknown() {
+                skipped += 1;
+                continue;
             }
-            check_spaces(&table, queries, docs)?;
-        }
-        IdSpace::Official => {
-            let (queries, docs) = (queries.key_map(&name)?, docs.key_map(&name)?);
-            let mut row = 0;
-            for batch in table.by_ref() {
-                let batch = batch?;
-                let ids = [0, 1].map(|column| batch.column(column).as_string::<i32>());
-                for (place, counts) in counting(&batch, kind).enumerate() {
-                    let (query, doc) = (ids[0].value(place), ids[1].value(place));
-                    if reading.skip_unknown && (queries.get(query).is_none() || docs.get(doc).is_none()) {
-                        skipped += 1;
-                        continue;
-                    }
-                    let query = queries.row(query, &name, row + place)?;
-                    let doc = docs.row(doc, &name, row + place)?;
-                    pairs.extend(counts.then_some((query as u32, doc as u32)));
-                }
-                row += batch.num_rows();
+            let query = query_rows.row(&queries, index, "query_id", &name, first + index)?;
+            let doc = doc_rows.row(&docs, index, "doc_id", &name, first + index)?;
+            if relevance.as_ref().is_none_or(|relevance| relevance.value(index) > 0) {
+                pairs.push((query, doc));
             }
         }
+        first += queries.len();
     }
+    check(&table)?;
     let mut notes = table.notes();
     if skipped > 0 {
         notes.push(format!("{name}: {skipped} rows with an unknown query or document left out"));
@@ -140,13 +154,30 @@ fn read(input: &Input, kind: Kind, queries: &Side, docs: &Side, reading: Reading
     Ok(Judged { lists: Lists::new(queries.rows, docs.rows, &pairs), notes })
 }
 
-/// Which rows of `batch` count: of judgements, those that say relevant.
-fn counting(batch: &RecordBatch, kind: Kind) -> impl Iterator<Item = bool> {
-    let relevance = (kind == Kind::Qrels).then(|| batch.column(2).as_primitive::<Int32Type>().clone());
-    (0..batch.num_rows()).map(move |row| relevance.as_ref().is_none_or(|relevance| relevance.value(row) > 0))
+/// Queries with documents: what judgements and negatives have in common.
+struct Pairs {
+    queries: Ids,
+    docs: Ids,
+    /// Of judgements; those above 0 say relevant.
+    relevance: Option<Int32Array>,
 }
 
-fn check_spaces(table: &Table, queries: &Side, docs: &Side) -> Result<()> {
+impl Pairs {
+    fn of(batch: &RecordBatch, kind: Kind) -> Result<Self> {
+        match kind {
+            Kind::Qrels => {
+                let QrelsBatch { queries, docs, relevance } = QrelsBatch::new(batch)?;
+                Ok(Pairs { queries, docs, relevance: Some(relevance) })
+            }
+            _ => {
+                let RunBatch { queries, docs, .. } = RunBatch::new(batch)?;
+                Ok(Pairs { queries, docs, relevance: None })
+            }
+        }
+    }
+}
+
+fn check_spaces(table: &Table, queries: &TextRows, docs: &TextRows) -> Result<()> {
     let (name, provenance) = (table.name(), table.provenance());
     check_same_space((QUERIES, name, provenance), (KEYS, queries.name, queries.provenance))?;
     check_same_space((DOCS, name, provenance), (KEYS, docs.name, docs.provenance))

@@ -2,12 +2,10 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, AsArray, PrimitiveArray};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, Float32Type, Int64Type};
 use hardmine_encoder::{Encoder, Workers};
 use hardmine_files::{Input, Mapped};
 use hardmine_records::provenance::MODEL;
-use hardmine_records::{EmbeddingsBatch, Error, Kind as RecordKind, Provenance, Result, check_finite};
+use hardmine_records::{EmbeddingsBatch, Error, Kind as RecordKind, Numbers, Provenance, Result, check_finite};
 use tch::{Device, Kind, Tensor};
 
 /// Documents whose scores are looked through at once.
@@ -39,15 +37,17 @@ impl Documents {
         }
         let (mut parts, mut firsts, mut rows) = (Vec::new(), Vec::new(), 0);
         for batch in mapped.batches().iter().filter(|batch| batch.num_rows() > 0) {
-            check_finite(name, &EmbeddingsBatch::new(batch)?)?;
-            let ids = batch.column(0).as_primitive::<Int64Type>();
-            if let Some((expected, id)) = (rows..).zip(ids.values()).find(|(expected, id)| expected != *id) {
+            let batch = EmbeddingsBatch::new(batch)?;
+            check_finite(name, &batch)?;
+            if let Some((expected, id)) = (rows..).zip(batch.ids.values()).find(|(expected, id)| expected != *id) {
                 let text = format!("id {id}, expected {expected}: the documents are not all there, in order");
-                return Err(Error::new(format!("{name}: row {expected}"), text).hint("embed the whole tokens file"));
+                return Err(Error::at_row(name, expected as usize, text).hint("embed the whole tokens file"));
             }
-            parts.push(view(batch.column(1).as_ref()));
+            // SAFETY: the numbers lie in the memory that `mapped` holds, which lives as long as `parts` do, and
+            // nothing writes to them.
+            parts.push(unsafe { view(&batch) });
             firsts.push(rows);
-            rows += batch.num_rows() as i64;
+            rows += batch.len() as i64;
         }
         let dimension = parts[0].size()[1];
         if device != Device::Cpu {
@@ -146,22 +146,18 @@ impl Documents {
     }
 }
 
-/// The column `embedding` of a batch as a tensor (n, E) over the same memory.
-fn view(column: &dyn Array) -> Tensor {
-    let lists = column.as_fixed_size_list();
-    let size = [lists.len() as i64, i64::from(lists.value_length())];
-    let offset = lists.value_offset(0) as usize;
-    match lists.values().data_type() {
-        DataType::Float16 => over(lists.values().as_primitive::<Float16Type>(), offset, &size, Kind::Half),
-        _ => over(lists.values().as_primitive::<Float32Type>(), offset, &size, Kind::Float),
-    }
-}
-
-fn over<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>, offset: usize, size: &[i64; 2], kind: Kind) -> Tensor {
-    let values = &values.values()[offset..offset + (size[0] * size[1]) as usize];
-    // SAFETY: the slice has as many numbers of that kind, and `Documents` holds its memory as long as the tensor;
-    // the tensor is only read.
-    unsafe { Tensor::from_blob(values.as_ptr().cast(), size, &[], kind, Device::Cpu) }
+/// The vectors of a batch as a tensor (n, E) over the same memory.
+///
+/// # Safety
+/// The memory of the batch must live as long as the tensor and all views of it, and nobody may write to either.
+unsafe fn view(batch: &EmbeddingsBatch) -> Tensor {
+    let size = [batch.len() as i64, batch.dimension() as i64];
+    let (numbers, kind): (*const u8, Kind) = match batch.numbers() {
+        Numbers::F32(numbers) => (numbers.as_ptr().cast(), Kind::Float),
+        Numbers::F16(numbers) => (numbers.as_ptr().cast(), Kind::Half),
+    };
+    // SAFETY: there are as many numbers of that kind as `size` says; the caller answers for their memory.
+    unsafe { Tensor::from_blob(numbers, &size, &[], kind, Device::Cpu) }
 }
 
 /// The same rows on `device`, in parts large enough for its arithmetic.

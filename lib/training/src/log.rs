@@ -1,11 +1,10 @@
 //! The training log: one row a step.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, Int64Array, RecordBatch};
+use arrow::array::{Float32Array, Int64Array};
 use hardmine_files::{Format, Output, Writer};
-use hardmine_records::{Error, Kind, Provenance, Result, schema};
+use hardmine_records::{Kind, Provenance, Result, TrainingLogBatch, schema};
 use tch::Tensor;
 
 /// What is said of a step.
@@ -63,24 +62,21 @@ pub fn from_tensor(tensor: &Tensor) -> std::result::Result<Vec<Row>, tch::TchErr
 /// Writes the log as Parquet into a model folder.
 pub fn write(folder: &Path, rows: &[Row], provenance: Provenance) -> Result<()> {
     let path = folder.join(FILE_NAME);
-    let floats = |of: fn(&Row) -> f32| Arc::new(Float32Array::from_iter_values(rows.iter().map(of))) as ArrayRef;
-    let retrieved = |of: fn((f32, f32)) -> f32| {
-        Arc::new(rows.iter().map(|row| row.retrieved.map(of)).collect::<Float32Array>()) as ArrayRef
+    let floats = |of: fn(&Row) -> f32| Float32Array::from_iter_values(rows.iter().map(of));
+    let retrieved = |of: fn((f32, f32)) -> f32| rows.iter().map(|row| row.retrieved.map(of)).collect::<Float32Array>();
+    let steps = TrainingLogBatch {
+        step: Int64Array::from_iter_values(rows.iter().map(|row| row.step as i64)),
+        epoch: floats(|row| row.epoch),
+        loss: floats(|row| row.loss),
+        learning_rate: floats(|row| row.learning_rate),
+        gradient_norm: floats(|row| row.gradient_norm),
+        mrr_10: retrieved(|(mrr_10, _)| mrr_10),
+        recall_10: retrieved(|(_, recall_10)| recall_10),
+        queries_per_second: floats(|row| row.queries_per_second),
     };
-    let columns = vec![
-        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.step as i64))) as ArrayRef,
-        floats(|row| row.epoch),
-        floats(|row| row.loss),
-        floats(|row| row.learning_rate),
-        floats(|row| row.gradient_norm),
-        retrieved(|(mrr_10, _)| mrr_10),
-        retrieved(|(_, recall_10)| recall_10),
-        floats(|row| row.queries_per_second),
-    ];
-    let batch = RecordBatch::try_new(schema::training_log(), columns).map_err(Error::at(path.display()))?;
     let output = Output::Path(path, Format::Parquet);
     let mut writer = Writer::create(&output, Kind::TrainingLog, schema::training_log(), provenance)?;
-    writer.write(&batch)?;
+    writer.write(&steps.into_records()?)?;
     writer.finish()?;
     Ok(())
 }

@@ -66,7 +66,7 @@ pub fn encoder(folder: &Path, dropout: bool) -> Encoder {
 }
 
 pub fn lists(name: &str, queries: &MappedTokens, docs: &MappedTokens) -> Lists {
-    let (queries, docs) = (data::Side::of_tokens(queries), data::Side::of_tokens(docs));
+    let (queries, docs) = (data::TextRows::of_tokens(queries), data::TextRows::of_tokens(docs));
     let file = input(&fixture(name));
     if name.starts_with("negatives") {
         data::read_negatives(&file, &queries, &docs, data::Reading::default()).unwrap().lists
