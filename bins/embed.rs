@@ -7,7 +7,8 @@ use arrow::datatypes::DataType;
 use clap::{Parser, ValueEnum};
 use hardmine_command::{self as command, Common, Report};
 use hardmine_encoder::{
-    DeviceChoice, Embedding, Encoder, Pooling, Precision, Truncation, default_batch_tokens, digest,
+    DeviceChoice, Embedding, Encoder, Network, Pooling, Precision, Truncation, default_batch_tokens, digest,
+    prepare_process,
 };
 use hardmine_files::{Input, Output, Table, Writer};
 use hardmine_records::{Error, Kind, Provenance, provenance, schema};
@@ -90,6 +91,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let mut tokens = Table::open(&args.tokens, &[Kind::Tokens])?;
     let settings = FolderSettings::read(&args.model)?;
     check_tokenizer(&tokens, &args.model, &settings)?;
+    prepare_process();
     let encoder = Encoder::load_pooled(&args.model, args.device.open()?, args.precision, args.pooling)?.for_inference();
     settings.warn_of_vectors(encoder.normalizes());
     let max_length = max_length(&args, &encoder, &settings)?;
@@ -141,7 +143,7 @@ fn check_tokenizer(tokens: &Table, model: &Path, settings: &FolderSettings) -> R
     }
 }
 
-fn max_length(args: &Args, encoder: &Encoder, settings: &FolderSettings) -> Result<usize, Error> {
+fn max_length(args: &Args, encoder: &Network, settings: &FolderSettings) -> Result<usize, Error> {
     let most = encoder.max_positions();
     match args.max_length.map(|length| length as usize) {
         Some(length) if length > most => Err(Error::new(

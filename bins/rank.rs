@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use hardmine_command::{self as command, Common, Report};
-use hardmine_encoder::DeviceChoice;
+use hardmine_encoder::{DeviceChoice, prepare_process};
 use hardmine_files::{Input, Output, Writer};
 use hardmine_records::{IdSpace, Kind, Provenance, schema};
 use hardmine_search::{Ranker, Settings};
@@ -79,6 +79,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     args.output.check_differs(&inputs)?;
     let top_k = usize::from(args.top_k.get());
     let memory = (args.memory as usize) << 20;
+    prepare_process();
     let (device, parameters, exclude_self) = (args.device.open()?, args.search_parameters, args.exclude_self);
     let settings = Settings { top_k, exclude_self, device, memory, parameters };
     let ranker = Ranker::open(&args.queries, &args.index, settings)?;

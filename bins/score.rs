@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_evaluation::{
-    Evaluation, Judgements, Metric, Order, Ranking, Reading, ReportFormat, render, run_names, write_per_query,
+    Evaluation, Judgements, Metric, Order, Ranking, ReportFormat, RunOptions, render, run_names, write_per_query,
 };
 use hardmine_files::{Input, Output, OutputFile, check_differs, is_same_output};
 use hardmine_records::Error;
@@ -123,7 +123,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let mut file = OutputFile::create(&args.output)?;
     let judgements = Arc::new(Judgements::open(&args.qrels, args.foreign.ids)?);
     judgements.notes.iter().for_each(|note| report.note(note));
-    let reading = Reading { order: args.order, ids: args.foreign.ids, exclude_self: args.exclude_self };
+    let reading = RunOptions { order: args.order, ids: args.foreign.ids, exclude_self: args.exclude_self };
     let evaluation = Evaluation::new(args.order, args.relevance_level, args.complete)?;
     let mut scores = Vec::new();
     for (input, name) in args.runs.iter().zip(run_names(&args.runs)) {

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, value_parser};
 use hardmine_command::{self as command, Common, ForeignIds, Report};
-use hardmine_encoder::{DeviceChoice, Encoder, Precision, digest};
+use hardmine_encoder::{DeviceChoice, Encoder, Precision, digest, prepare_process};
 use hardmine_files::{Input, MappedTokens};
 use hardmine_records::Provenance;
 use hardmine_records::provenance::{DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED};
-use hardmine_training::data::{Judged, Reading, TextRows, read_negatives, read_qrels};
-use hardmine_training::{Checkpoint, Documents, Lists, Method, ModelFolder, Rule, Run, Settings, begin, identity, log};
+use hardmine_training::data::{IdOptions, Judged, TextRows, read_negatives, read_qrels};
+use hardmine_training::{
+    Checkpoint, DocumentLists, Documents, Method, ModelFolder, Rule, Run, Settings, identity, log, starting_model,
+};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -204,9 +206,9 @@ impl Choice {
     }
 
     /// Opens the side of the documents, and says which of them are relevant.
-    fn open(&self, queries: &MappedTokens, encoder: &Encoder) -> anyhow::Result<(Method, Lists)> {
+    fn open(&self, queries: &MappedTokens, encoder: &Encoder) -> anyhow::Result<(Method, DocumentLists)> {
         let (queries, qrels) = (TextRows::of_tokens(queries), &self.shared().qrels);
-        let reading = Reading { ids: self.shared().foreign.ids, skip_unknown: self.shared().skip_unknown };
+        let reading = IdOptions { ids: self.shared().foreign.ids, skip_unknown: self.shared().skip_unknown };
         let mut notes = Vec::new();
         let mut lists = |judged: Judged| {
             notes.extend(judged.notes);
@@ -265,8 +267,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let (shared, settings) = (args.method.shared(), args.method.settings());
     let inputs = args.method.inputs();
     command::check_inputs::<Args>(&inputs);
+    prepare_process();
     let folder = ModelFolder::create(&shared.output, &shared.init, &inputs)?;
-    let mut encoder = begin(&shared.init, shared.device, shared.precision, shared.seed)?;
+    let mut encoder = starting_model(&shared.init, shared.device.open()?, shared.precision, shared.seed)?;
     let queries = MappedTokens::open(&shared.queries)?;
     let (method, relevant) = args.method.open(&queries, &encoder)?;
     let docs = method.provenance();

@@ -48,14 +48,11 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Makes the device ready: loads CUDA where it may be needed, and lets the CPU use all cores
-    /// (or as many as `OMP_NUM_THREADS` says).
+    /// Opens the device. CUDA is loaded where it may be needed.
     ///
     /// # Errors
     /// A GPU was asked for and can't be had, with the reason.
     pub fn open(self) -> Result<Device> {
-        use_all_cores();
-        keep_freed_memory();
         match self {
             DeviceChoice::Cpu => Ok(Device::Cpu),
             DeviceChoice::Auto => match gpu(0) {
@@ -70,24 +67,6 @@ impl DeviceChoice {
                     .hint("use --device cpu, or auto to take a GPU only where there is one")
             }),
         }
-    }
-}
-
-fn use_all_cores() {
-    if std::env::var_os("OMP_NUM_THREADS").is_none() {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        tch::set_num_threads(i32::try_from(cores).unwrap_or(i32::MAX));
-    }
-}
-
-/// Activations are allocated and freed by the hundred a second; without this each of them is returned
-/// to the system and zeroed anew when it comes back (7 % of the time of a MiniLM).
-fn keep_freed_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt only sets two numbers of the allocator; one that it refuses stays as it was.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
     }
 }
 

@@ -1,5 +1,5 @@
 //! Encoding a collection of any size: token records in, embedding records out, in the same order.
-//! Reading, computing and writing overlap; memory holds a few windows of texts, never the collection.
+//! WindowReader, computing and writing overlap; memory holds a few windows of texts, never the collection.
 
 use std::cmp::Reverse;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,7 +13,7 @@ use half::vec::HalfFloatVecExt;
 use hardmine_records::{EmbeddingsBatch, Error, Fingerprint, KeyHasher, Result, TokensBatch, Values};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Encoder, Truncation, Workers, check_token_ids, cut_by_tokens};
+use crate::{Network, Truncation, Workers, check_token_ids, cut_by_tokens};
 
 /// A window ends with so many batches' worth of tokens, or so many texts. Sorting texts by length
 /// inside it leaves attention little padding; much larger windows only take memory and delay the output.
@@ -25,8 +25,8 @@ const RECORDS: usize = 4_096;
 
 /// How to encode.
 pub struct Embedding<'a> {
-    /// The encoder; see [`Encoder::for_inference`].
-    pub encoder: &'a Encoder,
+    /// What encodes the texts; see [`Encoder::for_inference`](crate::Encoder::for_inference).
+    pub encoder: &'a Network,
     /// How texts that are too long are shortened.
     pub truncation: Truncation,
     /// Tokens of a batch.
@@ -87,14 +87,14 @@ impl Embedding<'_> {
         let workers = Workers::new(self.encoder.device())?;
         let done = Mutex::new(done);
         let done = |texts| done.lock().unwrap_or_else(PoisonError::into_inner)(texts);
-        let reading = Reading {
+        let reading = WindowReader {
             vocabulary: self.encoder.vocabulary(),
             truncation: self.truncation,
             window_tokens: self.batch_tokens.saturating_mul(WINDOW_BATCHES),
             place: self.place,
         };
         let (float, dimension) = (self.float.clone(), self.encoder.dimension());
-        let writing = Writing { float, dimension, place: self.place };
+        let writing = VectorWriter { float, dimension, place: self.place };
         let (window_sender, windows) = sync_channel(1);
         let (vector_sender, vectors) = sync_channel(1);
         thread::scope(|scope| {
@@ -195,14 +195,14 @@ impl Window {
 }
 
 /// Cuts token records into windows, the same ones however the records are batched.
-struct Reading<'a> {
+struct WindowReader<'a> {
     vocabulary: usize,
     truncation: Truncation,
     window_tokens: usize,
     place: &'a str,
 }
 
-impl Reading<'_> {
+impl WindowReader<'_> {
     fn run(&self, tokens: impl Iterator<Item = Result<RecordBatch>>, windows: SyncSender<Window>) -> Result<Embedded> {
         let mut keys = KeyHasher::default();
         let mut cut = 0;
@@ -239,13 +239,13 @@ impl Reading<'_> {
     }
 }
 
-struct Writing<'a> {
+struct VectorWriter<'a> {
     float: DataType,
     dimension: usize,
     place: &'a str,
 }
 
-impl Writing<'_> {
+impl VectorWriter<'_> {
     fn run(&self, vectors: Receiver<Vectors>, mut write: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
         for Vectors { first_row, ids, values } in vectors {
             let parts = ids.chunks(RECORDS).zip(values.chunks(RECORDS * self.dimension));

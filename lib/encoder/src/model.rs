@@ -1,5 +1,6 @@
-//! An encoder: token ids in, vectors out.
+//! An encoder as it is loaded from a model folder, trained and saved.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use hardmine_records::{Error, Result};
@@ -7,31 +8,34 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{self, Tensors, belongs_to_a_task};
 use crate::config::{Config, Family};
-use crate::dropout::Dropout;
 use crate::head::Head;
 use crate::modules::{self, Layout, Pooling, Step};
+use crate::network::Network;
 use crate::parameters::{Parameters, listed};
 use crate::transformer::Transformer;
-use crate::{Batch, Precision, Truncation, digest};
+use crate::{Precision, digest};
 
-/// A text encoder of the RobertaDot or the sentence-transformers family.
+/// An encoder with all that is needed to train and to save it. It computes as its [`Network`] does.
 pub struct Encoder {
-    pub(crate) config: Config,
+    pub(crate) network: Network,
     pub(crate) layout: Layout,
     pub(crate) parameters: Vec<(String, Tensor)>,
     /// Vectors don't depend on it, but transformers would draw a new one if a saved model had none.
     pub(crate) pooler: Vec<(String, Tensor)>,
     pub(crate) folder: PathBuf,
-    transformer: Transformer,
-    head: Head,
-    device: Device,
-    precision: Precision,
-    digest: String,
 }
 
 // SAFETY: several threads may compute with the same libtorch tensors at once. Nothing in here changes a tensor through
 // a shared reference; who updates parameters in place, as optimizers do, does it while nobody encodes.
 unsafe impl Sync for Encoder {}
+
+impl Deref for Encoder {
+    type Target = Network;
+
+    fn deref(&self) -> &Network {
+        &self.network
+    }
+}
 
 impl Encoder {
     /// Loads a model folder: a RobertaDot (`config.json`, weights), one in the layout of sentence-transformers
@@ -71,8 +75,8 @@ impl Encoder {
     ///
     /// # Errors
     /// As [`Encoder::load`].
-    pub fn load_or_begin(folder: &Path, device: Device, precision: Precision) -> Result<Encoder> {
-        Encoder::read(folder, device, precision, Headless::Begin)
+    pub fn load_for_training(folder: &Path, device: Device, precision: Precision) -> Result<Encoder> {
+        Encoder::read(folder, device, precision, Headless::NewHead)
     }
 
     fn read(folder: &Path, device: Device, precision: Precision, headless: Headless) -> Result<Encoder> {
@@ -147,102 +151,45 @@ impl Encoder {
             digest = format!("{pooling}-{digest}");
         }
         let folder = folder.to_path_buf();
-        Ok(Encoder { config, layout, parameters, pooler, folder, transformer, head, device, precision, digest })
+        let network = Network { config, transformer, head, device, precision, digest };
+        Ok(Encoder { network, layout, parameters, pooler, folder })
     }
 
-    /// The same encoder for encoding only: the transformer's matrices are cast to the precision once.
-    /// Its parameters can't be trained or saved any more.
-    pub fn for_inference(mut self) -> Encoder {
-        self.parameters.clear();
-        self.transformer.cast(self.precision.kind());
-        self
+    /// What is needed to encode, and no more: it can be neither trained nor saved. The transformer's matrices are cast
+    /// to the precision once, instead of for every batch.
+    pub fn for_inference(self) -> Network {
+        let Encoder { mut network, .. } = self;
+        network.transformer.cast(network.precision.kind());
+        network
     }
 
     /// The same encoder with vectors of the length they come out with. The method trains with inner
     /// products that are not normalised (SIGIR 2021, section 3); a saved model has no Normalize either.
     pub fn without_normalize(mut self) -> Encoder {
-        self.head.drop_normalize();
+        self.network.head.drop_normalize();
         if let Layout::Modules(modules) = &mut self.layout {
             let before = modules.len();
             modules.retain(|module| module.step != Step::Normalize);
             if modules.len() < before {
-                tracing::warn!("{}: its Normalize module is left out", self.folder.display());
+                tracing::warn!(
+                    "{}: its Normalize module is left out, because training scores with plain inner products",
+                    self.folder.display()
+                );
             }
         }
         self
     }
 
-    /// The texts `rows`, of which none may be empty, shortened and as a batch. Texts of like length should stand
-    /// together.
-    pub fn batch(&self, rows: &[&[i32]], truncation: Truncation) -> Batch {
-        Batch::new(rows, truncation, &self.config, self.device)
-    }
-
-    /// Vectors (B, E) of a batch, float32. Whether gradients are recorded is for the parameters and the caller to say.
-    pub fn encode(&self, batch: &Batch) -> Tensor {
-        self.forward(batch, None)
-    }
-
-    /// [`Encoder::encode`] with dropout; the same `seed` gives the same zeros.
-    pub fn encode_with_dropout(&self, batch: &Batch, seed: u64) -> Tensor {
-        self.forward(batch, Some(Dropout::new(seed, self.device)))
-    }
-
-    fn forward(&self, batch: &Batch, dropout: Option<Dropout>) -> Tensor {
-        let hidden = self.transformer.forward(batch, self.precision.kind(), self.head.first_only(), dropout);
-        self.head.forward(hidden, batch)
-    }
-
-    /// Whether all vectors have length 1.
-    pub fn normalizes(&self) -> bool {
-        self.head.normalizes()
-    }
-
-    /// E, the size of a vector.
-    pub fn dimension(&self) -> usize {
-        self.head.dimension as usize
-    }
-
-    /// The most tokens a text may have.
-    pub fn max_positions(&self) -> usize {
-        self.config.max_positions()
-    }
-
-    /// Token ids are below this.
-    pub fn vocabulary(&self) -> usize {
-        self.config.vocab_size as usize
-    }
-
-    /// Where it computes.
-    pub fn device(&self) -> Device {
-        self.device
-    }
-
-    /// What it computes in.
-    pub fn precision(&self) -> Precision {
-        self.precision
-    }
-
     /// The parameters, float32, by their names in the checkpoint, in the order the model is built.
-    /// These are the tensors that [`Encoder::encode`] computes with: update them in place.
+    /// These are the tensors that [`Network::encode`] computes with: update them in place.
     pub fn parameters(&self) -> &[(String, Tensor)] {
         &self.parameters
-    }
-
-    /// The digest of the folder it was loaded from, see [`digest()`](crate::digest()).
-    pub fn digest(&self) -> &str {
-        &self.digest
-    }
-
-    /// For a query encoder trained by ADORE: the digest of the encoder of the documents it searches.
-    pub fn document_model(&self) -> Option<&str> {
-        self.config.document_model.as_deref()
     }
 
     /// Makes this the query encoder of documents encoded by the model with this digest, or, with none, one
     /// that encodes its documents itself; goes into the saved `config.json`.
     pub fn set_document_model(&mut self, digest: Option<&str>) {
-        self.config.document_model = digest.map(str::to_owned);
+        self.network.config.document_model = digest.map(str::to_owned);
     }
 }
 
@@ -252,22 +199,22 @@ enum Headless {
     /// An encoder that pools hidden states.
     Pool(Option<Pooling>),
     /// The start of training.
-    Begin,
+    NewHead,
 }
 
 /// The layout of a folder without `modules.json`; adds a head to `weights` if there is none and training begins.
 fn headed(config: &Config, weights: &mut Tensors, headless: Headless, place: &str) -> Result<Layout> {
     let named = config.architecture.as_deref().is_some_and(|name| name.starts_with("RobertaDot"));
-    if weights.contains_key("embeddingHead.weight") || named && !matches!(headless, Headless::Begin) {
+    if weights.contains_key("embeddingHead.weight") || named && !matches!(headless, Headless::NewHead) {
         return Ok(Layout::RobertaDot);
     }
     match (headless, config.family) {
         (Headless::Pool(Some(pooling)), _) => Ok(Layout::pooled(config.hidden_size, pooling)),
-        (Headless::Pool(None), _) | (Headless::Begin, Family::Bert) => {
+        (Headless::Pool(None), _) | (Headless::NewHead, Family::Bert) => {
             tracing::warn!("{place}: it does not say how to pool; its vectors will be the mean over tokens");
             Ok(Layout::pooled(config.hidden_size, Pooling::Mean))
         }
-        (Headless::Begin, Family::Roberta) => {
+        (Headless::NewHead, Family::Roberta) => {
             tracing::warn!("{place}: no head; a new embeddingHead and norm are drawn at random");
             let size = config.output_embedding_size.unwrap_or(config.hidden_size);
             let numbers: usize = weights.values().map(Tensor::numel).sum();

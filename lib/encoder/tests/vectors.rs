@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hardmine_encoder::{Encoder, Pooling, Precision, Truncation, digest};
+use hardmine_encoder::{Encoder, Network, Pooling, Precision, Truncation, digest};
 use hardmine_records::Provenance;
 use tch::{Device, Kind, Tensor};
 
@@ -28,7 +28,7 @@ fn truncation(max_length: usize) -> Truncation {
     Truncation::new(max_length, &Provenance::default()).unwrap()
 }
 
-fn encode(encoder: &Encoder, texts: &[Vec<i32>], max_length: usize, batch: usize) -> Tensor {
+fn encode(encoder: &Network, texts: &[Vec<i32>], max_length: usize, batch: usize) -> Tensor {
     let rows: Vec<&[i32]> = texts.iter().map(Vec::as_slice).collect();
     let vectors: Vec<Tensor> =
         rows.chunks(batch).map(|rows| encoder.encode(&encoder.batch(rows, truncation(max_length)))).collect();
@@ -273,7 +273,7 @@ fn a_language_model_is_pooled_or_gets_a_head() {
     let refused = load_pooled(&fixture("init"), Some(Pooling::Mean)).err().unwrap().to_string();
     assert!(refused.contains("has its own pooling, cls; expected mean"), "{refused}");
     tch::manual_seed(5);
-    let encoder = Encoder::load_or_begin(folder.path(), Device::Cpu, Precision::F32).unwrap();
+    let encoder = Encoder::load_for_training(folder.path(), Device::Cpu, Precision::F32).unwrap();
     let saved = tempfile::tempdir().unwrap();
     encoder.save(saved.path()).unwrap();
     let texts = texts("queries.tokens.jsonl");

@@ -3,13 +3,13 @@
 
 mod engine;
 mod judgements;
-mod lists;
 mod metric;
 mod names;
 mod query;
+mod ranked_lists;
 mod ranking;
-mod reading;
 mod report;
+mod run_options;
 mod scores;
 mod tables;
 mod terms;
@@ -19,7 +19,7 @@ pub use metric::Metric;
 pub use names::run_names;
 pub use query::{ResultFormat, query};
 pub use ranking::Ranking;
-pub use reading::{Order, Reading};
 pub use report::{ReportFormat, render, write_per_query};
+pub use run_options::{Order, RunOptions};
 pub use scores::{Evaluation, RunScores};
 pub use tables::NamedTable;

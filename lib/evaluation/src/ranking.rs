@@ -7,8 +7,8 @@ use arrow::array::RecordBatch;
 use hardmine_files::{Input, Table};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, RunBatch, check_same_space, check_self, provenance};
 
-use crate::lists::Lists;
-use crate::{Judgements, Order, Reading};
+use crate::ranked_lists::RankedLists;
+use crate::{Judgements, Order, RunOptions};
 
 /// A run compared with its judgements.
 pub struct Ranking {
@@ -31,7 +31,7 @@ impl Ranking {
     /// # Errors
     /// As [`Table::open`]; ids of another space than the judgements'; no query in common; in one list
     /// a document twice, a rank twice (or less than 1) in rank order, a score that is not a number in score order.
-    pub fn open(input: &Input, judgements: &Arc<Judgements>, reading: Reading) -> Result<Ranking> {
+    pub fn open(input: &Input, judgements: &Arc<Judgements>, reading: RunOptions) -> Result<Ranking> {
         let mut table = Table::open_with_ids(input, &[Kind::Run], reading.ids)?;
         if reading.order == Order::Score {
             table = table.without_ranks();
@@ -43,9 +43,9 @@ impl Ranking {
         if reading.exclude_self {
             check_self(name, table.ids(), table.provenance())?;
         }
-        let Lists { count, queries, judged, begin_with_self } = match judgements.ids {
-            IdSpace::Internal => Lists::of::<i64>(name, judgements, &batches, reading)?,
-            IdSpace::Official => Lists::of::<&str>(name, judgements, &batches, reading)?,
+        let RankedLists { count, queries, judged, begin_with_self } = match judgements.ids {
+            IdSpace::Internal => RankedLists::of::<i64>(name, judgements, &batches, reading)?,
+            IdSpace::Official => RankedLists::of::<&str>(name, judgements, &batches, reading)?,
         };
         if queries.is_empty() {
             let text = format!("none of its {count} queries is judged in {}", judgements.name);

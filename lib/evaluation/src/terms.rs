@@ -23,7 +23,7 @@ impl Open {
     }
 }
 
-/// Checks that no expression of `sql` is too long. Lists may be: only their longest element counts.
+/// Checks that no expression of `sql` is too long. RankedLists may be: only their longest element counts.
 ///
 /// # Errors
 /// One that is, and text that can't be taken apart into words.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float32Array, Int32Array, Int64Array, RecordBatch};
 use arrow::datatypes::Float64Type;
-use hardmine_evaluation::{Evaluation, Judgements, Metric, Order, Ranking, Reading, RunScores, write_per_query};
+use hardmine_evaluation::{Evaluation, Judgements, Metric, Order, Ranking, RunOptions, RunScores, write_per_query};
 use hardmine_files::{Input, Output, Table, Writer};
 use hardmine_records::{IdSpace, KeyHasher, Kind, Provenance, provenance, schema};
 
@@ -48,7 +48,7 @@ fn internal(folder: &Path, kind: Kind, keys: Option<&str>) -> Input {
 
 fn score(qrels: &Input, run: &Input) -> Result<RunScores, String> {
     let judgements = Arc::new(Judgements::open(qrels, None).map_err(|e| e.to_string())?);
-    let reading = Reading { order: Order::Rank, ids: None, exclude_self: false };
+    let reading = RunOptions { order: Order::Rank, ids: None, exclude_self: false };
     let ranking = Ranking::open(run, &judgements, reading).map_err(|e| e.to_string())?;
     let metric: Metric = "MRR@10".parse().unwrap();
     Evaluation::new(Order::Rank, 1, false).unwrap().score("run", &ranking, &[metric]).map_err(|e| e.to_string())

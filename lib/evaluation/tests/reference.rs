@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hardmine_evaluation::{Evaluation, Judgements, Metric, Order, Ranking, Reading, ReportFormat, RunScores, render};
+use hardmine_evaluation::{
+    Evaluation, Judgements, Metric, Order, Ranking, ReportFormat, RunOptions, RunScores, render,
+};
 use hardmine_files::Input;
 use serde_json::Value;
 
@@ -37,7 +39,7 @@ fn expected(fixture: &str) -> Value {
 
 fn score(fixture: &str, run: &str, order: Order, level: i32, complete: bool, metrics: &[&str]) -> RunScores {
     let judgements = Arc::new(Judgements::open(&input(fixture, "qrels.txt"), None).unwrap());
-    let reading = Reading { order, ids: None, exclude_self: false };
+    let reading = RunOptions { order, ids: None, exclude_self: false };
     let ranking = Ranking::open(&input(fixture, run), &judgements, reading).unwrap();
     let metrics: Vec<Metric> = metrics.iter().map(|name| name.parse().unwrap()).collect();
     Evaluation::new(order, level, complete).unwrap().score("run", &ranking, &metrics).unwrap()

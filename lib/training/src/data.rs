@@ -5,8 +5,8 @@ use hardmine_files::{Input, KeyMap, MappedTokens, Table};
 use hardmine_records::provenance::{DOCS, KEYS, QUERIES};
 use hardmine_records::{Error, IdSpace, Ids, Kind, Provenance, QrelsBatch, Result, RunBatch, check_same_space};
 
+use crate::document_lists::DocumentLists;
 use crate::documents::Documents;
-use crate::lists::Lists;
 
 /// The texts that a column of ids refers to, by row number.
 pub struct TextRows<'a> {
@@ -83,7 +83,7 @@ impl Lookup<'_> {
 
 /// How the ids of a file are read.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Reading {
+pub struct IdOptions {
     /// What integer ids of other programs' files are.
     pub ids: Option<IdSpace>,
     /// Whether rows whose query or document is not among the tokens are left out, rather than refused.
@@ -93,7 +93,7 @@ pub struct Reading {
 /// What was read.
 pub struct Judged {
     /// The documents of each query.
-    pub lists: Lists,
+    pub lists: DocumentLists,
     /// What the user should know of how the file was read.
     pub notes: Vec<String>,
 }
@@ -102,7 +102,7 @@ pub struct Judged {
 ///
 /// # Errors
 /// A file that is not qrels or belongs to other queries or documents; an id that is not there, with its row.
-pub fn read_qrels(input: &Input, queries: &TextRows, docs: &TextRows, reading: Reading) -> Result<Judged> {
+pub fn read_qrels(input: &Input, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
     read(input, Kind::Qrels, queries, docs, reading)
 }
 
@@ -110,11 +110,11 @@ pub fn read_qrels(input: &Input, queries: &TextRows, docs: &TextRows, reading: R
 ///
 /// # Errors
 /// As [`read_qrels`].
-pub fn read_negatives(input: &Input, queries: &TextRows, docs: &TextRows, reading: Reading) -> Result<Judged> {
+pub fn read_negatives(input: &Input, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
     read(input, Kind::Negatives, queries, docs, reading)
 }
 
-fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading: Reading) -> Result<Judged> {
+fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
     let mut table = Table::open_with_ids(input, &[kind], reading.ids)?.without_ranks();
     let name = table.name().to_owned();
     let space = table.ids();
@@ -151,7 +151,7 @@ fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading:
         let what = if kind == Kind::Qrels { "no relevant document for any query" } else { "no negatives" };
         return Err(Error::new(name, what));
     }
-    Ok(Judged { lists: Lists::new(queries.rows, docs.rows, &pairs), notes })
+    Ok(Judged { lists: DocumentLists::new(queries.rows, docs.rows, &pairs), notes })
 }
 
 /// Queries with documents: what judgements and negatives have in common.

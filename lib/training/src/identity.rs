@@ -5,7 +5,7 @@ use hardmine_files::MappedTokens;
 use hardmine_records::Provenance;
 use sha2::{Digest, Sha256};
 
-use crate::lists::Lists;
+use crate::document_lists::DocumentLists;
 use crate::method::Method;
 use crate::settings::Settings;
 
@@ -15,7 +15,7 @@ pub fn identity(
     encoder: &Encoder,
     method: &Method,
     queries: &MappedTokens,
-    relevant: &Lists,
+    relevant: &DocumentLists,
     settings: &Settings,
 ) -> String {
     let mut hash = Sha256::new();
@@ -50,7 +50,7 @@ fn add_rows(hash: &mut Sha256, rows: usize, provenance: &Provenance) {
     }
 }
 
-fn add_lists(hash: &mut Sha256, lists: &Lists) {
+fn add_lists(hash: &mut Sha256, lists: &DocumentLists) {
     for query in lists.queries() {
         hash.update(query.to_le_bytes());
         hash.update((lists.of(query).len() as u64).to_le_bytes());

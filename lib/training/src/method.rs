@@ -5,9 +5,9 @@ use hardmine_files::MappedTokens;
 use hardmine_records::{Provenance, Result};
 use tch::{Device, Tensor};
 
+use crate::document_lists::DocumentLists;
 use crate::documents::Documents;
 use crate::encoding::{Encoded, Encoding, Texts};
-use crate::lists::Lists;
 use crate::losses::{adore, inbatch, randneg, star};
 use crate::ranked::RankedLists;
 use crate::sampler::{Sampler, dropout_seed};
@@ -32,7 +32,7 @@ pub enum Method {
         /// The collection.
         docs: MappedTokens,
         /// What hard negatives are drawn from.
-        negatives: Lists,
+        negatives: DocumentLists,
         /// Documents drawn for each query.
         hard_num: u32,
     },
@@ -52,7 +52,7 @@ pub struct Batches<'a> {
     /// The queries' tokens.
     pub tokens: &'a MappedTokens,
     /// Relevant documents of the queries.
-    pub relevant: &'a Lists,
+    pub relevant: &'a DocumentLists,
     /// Draws.
     pub sampler: Sampler<'a>,
     /// Encodes.
@@ -140,7 +140,7 @@ impl<'a> Batches<'a> {
         step: u64,
         queries: &[u32],
         docs: &'a MappedTokens,
-        negatives: &Lists,
+        negatives: &DocumentLists,
         hard_num: u32,
     ) -> Result<Forward<'a>> {
         let positives = self.sampler.positives(step, queries);

@@ -2,7 +2,7 @@
 
 use tch::{Device, Tensor};
 
-use crate::lists::Lists;
+use crate::document_lists::DocumentLists;
 
 const CUT: usize = 10;
 
@@ -22,9 +22,9 @@ pub struct RankedLists {
 }
 
 impl RankedLists {
-    /// Lists of what was `found` (B, top_k) for `queries`. Where nothing relevant was found, all relevant documents
+    /// DocumentLists of what was `found` (B, top_k) for `queries`. Where nothing relevant was found, all relevant documents
     /// of the query follow at the end of the list, in the order of the judgements.
-    pub fn new(found: &Tensor, queries: &[u32], relevant: &Lists, device: Device) -> Self {
+    pub fn new(found: &Tensor, queries: &[u32], relevant: &DocumentLists, device: Device) -> Self {
         let top_k = found.size()[1] as usize;
         let found: Vec<i64> = Vec::try_from(found.flatten(0, -1)).expect("ids are 64-bit integers");
         let lists: Vec<Vec<(i64, bool)>> = found
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn relevant_documents_are_appended_only_where_none_was_found() {
-        let relevant = Lists::new(2, 10, &[(0, 7), (0, 9), (1, 6), (1, 5)]);
+        let relevant = DocumentLists::new(2, 10, &[(0, 7), (0, 9), (1, 6), (1, 5)]);
         let found = Tensor::from_slice(&[3i64, 9, 4, 1, 2, 3]).view([2, 3]);
         let lists = RankedLists::new(&found, &[0, 1], &relevant, Device::Cpu);
         assert_eq!(lists.ids, [3, 9, 4, 0, 0, 1, 2, 3, 6, 5]);

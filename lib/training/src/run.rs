@@ -7,8 +7,8 @@ use hardmine_files::MappedTokens;
 use hardmine_records::{Error, Result};
 
 use crate::checkpoint::{Checkpoint, State};
+use crate::document_lists::DocumentLists;
 use crate::encoding::Encoding;
-use crate::lists::Lists;
 use crate::log::Row;
 use crate::method::{Batches, Method};
 use crate::optimizer::{Optimizer, gradient_norm};
@@ -39,7 +39,7 @@ impl<'a> Run<'a> {
         encoder: &'a Encoder,
         method: &'a Method,
         queries: &'a MappedTokens,
-        relevant: &'a Lists,
+        relevant: &'a DocumentLists,
         settings: &'a Settings,
         checkpoint: Checkpoint,
     ) -> Result<Self> {

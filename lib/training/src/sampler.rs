@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
-use crate::lists::Lists;
+use crate::document_lists::DocumentLists;
 
 /// What a generator is for; streams of the same seed and counter are independent of each other.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ pub fn dropout_seed(seed: u64, step: u64, part: u64) -> u64 {
 
 /// Walks through the queries, in another order each epoch, and draws their documents.
 pub struct Sampler<'a> {
-    relevant: &'a Lists,
+    relevant: &'a DocumentLists,
     queries: Vec<u32>,
     batch_size: usize,
     seed: u64,
@@ -45,7 +45,7 @@ pub struct Sampler<'a> {
 
 impl<'a> Sampler<'a> {
     /// A sampler of the queries that have a relevant document, `batch_size` at a time, or all if there are fewer.
-    pub fn new(relevant: &'a Lists, batch_size: usize, seed: u64) -> Self {
+    pub fn new(relevant: &'a DocumentLists, batch_size: usize, seed: u64) -> Self {
         let queries = relevant.queries();
         let batch_size = batch_size.min(queries.len().max(1));
         let mut sampler = Sampler { relevant, order: queries.clone(), queries, batch_size, seed, epoch: 0 };
@@ -109,7 +109,7 @@ impl<'a> Sampler<'a> {
     }
 
     /// For each query `number` documents of its list, drawn uniformly without replacement; all of a shorter list.
-    pub fn hard_negatives(&self, step: u64, queries: &[u32], number: u32, negatives: &Lists) -> Vec<u32> {
+    pub fn hard_negatives(&self, step: u64, queries: &[u32], number: u32, negatives: &DocumentLists) -> Vec<u32> {
         let mut rng = generator(self.seed, Stream::Others, step);
         let draw = |&query: &u32| {
             let list = negatives.of(query);
@@ -133,10 +133,10 @@ fn distinct(rng: &mut impl Rng, number: u32, end: u32) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    fn lists() -> Lists {
+    fn lists() -> DocumentLists {
         // Query 3 has no relevant document.
         let pairs: Vec<_> = (0..11).filter(|&q| q != 3).flat_map(|q| [(q, q), (q, q + 20)]).collect();
-        Lists::new(11, 40, &pairs)
+        DocumentLists::new(11, 40, &pairs)
     }
 
     #[test]
@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn a_short_list_gives_all_it_has() {
-        let negatives = Lists::new(2, 9, &[(0, 4), (0, 8)]);
-        let relevant = Lists::new(2, 9, &[(0, 1), (1, 1)]);
+        let negatives = DocumentLists::new(2, 9, &[(0, 4), (0, 8)]);
+        let relevant = DocumentLists::new(2, 9, &[(0, 1), (1, 1)]);
         let sampler = Sampler::new(&relevant, 2, 0);
         let mut drawn = sampler.hard_negatives(0, &[0, 1], 3, &negatives);
         drawn.sort_unstable();

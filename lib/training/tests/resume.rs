@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{encoder, lists, run, settings, star, tokens};
 use hardmine_encoder::Encoder;
 use hardmine_files::MappedTokens;
-use hardmine_training::{Encoding, Lists, Rule, Settings, Texts};
+use hardmine_training::{DocumentLists, Encoding, Rule, Settings, Texts};
 use tch::{Device, Kind, Tensor};
 
 /// Batches of 5 out of 16 queries: the order and the draws matter.
@@ -78,7 +78,7 @@ fn a_checkpoint_of_other_settings_is_refused() {
 }
 
 /// Parameters after a few steps with a chunk size.
-fn trained(home: &Path, relevant: &Lists, chunk_size: Option<usize>, dropout: bool) -> Vec<(String, Tensor)> {
+fn trained(home: &Path, relevant: &DocumentLists, chunk_size: Option<usize>, dropout: bool) -> Vec<(String, Tensor)> {
     let queries = tokens(home, "queries");
     let method = star(home, &queries);
     let settings = Settings { chunk_size, epochs: 3, ..settings(Rule::Lamb) };

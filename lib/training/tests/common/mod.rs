@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field};
 use hardmine_encoder::{Encoder, Precision};
 use hardmine_files::{Input, MappedTokens, Output, Writer};
 use hardmine_records::{Kind, Provenance, schema};
-use hardmine_training::{Lists, Method, Rule, Run, Settings, data};
+use hardmine_training::{DocumentLists, Method, Rule, Run, Settings, data};
 use tch::Device;
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -65,13 +65,13 @@ pub fn encoder(folder: &Path, dropout: bool) -> Encoder {
     Encoder::load(&source, Device::Cpu, Precision::F32).unwrap()
 }
 
-pub fn lists(name: &str, queries: &MappedTokens, docs: &MappedTokens) -> Lists {
+pub fn lists(name: &str, queries: &MappedTokens, docs: &MappedTokens) -> DocumentLists {
     let (queries, docs) = (data::TextRows::of_tokens(queries), data::TextRows::of_tokens(docs));
     let file = input(&fixture(name));
     if name.starts_with("negatives") {
-        data::read_negatives(&file, &queries, &docs, data::Reading::default()).unwrap().lists
+        data::read_negatives(&file, &queries, &docs, data::IdOptions::default()).unwrap().lists
     } else {
-        data::read_qrels(&file, &queries, &docs, data::Reading::default()).unwrap().lists
+        data::read_qrels(&file, &queries, &docs, data::IdOptions::default()).unwrap().lists
     }
 }
 
@@ -104,7 +104,7 @@ pub fn run<'a>(
     encoder: &'a Encoder,
     method: &'a Method,
     queries: &'a MappedTokens,
-    relevant: &'a Lists,
+    relevant: &'a DocumentLists,
     settings: &'a Settings,
     output: &Path,
 ) -> Run<'a> {

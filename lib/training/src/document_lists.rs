@@ -1,15 +1,15 @@
 //! For each query a list of documents, all in one array: judgements and hard negatives.
 
-/// Lists of document rows, one for each query row.
+/// DocumentLists of document rows, one for each query row.
 #[derive(Debug)]
-pub struct Lists {
+pub struct DocumentLists {
     /// Where each list starts in `docs`, and where the last one ends.
     starts: Vec<usize>,
     docs: Vec<u32>,
 }
 
-impl Lists {
-    /// Lists for `queries` queries from (query, document) pairs, the documents less than `docs`. A list keeps the order
+impl DocumentLists {
+    /// DocumentLists for `queries` queries from (query, document) pairs, the documents less than `docs`. A list keeps the order
     /// of its pairs (ADORE appends relevant documents in it) and names a document once.
     pub fn new(queries: usize, docs: usize, pairs: &[(u32, u32)]) -> Self {
         let mut starts = vec![0; queries + 1];
@@ -25,7 +25,7 @@ impl Lists {
             all[next[query as usize]] = doc;
             next[query as usize] += 1;
         }
-        Lists { starts, docs: all }.without_repeats(docs)
+        DocumentLists { starts, docs: all }.without_repeats(docs)
     }
 
     fn without_repeats(mut self, docs: usize) -> Self {
@@ -60,7 +60,7 @@ impl Lists {
     }
 
     /// Number of documents that stand in the lists of the same query here and in `other`.
-    pub fn shared_with(&self, other: &Lists) -> usize {
+    pub fn shared_with(&self, other: &DocumentLists) -> usize {
         let shared = |query| self.of(query).iter().filter(|&&doc| other.contains(query, doc)).count();
         (0..self.len() as u32).map(shared).sum()
     }
@@ -87,10 +87,10 @@ mod tests {
 
     #[test]
     fn lists_keep_their_order_and_name_a_document_once() {
-        let lists = Lists::new(3, 10, &[(2, 5), (0, 9), (2, 1), (2, 5), (0, 5)]);
+        let lists = DocumentLists::new(3, 10, &[(2, 5), (0, 9), (2, 1), (2, 5), (0, 5)]);
         assert_eq!((lists.of(0), lists.of(1), lists.of(2)), (&[9u32, 5][..], &[][..], &[5, 1][..]));
         assert!(lists.contains(2, 5) && !lists.contains(2, 9));
         assert_eq!(lists.queries(), [0, 2]);
-        assert_eq!(lists.shared_with(&Lists::new(3, 10, &[(2, 1), (1, 5), (0, 9)])), 2);
+        assert_eq!(lists.shared_with(&DocumentLists::new(3, 10, &[(2, 1), (1, 5), (0, 9)])), 2);
     }
 }

@@ -10,10 +10,10 @@ use foldhash::{HashMap, HashMapExt};
 use hardmine_records::{Error, Result};
 use rayon::prelude::*;
 
-use crate::{Judgements, Order, Reading};
+use crate::{Judgements, Order, RunOptions};
 
 /// What the metrics need of a run.
-pub(crate) struct Lists {
+pub(crate) struct RankedLists {
     /// Number of lists, one a query.
     pub(crate) count: usize,
     /// Numbers of the judged queries, in the run's order.
@@ -21,7 +21,7 @@ pub(crate) struct Lists {
     /// The table `run` of the metrics, `query_id, doc_id, position` numbered as the judgements are:
     /// the judged documents only, list by list in the order of positions.
     pub(crate) judged: RecordBatch,
-    /// Lists whose first document has the id of the query.
+    /// RankedLists whose first document has the id of the query.
     pub(crate) begin_with_self: usize,
 }
 
@@ -54,15 +54,15 @@ struct Found {
     begins_with_self: bool,
 }
 
-impl Lists {
+impl RankedLists {
     /// # Errors
     /// Of the first list with a fault.
     pub(crate) fn of<'a, K: Id<'a>>(
         name: &str,
         judgements: &'a Judgements,
         run: &'a [RunBatch],
-        reading: Reading,
-    ) -> Result<Lists> {
+        reading: RunOptions,
+    ) -> Result<RankedLists> {
         let order = reading.order;
         let judged = by_query::<K>(judgements);
         let columns: Vec<Columns<K>> = run.iter().map(Columns::of).collect();
@@ -99,7 +99,7 @@ impl Lists {
         let columns = [rows.0, rows.1, rows.2].map(|column| Arc::new(Int32Array::from(column)) as ArrayRef);
         let judged = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns.to_vec());
         let judged = judged.map_err(Error::at(name))?;
-        Ok(Lists { count: lists.len(), queries, judged, begin_with_self })
+        Ok(RankedLists { count: lists.len(), queries, judged, begin_with_self })
     }
 }
 

@@ -14,7 +14,7 @@ pub enum Order {
 
 /// How a run is read.
 #[derive(Clone, Copy, Debug)]
-pub struct Reading {
+pub struct RunOptions {
     /// What decides a document's position.
     pub order: Order,
     /// What integer ids of other programs' files are.
