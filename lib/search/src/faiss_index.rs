@@ -14,7 +14,7 @@ use tch::Device;
 use crate::blocks::{Blocks, Rows};
 use crate::index_file::{self, Header};
 use crate::rank::Settings;
-use crate::ranking::{Hit, rank_best};
+use crate::hit::{Hit, rank_best};
 
 /// Provenance of an index: its factory string.
 pub const FACTORY: &str = "hardmine.factory";

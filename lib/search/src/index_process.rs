@@ -10,7 +10,7 @@ use hardmine_records::{Error, Input, Provenance, Result, foreign};
 use crate::faiss_index::FaissIndex;
 use crate::index_file::Header;
 use crate::rank::Settings;
-use crate::ranking::Hit;
+use crate::hit::Hit;
 
 /// What the process may use beside four times the size of the index file and the memory of the settings.
 const MEMORY: u64 = 1 << 30;

@@ -12,10 +12,10 @@ use hardmine_records::{Error, IdSpace, Input, Provenance, Result, check_self, pr
 use tch::Device;
 
 use crate::blocks::Blocks;
-use crate::exact::Searcher;
+use crate::exact::ExactSearcher;
 use crate::faiss_index::FaissIndex;
 use crate::index_file::Header;
-use crate::ranking::Hit;
+use crate::hit::Hit;
 
 #[cfg(feature = "faiss-gpu")]
 use crate::faiss_index::FaissIndex as Searched;
@@ -51,9 +51,9 @@ enum Documents {
     /// A faiss index.
     Faiss(Searched),
     /// The vectors of a flat faiss index, searched exactly, like an embeddings file and faster than by faiss.
-    Flat(FlatIndex, Provenance, Searcher),
+    Flat(FlatIndex, Provenance, ExactSearcher),
     /// An embeddings file, read once for every part of the queries.
-    Embeddings(EmbeddingsFile, Searcher),
+    Embeddings(EmbeddingsFile, ExactSearcher),
 }
 
 struct EmbeddingsFile {
@@ -155,7 +155,7 @@ impl Ranker {
 
 impl Documents {
     fn open(input: Input, settings: &Settings) -> Result<Self> {
-        let searcher = |dim| Searcher::new(dim, settings.top_k, settings.device);
+        let searcher = |dim| ExactSearcher::new(dim, settings.top_k, settings.device);
         let name = input.to_string();
         let documents = if is_faiss(&input)? {
             let header = Header::read(&input)?;
