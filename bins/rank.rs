@@ -7,7 +7,7 @@ use clap::Parser;
 use hardmine_encoder::DeviceChoice;
 use hardmine_records::command::{self, Common, Report};
 use hardmine_records::{IdSpace, Input, Kind, Output, Provenance, Writer, schema};
-use hardmine_search::{Ranker, Settings};
+use hardmine_search::{RankSettings, Ranker};
 
 /// Ranks documents for queries by inner product
 ///
@@ -71,8 +71,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let top_k = usize::from(args.top_k.get());
     let memory = (args.memory as usize) << 20;
     let (device, parameters, exclude_self) = (args.device.open()?, args.search_parameters, args.exclude_self);
-    let settings = Settings { top_k, exclude_self, device, memory, parameters };
-    let ranker = Ranker::open(&args.queries, &args.index, settings)?;
+    let settings = RankSettings { top_k, exclude_self, device, memory, parameters };
+    // SAFETY: no other thread is at work yet. One waits for signals, and those that libraries started wait for work.
+    let ranker = unsafe { Ranker::open(&args.queries, &args.index, settings)? };
     let run = schema::run(IdSpace::Internal);
     let mut writer = Writer::create(&args.output, Kind::Run, run, Provenance::default())?;
     report.progress(None, "rows");

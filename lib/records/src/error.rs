@@ -26,6 +26,11 @@ impl Error {
         self
     }
 
+    /// Where it went wrong.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Turns an I/O error at `place` into ours; made for `map_err`. The kind stays visible, so that a
     /// closed pipe can be told from a failure.
     pub fn io(place: impl Display) -> impl FnOnce(std::io::Error) -> Error {

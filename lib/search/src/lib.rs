@@ -2,6 +2,7 @@
 //! over both.
 
 mod blocks;
+mod documents;
 mod exact;
 mod faiss_index;
 mod hit;
@@ -14,4 +15,4 @@ pub use exact::{ExactSearch, ExactSearcher};
 pub use faiss_index::{FACTORY, FaissIndex};
 pub use hit::Hit;
 pub use index_file::create_index;
-pub use rank::{Ranked, Ranker, Settings};
+pub use rank::{RankSettings, RankSummary, Ranker};

@@ -96,7 +96,9 @@ mod tests {
             let (a, b) = (random(1, dim, 1), random(1, dim, 2));
             let exact: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
             assert_eq!(inner_product(&a, &b).to_bits(), in_lanes(&a, &b).to_bits());
-            assert!((f64::from(inner_product(&a, &b)) - exact).abs() <= f64::from(error_bound(dim, norm(&a), norm(&b))));
+            assert!(
+                (f64::from(inner_product(&a, &b)) - exact).abs() <= f64::from(error_bound(dim, norm(&a), norm(&b)))
+            );
         }
     }
 

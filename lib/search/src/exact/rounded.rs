@@ -57,12 +57,8 @@ impl Rounded {
     pub fn new(vectors: &[f32], mean: &[f32], y: &[f32]) -> Rounded {
         let (dim, rows) = (mean.len(), vectors.len() / mean.len());
         let column = || Vec::with_capacity(rows);
-        let mut rounded = Rounded {
-            bits: vec![Bfloat16::ZERO; vectors.len()],
-            norms: column(),
-            errors: column(),
-            offsets: column(),
-        };
+        let mut rounded =
+            Rounded { bits: vec![Bfloat16::ZERO; vectors.len()], norms: column(), errors: column(), offsets: column() };
         let (mut centred, mut error) = (vec![0.0; dim], vec![0.0; dim]);
         for (vector, bits) in vectors.chunks(dim).zip(rounded.bits.chunks_mut(dim)) {
             let numbers = vector.iter().zip(mean).zip(centred.iter_mut().zip(error.iter_mut())).zip(bits);

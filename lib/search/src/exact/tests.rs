@@ -54,8 +54,11 @@ fn any_block_size_gives_what_sorting_gives() {
 fn ties_go_by_id_across_blocks_and_at_the_end_of_the_list() {
     // Few different vectors, so that most scores occur hundreds of times.
     let few = random(5, 33, 10);
-    let documents: Vec<f32> =
-        random(1, 2500, 3).iter().flat_map(|x| few.chunks(33).nth((2.5 * (x + 1.0)) as usize).unwrap()).copied().collect();
+    let documents: Vec<f32> = random(1, 2500, 3)
+        .iter()
+        .flat_map(|x| few.chunks(33).nth((2.5 * (x + 1.0)) as usize).unwrap())
+        .copied()
+        .collect();
     for top_k in [1, 2, 100, 2499] {
         check(&random(9, 33, 4), &documents, 33, top_k, &[1, 100, 513, 2500]);
     }
