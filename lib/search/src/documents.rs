@@ -56,13 +56,14 @@ impl Documents {
         let searcher = |dim| ExactSearcher::new(dim, settings.top_k, settings.device);
         let header = if is_faiss(&input)? { Some(Header::read(&input)?) } else { None };
         match header {
-            Some(Header { is_flat: false, .. }) => {
+            Some(header) if !header.is_flat => {
                 // SAFETY: the caller promises what this needs.
-                Ok(Documents::Faiss(unsafe { SearchedIndex::open(&input, settings)? }))
+                Ok(Documents::Faiss(unsafe { SearchedIndex::open(header, settings)? }))
             }
-            Some(Header { provenance, .. }) => {
+            Some(header) => {
                 refuse_parameters(&input, settings)?;
-                let index = FaissIndex::read(&input)?;
+                let provenance = header.provenance.clone();
+                let index = FaissIndex::load(header)?;
                 let searcher = searcher(index.dim())?;
                 Ok(Documents::Flat(index.into_flat()?, provenance, searcher))
             }
@@ -103,9 +104,9 @@ impl Documents {
     }
 
     /// Bytes that each query may take while it is searched for.
-    pub fn bytes_per_query(&self, settings: &RankSettings, dim: usize) -> usize {
+    pub fn bytes_per_query(&self, settings: &RankSettings) -> usize {
         match self {
-            Documents::Faiss(_) => dim * size_of::<f32>() + 3 * settings.top_k * size_of::<Hit>(),
+            Documents::Faiss(index) => index.dim() * size_of::<f32>() + 3 * settings.top_k * size_of::<Hit>(),
             Documents::Flat(_, _, searcher) | Documents::Embeddings(_, searcher) => searcher.bytes_per_query(),
         }
     }

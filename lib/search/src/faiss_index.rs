@@ -115,12 +115,12 @@ impl FaissIndex {
         index_file::write(output, &self.provenance, |path| write_index(&self.index, path).map_err(|e| plain(&e)))
     }
 
-    /// Reads an index to be searched with `settings`.
+    /// Loads the index of a file to search it with `settings`.
     ///
     /// # Errors
-    /// As [`FaissIndex::read`], and search parameters that this kind of index doesn't have.
-    pub(crate) fn open(input: &Input, settings: &RankSettings) -> Result<Self> {
-        let mut index = FaissIndex::read(input)?;
+    /// A broken file, and search parameters that this kind of index does not have.
+    pub(crate) fn open(header: Header, settings: &RankSettings) -> Result<Self> {
+        let mut index = FaissIndex::load(header)?;
         if let Some(parameters) = &settings.parameters {
             index.set_parameters(parameters)?;
         }
@@ -133,9 +133,17 @@ impl FaissIndex {
     /// # Errors
     /// A broken file, and a metric other than inner product.
     pub fn read(input: &Input) -> Result<Self> {
-        let Header { file, provenance, .. } = Header::read(input)?;
+        FaissIndex::load(Header::read(input)?)
+    }
+
+    /// Loads the index of a file.
+    ///
+    /// # Errors
+    /// A broken file.
+    pub(crate) fn load(header: Header) -> Result<Self> {
+        let Header { file, provenance, .. } = header;
         let index = read_index(file.path().to_string_lossy())
-            .map_err(|e| Error::new(input, format!("is a truncated or broken faiss index: {}", plain(&e))))?;
+            .map_err(|e| Error::new(&file, format!("is a truncated or broken faiss index: {}", plain(&e))))?;
         Ok(FaissIndex::new(index, provenance))
     }
 

@@ -5,7 +5,7 @@
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use hardmine_records::{Error, Input, Provenance, Result, foreign};
+use hardmine_records::{Error, Provenance, Result, foreign};
 
 use crate::faiss_index::FaissIndex;
 use crate::hit::Hit;
@@ -27,20 +27,20 @@ pub(crate) struct IndexProcess {
 }
 
 impl IndexProcess {
-    /// Reads the index `input`, to be searched with `settings`.
+    /// Loads the index of a file to search it with `settings`.
     ///
     /// # Errors
-    /// A broken file, a metric other than inner product, search parameters that this kind of index does not have.
+    /// A broken file, and search parameters that this kind of index does not have.
     ///
     /// # Safety
     /// No other thread of our process may be at work. Only the calling thread goes on in the copy, where what another
     /// one was changing stays half changed, and a lock that it held stays locked. Threads that wait for work or for a
     /// signal do no harm.
-    pub(crate) unsafe fn open(input: &Input, settings: &RankSettings) -> Result<Self> {
-        let (name, provenance) = (input.to_string(), Header::read(input)?.provenance);
+    pub(crate) unsafe fn open(header: Header, settings: &RankSettings) -> Result<Self> {
+        let (name, provenance) = (header.file.to_string(), header.provenance.clone());
         let io = |e| Error::io(&name)(e);
         let (ours, theirs) = UnixStream::pair().map_err(io)?;
-        let file = input.path().metadata().map_err(io)?.len();
+        let file = header.file.path().metadata().map_err(io)?.len();
         // SAFETY: the caller promises that no other thread is at work, so that all memory of the copy is in order.
         let process = match unsafe { libc::fork() } {
             -1 => return Err(io(io::Error::last_os_error())),
@@ -50,7 +50,7 @@ impl IndexProcess {
                 close_standard_streams();
                 limit_memory(4 * file + MEMORY + 2 * settings.memory as u64);
                 // A panic and a failed write end the process as a crash does: there is nobody to tell.
-                drop(foreign("", || serve(&theirs, input, settings)));
+                drop(foreign("", || serve(&theirs, header, settings)));
                 // SAFETY: this ends the copy at once; what runs at a regular end is for our process to run.
                 unsafe { libc::_exit(0) }
             }
@@ -125,9 +125,9 @@ impl Drop for IndexProcess {
 }
 
 /// The other process: loads the index, then answers until nobody asks any more.
-fn serve(socket: &UnixStream, input: &Input, settings: &RankSettings) -> io::Result<()> {
+fn serve(socket: &UnixStream, header: Header, settings: &RankSettings) -> io::Result<()> {
     let (mut from, mut to) = (BufReader::new(socket), BufWriter::new(socket));
-    let mut index = match FaissIndex::open(input, settings) {
+    let mut index = match FaissIndex::open(header, settings) {
         Ok(index) => index,
         Err(error) => return refuse(&mut to, &error),
     };

@@ -97,7 +97,7 @@ impl Ranker {
     /// what can only be known at the end of a stream.
     pub fn run(self, mut write: impl FnMut(&RecordBatch) -> Result<()>) -> Result<RankSummary> {
         let Ranker { settings, mut queries, mut documents, name } = self;
-        let per_query = documents.bytes_per_query(&settings, queries.dim());
+        let per_query = documents.bytes_per_query(&settings);
         queries.set_rows((settings.memory / 2 / per_query).clamp(QUERIES.0, QUERIES.1));
         let top_k = settings.top_k - usize::from(settings.exclude_self);
         let mut short = 0;
