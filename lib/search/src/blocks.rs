@@ -10,7 +10,7 @@ use hardmine_records::{Error, Input, Kind, Provenance, Result, Table, check_fini
 pub(crate) struct EmbeddingBlock {
     /// Internal ids, (N,), ascending.
     pub ids: Vec<i64>,
-    /// Vectors, (N, E) in row order.
+    /// Vectors, (N, E), row by row.
     pub vectors: Vec<f32>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct EmbeddingBlocks {
     rows: usize,
     read: usize,
     last: Option<i64>,
-    /// A batch that didn't fit into the last block, and how many of its rows did.
+    /// A batch of which the last block had room for some rows, and how many those are.
     rest: Option<(RecordBatch, usize)>,
 }
 

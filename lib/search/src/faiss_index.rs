@@ -17,7 +17,7 @@ use crate::index_file::{self, Header};
 use crate::rank::RankSettings;
 
 /// Key of the provenance under which an index has its factory string.
-pub const FACTORY: &str = "hardmine.factory";
+const FACTORY: &str = "hardmine.factory";
 
 /// Vectors added at once.
 const ADD_ROWS: usize = 8192;
@@ -188,12 +188,12 @@ impl FaissIndex {
         }
     }
 
-    #[cfg(feature = "faiss-gpu")]
     fn search_copy_or_index(
         &mut self,
         queries: &[f32],
         top_k: usize,
     ) -> std::result::Result<SearchResult, faiss::error::Error> {
+        #[cfg(feature = "faiss-gpu")]
         if let Some(copy) = &mut self.on_gpu {
             match copy.search(queries, top_k) {
                 Ok(found) => return Ok(found),
@@ -202,15 +202,6 @@ impl FaissIndex {
             }
             self.on_gpu = None;
         }
-        self.index.search(queries, top_k)
-    }
-
-    #[cfg(not(feature = "faiss-gpu"))]
-    fn search_copy_or_index(
-        &mut self,
-        queries: &[f32],
-        top_k: usize,
-    ) -> std::result::Result<SearchResult, faiss::error::Error> {
         self.index.search(queries, top_k)
     }
 
@@ -306,6 +297,13 @@ fn plain(error: &faiss::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_index_gives_empty_lists() {
+        let index = index_factory(2, "HNSW4", MetricType::InnerProduct).unwrap();
+        let mut index = FaissIndex::new(index, Provenance::default());
+        assert_eq!(index.search(&[1.0, 0.0, 0.0, 1.0], 5).unwrap(), [[], []]);
+    }
 
     #[test]
     fn inverted_lists_are_read_from_the_factory_string() {

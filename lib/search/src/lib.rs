@@ -12,7 +12,7 @@ mod index_process;
 mod rank;
 
 pub use exact::{ExactSearch, ExactSearcher};
-pub use faiss_index::{FACTORY, FaissIndex};
+pub use faiss_index::FaissIndex;
 pub use hit::Hit;
 pub use index_file::create_index;
 pub use rank::{RankSettings, RankSummary, Ranker};

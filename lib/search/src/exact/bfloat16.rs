@@ -4,7 +4,7 @@
 //! Queries and documents are taken relative to a mean of theirs: the vectors of dense retrievers share most of their
 //! length, and what they share needs no rounding. With q = m + q′ and d = μ + d′, q·d = q·μ + m·d′ + q′·d′. The first
 //! two terms are computed in float32. Of the last one, q̃·d̃ is computed, where the tilde is rounding to bfloat16.
-//! Libtorch adds up the products in float32 and rounds the sum to bfloat16 once.
+//! There, libtorch adds up the products in float32 and rounds the sum to bfloat16 once.
 
 use rayon::prelude::*;
 use tch::TchError;

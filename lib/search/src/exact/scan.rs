@@ -11,7 +11,7 @@ use super::vectors::{Block, Queries};
 
 /// A first look at the scores of all documents of a block, which need not be exact.
 ///
-/// It is `Send` and not `Sync`, because it may hold tensors.
+/// Scans may hold tensors, which threads cannot share; hence `Send` without `Sync`.
 pub(super) trait Scan: Send {
     /// Hands each query's list the documents of `block` that may be among the query's best, with their approximate
     /// scores. Returns for each query, (Q,), how far an approximate score can be from [`super::inner_product()`].
