@@ -8,7 +8,7 @@ use hardmine_command::{self as command, Common, Report};
 use hardmine_encoder::{DeviceChoice, prepare_process};
 use hardmine_files::{Input, Output, Writer};
 use hardmine_records::{IdSpace, Kind, Provenance, schema};
-use hardmine_search::{Ranker, Settings};
+use hardmine_search::{RankSettings, Ranker};
 
 /// Ranks documents for queries by inner product
 ///
@@ -81,8 +81,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let memory = (args.memory as usize) << 20;
     prepare_process();
     let (device, parameters, exclude_self) = (args.device.open()?, args.search_parameters, args.exclude_self);
-    let settings = Settings { top_k, exclude_self, device, memory, parameters };
-    let ranker = Ranker::open(&args.queries, &args.index, settings)?;
+    let settings = RankSettings { top_k, exclude_self, device, memory, parameters };
+    // SAFETY: no other thread is at work yet. One waits for signals, and those that libraries started wait for work.
+    let ranker = unsafe { Ranker::open(&args.queries, &args.index, settings)? };
     let run = schema::run(IdSpace::Internal);
     let mut writer = Writer::create(&args.output, Kind::Run, run, Provenance::default())?;
     report.progress(None, "rows");

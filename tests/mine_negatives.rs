@@ -80,7 +80,7 @@ fn a_run_out_of_order_is_refused_with_its_row() {
     for (run, place) in [
         ("a\t1\t2\na\t2\t1\n", "run.tsv: row 1: rank 1"),
         ("a\t1\t1\nb\t5\t1\na\t2\t2\n", "run.tsv: row 2: query a comes again"),
-        ("a\t1\t1\na\t1\t2\n", "run.tsv: row 1: document 1 stands twice"),
+        ("a\t1\t1\na\t1\t2\n", "run.tsv: row 1: document 1 is twice"),
     ] {
         folder.write("run.tsv", run);
         folder.run("mine-negatives --qrels qrels.txt run.tsv -o negatives.parquet").fails(&[place]);

@@ -1,5 +1,6 @@
-//! Hard negatives: the documents that rank highest for a query and are not relevant to it
-//! (SIGIR 2021, section 4.2: static hard negatives).
+//! Hard negatives: the documents that rank highest for a query and are not relevant to it. A model that is trained on
+//! them learns what it gets wrong (Zhan et al., *Optimizing Dense Retrieval Model Training with Hard Negatives*, SIGIR
+//! 2021, section 4.2: static hard negatives).
 
 use std::borrow::Borrow;
 use std::fmt::Display;
@@ -14,89 +15,121 @@ use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use hardmine_files::Table;
 use hardmine_records::{Error, IdSpace, Result, schema};
 
-/// Mines the lists of a run, batch by batch, in constant memory but for the judgements and one entry a query.
-pub enum Miner {
-    /// Ids are row numbers of tokens files.
-    Internal(Lists<i64>),
-    /// Ids are those of the collection.
-    Official(Lists<str>),
+/// Takes the hard negatives out of the lists of a run. The run comes batch by batch, so that memory holds no more than
+/// the judgements and an entry for each query.
+///
+/// ```
+/// use arrow::array::{AsArray, Float32Array, Int32Array, RecordBatch, StringArray};
+/// use hardmine_mining::{Miner, Rules};
+/// use hardmine_records::{ForeignIds, IdSpace, Input, Kind, Table, schema};
+/// use std::sync::Arc;
+///
+/// // Document b is relevant to query q.
+/// let folder = tempfile::tempdir()?;
+/// let file = folder.path().join("qrels.txt");
+/// std::fs::write(&file, "q 0 b 1\n")?;
+/// let mut qrels = Table::open_with_ids(&Input::from(file.as_path()), &[Kind::Qrels], ForeignIds::default())?;
+///
+/// // A model has ranked documents a, b and c for the query.
+/// let run = RecordBatch::try_new(
+///     schema::run(IdSpace::Official),
+///     vec![
+///         Arc::new(StringArray::from(vec!["q", "q", "q"])),
+///         Arc::new(StringArray::from(vec!["a", "b", "c"])),
+///         Arc::new(Int32Array::from(vec![1, 2, 3])),
+///         Arc::new(Float32Array::from(vec![0.9, 0.8, 0.5])),
+///     ],
+/// )?;
+///
+/// let mut miner = Miner::new(&mut qrels, Rules { top_k: 200, exclude_self: false })?;
+/// let negatives = miner.negatives("run", &run)?;
+/// let documents: Vec<&str> = negatives["doc_id"].as_string::<i32>().iter().flatten().collect();
+/// assert_eq!(documents, ["a", "c"]);
+/// assert_eq!(miner.finish("run", "qrels.txt")?.short, 1); // a query with fewer than 200 negatives
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Miner {
+    lists: MinerById,
 }
 
 /// How mining went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Queries of the run.
+    /// Number of queries of the run.
     pub queries: usize,
-    /// Queries with fewer negatives than asked for.
+    /// Number of queries with fewer negatives than [`Rules::top_k`].
     pub short: usize,
-    /// Queries of the run for which there is no judgement.
+    /// Number of queries of the run for which there is no judgement.
     pub unjudged: usize,
-    /// Negatives whose score is to the last bit that of a relevant document in the same list.
+    /// Number of negatives whose score is, to the last bit, that of a relevant document in the same list. They are
+    /// probably the same text under another id, and then false negatives.
     pub twins: usize,
-    /// Documents left out because they have the id of their query.
+    /// Number of documents left out because they have the id of their query.
     pub selves: usize,
 }
 
-/// What to mine.
+/// Which documents become negatives.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// Most negatives for each query.
     pub top_k: usize,
-    /// Whether a document with the id of its query is left out.
+    /// Whether a document with the id of its query is left out, for collections whose documents are the queries.
     pub exclude_self: bool,
 }
 
 impl Miner {
-    /// Reads the judgements `qrels`.
+    /// A miner that takes a document for relevant if `qrels` give it a grade above 0.
     ///
     /// # Errors
     /// Those of reading the judgements.
     pub fn new(qrels: &mut Table, rules: Rules) -> Result<Self> {
-        Ok(match qrels.ids() {
+        let lists = match qrels.ids() {
             IdSpace::Internal => {
-                let judged = judgements(qrels, |b| {
+                let judged = relevant_documents(qrels, |b| {
                     let ids = |c: usize| b.column(c).as_primitive::<Int64Type>().values();
                     ids(0).iter().copied().zip(ids(1).iter().copied()).collect()
                 })?;
-                Miner::Internal(Lists::new(judged, rules))
+                MinerById::Internal(ListMiner::new(judged, rules))
             }
             IdSpace::Official => {
-                let judged = judgements(qrels, |b| {
+                let judged = relevant_documents(qrels, |b| {
                     let ids = |c: usize| b.column(c).as_string::<i32>().iter().flatten().map(str::to_owned);
                     ids(0).zip(ids(1)).collect()
                 })?;
-                Miner::Official(Lists::new(judged, rules))
+                MinerById::Official(ListMiner::new(judged, rules))
             }
-        })
+        };
+        Ok(Miner { lists })
     }
 
-    /// The negatives among the next rows of the run called `name`, ranked anew from 1.
+    /// The negatives among the next rows of the run, ranked anew from 1. The run's rows must be grouped by query and
+    /// sorted by rank; its ids must be of the same space as those of the judgements. Errors call the run `name`.
     ///
     /// # Errors
-    /// Ranks that don't ascend, a document twice in a list, or a query whose rows don't stand together,
-    /// with the row.
+    /// Ranks that do not ascend, a document that is twice in a list, or a query that comes again after other queries,
+    /// with the number of the row.
     pub fn negatives(&mut self, name: &str, batch: &RecordBatch) -> Result<RecordBatch> {
-        match self {
-            Miner::Internal(lists) => {
+        match &mut self.lists {
+            MinerById::Internal(lists) => {
                 let ids = |column: usize| batch.column(column).as_primitive::<Int64Type>().values();
                 let (queries, docs) = (ids(0), ids(1));
                 lists.negatives(name, batch, |row| (&queries[row], &docs[row]))
             }
-            Miner::Official(lists) => {
+            MinerById::Official(lists) => {
                 let (queries, docs) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
                 lists.negatives(name, batch, |row| (queries.value(row), docs.value(row)))
             }
         }
     }
 
-    /// Ends the last list.
+    /// Ends the last list and tells how mining went. Errors call the run `name` and the judgements `qrels`.
     ///
     /// # Errors
-    /// None of the run's queries is judged: it is of another split.
+    /// A run none of whose queries is judged: it belongs to another split than the judgements.
     pub fn finish(self, name: &str, qrels: &str) -> Result<Summary> {
-        let summary = match self {
-            Miner::Internal(lists) => lists.finish(),
-            Miner::Official(lists) => lists.finish(),
+        let summary = match self.lists {
+            MinerById::Internal(lists) => lists.finish(),
+            MinerById::Official(lists) => lists.finish(),
         };
         if summary.queries > 0 && summary.queries == summary.unjudged {
             let text = format!("none of its {} queries is judged in {qrels}", summary.queries);
@@ -106,11 +139,21 @@ impl Miner {
     }
 }
 
-/// Judged query → its relevant documents.
-type Judgements<I> = HashMap<I, Vec<I>>;
+/// A miner for each space of ids.
+enum MinerById {
+    Internal(ListMiner<i64>),
+    Official(ListMiner<str>),
+}
 
-fn judgements<I: Hash + Eq>(qrels: &mut Table, pairs: impl Fn(&RecordBatch) -> Vec<(I, I)>) -> Result<Judgements<I>> {
-    let mut judged: Judgements<I> = HashMap::new();
+/// The relevant documents of each query that has any judgement.
+type RelevantDocuments<I> = HashMap<I, Vec<I>>;
+
+/// Reads judgements; `pairs` are the queries and documents of a batch.
+fn relevant_documents<I: Hash + Eq>(
+    qrels: &mut Table,
+    pairs: impl Fn(&RecordBatch) -> Vec<(I, I)>,
+) -> Result<RelevantDocuments<I>> {
+    let mut judged: RelevantDocuments<I> = HashMap::new();
     for batch in qrels {
         let batch = batch?;
         let grades = batch.column(2).as_primitive::<Int32Type>();
@@ -124,36 +167,41 @@ fn judgements<I: Hash + Eq>(qrels: &mut Table, pairs: impl Fn(&RecordBatch) -> V
     Ok(judged)
 }
 
-/// The state of mining between batches, for ids of one type.
-pub struct Lists<I: ToOwned + ?Sized> {
-    judged: Judgements<I::Owned>,
+/// A miner for ids of one type, and its state between batches.
+struct ListMiner<I: ToOwned + ?Sized> {
+    /// Of the queries whose lists have not come yet.
+    judged: RelevantDocuments<I::Owned>,
     rules: Rules,
+    /// Queries whose lists have come.
     seen: HashSet<I::Owned>,
-    current: Option<List<I::Owned>>,
-    /// Documents of the list being read.
+    current: Option<CurrentList<I::Owned>>,
+    /// Documents of the current list.
     docs: HashSet<I::Owned>,
     summary: Summary,
+    /// Rows of the batches before.
     rows: usize,
 }
 
 /// The list being read.
-struct List<I> {
+struct CurrentList<I> {
     query: I,
-    /// Relevant documents, none if the query is not judged: so few that looking through them beats a hash.
+    /// None if the query is not judged. They are so few that looking through them is faster than a hash set.
     relevant: Option<Vec<I>>,
+    /// Rank in the run of the last document read.
     rank: i32,
-    /// Scores of the negatives so far, and of the relevant documents.
-    kept: Vec<f32>,
-    found: Vec<f32>,
+    /// Scores of the negatives so far.
+    negative_scores: Vec<f32>,
+    /// Scores of the relevant documents so far.
+    relevant_scores: Vec<f32>,
 }
 
-impl<I> Lists<I>
+impl<I> ListMiner<I>
 where
     I: ToOwned + Hash + Eq + Display + ?Sized,
     I::Owned: Hash + Eq,
 {
-    fn new(judged: Judgements<I::Owned>, rules: Rules) -> Self {
-        Lists {
+    fn new(judged: RelevantDocuments<I::Owned>, rules: Rules) -> Self {
+        ListMiner {
             judged,
             rules,
             seen: HashSet::new(),
@@ -189,8 +237,13 @@ where
                 self.end_list();
                 self.docs.clear();
                 let relevant = self.judged.remove(query);
-                self.current =
-                    Some(List { query: query.to_owned(), relevant, rank: 0, kept: Vec::new(), found: Vec::new() });
+                self.current = Some(CurrentList {
+                    query: query.to_owned(),
+                    relevant,
+                    rank: 0,
+                    negative_scores: Vec::new(),
+                    relevant_scores: Vec::new(),
+                });
             }
             let list = self.current.as_mut().expect("set above");
             if run_rank <= list.rank {
@@ -199,20 +252,20 @@ where
             }
             list.rank = run_rank;
             if !self.docs.insert(doc.to_owned()) {
-                return Err(wrong(format!("document {doc} stands twice in the list of query {query}")));
+                return Err(wrong(format!("document {doc} is twice in the list of query {query}")));
             }
-            let relevant = list.relevant.iter().flatten().any(|relevant| relevant.borrow() == doc);
+            let is_relevant = list.relevant.iter().flatten().any(|relevant| relevant.borrow() == doc);
             let is_self = self.rules.exclude_self && query == doc;
-            let kept = !relevant && !is_self && list.kept.len() < self.rules.top_k;
-            if relevant {
-                list.found.push(scores[row]);
+            let is_negative = !is_relevant && !is_self && list.negative_scores.len() < self.rules.top_k;
+            if is_relevant {
+                list.relevant_scores.push(scores[row]);
             }
-            if kept {
-                list.kept.push(scores[row]);
-                ranks.push(list.kept.len() as i32);
+            if is_negative {
+                list.negative_scores.push(scores[row]);
+                ranks.push(list.negative_scores.len() as i32);
             }
-            self.summary.selves += usize::from(is_self && !relevant);
-            keep.push(kept);
+            self.summary.selves += usize::from(is_self && !is_relevant);
+            keep.push(is_negative);
         }
         self.rows += batch.num_rows();
         let failed = |e| Error::new(name, e);
@@ -226,9 +279,10 @@ where
     fn end_list(&mut self) {
         if let Some(list) = self.current.take() {
             self.summary.queries += 1;
-            self.summary.short += usize::from(list.kept.len() < self.rules.top_k);
-            let is_twin = |score: &&f32| list.found.iter().any(|found| found.to_bits() == score.to_bits());
-            self.summary.twins += list.kept.iter().filter(is_twin).count();
+            self.summary.short += usize::from(list.negative_scores.len() < self.rules.top_k);
+            let is_twin =
+                |score: &&f32| list.relevant_scores.iter().any(|relevant| relevant.to_bits() == score.to_bits());
+            self.summary.twins += list.negative_scores.iter().filter(is_twin).count();
             self.summary.unjudged += usize::from(list.relevant.is_none());
         }
     }

@@ -1,5 +1,5 @@
-//! Embeddings read in blocks of bounded size: float32 whatever the file holds, checked, with the next block read
-//! while the last one is used.
+//! Embeddings read in blocks of bounded size. Their numbers are checked and made float32 if the file holds float16; the
+//! next block is read while the last one is used.
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float16Type, Float32Type, Int64Type};
@@ -8,33 +8,36 @@ use hardmine_records::{EmbeddingsBatch, Error, Kind, Provenance, Result, check_f
 
 /// Consecutive rows of embeddings.
 #[derive(Default)]
-pub(crate) struct Rows {
+pub(crate) struct EmbeddingBlock {
     /// Internal ids, (N,), ascending.
     pub ids: Vec<i64>,
-    /// Vectors, (N, E) in row order.
+    /// Vectors, (N, E), row by row.
     pub vectors: Vec<f32>,
 }
 
 /// Embeddings of a file or stream in blocks of `rows` (the last one may be shorter).
-pub(crate) struct Blocks {
+pub(crate) struct EmbeddingBlocks {
     table: Table,
     dim: usize,
     rows: usize,
     read: usize,
     last: Option<i64>,
-    /// A batch that didn't fit into the last block, and how many of its rows did.
+    /// A batch of which the last block had room for some rows, and how many those are.
     rest: Option<(RecordBatch, usize)>,
 }
 
-impl Blocks {
-    /// Opens embeddings.
-    pub fn open(input: &Input, rows: usize) -> Result<Blocks> {
+impl EmbeddingBlocks {
+    /// Opens embeddings, to be read in blocks of `rows`.
+    ///
+    /// # Errors
+    /// Records of another kind, or a damaged file.
+    pub fn open(input: &Input, rows: usize) -> Result<EmbeddingBlocks> {
         let table = Table::open(input, &[Kind::Embeddings])?;
         let dim = match table.schema().field(1).data_type() {
             DataType::FixedSizeList(_, dim) => *dim as usize,
             other => return Err(Error::new(table.name(), format!("column embedding is {other}"))),
         };
-        Ok(Blocks { table, dim, rows, read: 0, last: None, rest: None })
+        Ok(EmbeddingBlocks { table, dim, rows, read: 0, last: None, rest: None })
     }
 
     /// Dimension E of the vectors.
@@ -57,13 +60,13 @@ impl Blocks {
         self.table.provenance()
     }
 
-    /// The embeddings as they come, before a block was read.
+    /// The table that the blocks are read from. Only before the first block has been read is it whole.
     pub fn into_table(self) -> Table {
         self.table
     }
 
-    /// Calls `each` with every block, reading one ahead; returns where the embeddings came from.
-    pub fn for_each_ahead(self, mut each: impl FnMut(&Rows) -> Result<()>) -> Result<Provenance> {
+    /// Calls `each` with every block while the next one is read; returns where the embeddings came from.
+    pub fn for_each_ahead(self, mut each: impl FnMut(&EmbeddingBlock) -> Result<()>) -> Result<Provenance> {
         Ok(read_ahead(self, 0, |block| each(&block))?.table.provenance().clone())
     }
 
@@ -83,8 +86,8 @@ impl Blocks {
         Ok(())
     }
 
-    fn next_block(&mut self) -> Result<Option<Rows>> {
-        let mut block = Rows::default();
+    fn next_block(&mut self) -> Result<Option<EmbeddingBlock>> {
+        let mut block = EmbeddingBlock::default();
         while block.ids.len() < self.rows {
             let (batch, taken) = match self.rest.take() {
                 Some(rest) => rest,
@@ -106,15 +109,15 @@ impl Blocks {
     }
 }
 
-impl Iterator for Blocks {
-    type Item = Result<Rows>;
+impl Iterator for EmbeddingBlocks {
+    type Item = Result<EmbeddingBlock>;
 
-    fn next(&mut self) -> Option<Result<Rows>> {
+    fn next(&mut self) -> Option<Result<EmbeddingBlock>> {
         self.next_block().transpose()
     }
 }
 
-fn append(block: &mut Rows, batch: &RecordBatch, dim: usize) {
+fn append(block: &mut EmbeddingBlock, batch: &RecordBatch, dim: usize) {
     block.ids.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
     let lists = batch.column(1).as_fixed_size_list();
     let values = lists.values().slice(lists.value_offset(0) as usize, lists.len() * dim);

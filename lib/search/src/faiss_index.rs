@@ -1,5 +1,5 @@
-//! faiss indexes of any factory string, by inner product: building from a stream of embeddings, searching, and files
-//! that `faiss.read_index` opens, too.
+//! faiss indexes of any factory string, by inner product: building one from a stream of embeddings, searching it, and
+//! files that `faiss.read_index` opens, too.
 
 use faiss::index::autotune::ParameterSpace;
 use faiss::index::flat::FlatIndex;
@@ -12,27 +12,27 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use tch::Device;
 
-use crate::blocks::{Blocks, Rows};
+use crate::blocks::{EmbeddingBlock, EmbeddingBlocks};
+use crate::hit::{Hit, rank_best};
 use crate::index_file::{self, Header};
-use crate::rank::Settings;
-use crate::ranking::{Hit, rank_best};
+use crate::rank::RankSettings;
 
-/// Provenance of an index: its factory string.
-pub const FACTORY: &str = "hardmine.factory";
+/// Key of the provenance under which an index has its factory string.
+const FACTORY: &str = "hardmine.factory";
 
 /// Vectors added at once.
 const ADD_ROWS: usize = 8192;
 /// Training vectors that suffice for product quantizers: 256 for each of 256 centroids.
 const TRAIN_ROWS: usize = 65_536;
-/// Training vectors a centroid below which faiss warns.
+/// Training vectors for each inverted list; with fewer, faiss warns.
 const TRAIN_ROWS_PER_LIST: usize = 39;
-/// Draws the training vectors.
+/// Seed for drawing the training vectors.
 const SEED: u64 = 1234;
 
 /// A faiss index and where its vectors came from.
 pub struct FaissIndex {
     index: IndexImpl,
-    /// A copy that is searched instead.
+    /// A copy on a GPU, which is searched instead.
     #[cfg(feature = "faiss-gpu")]
     on_gpu: Option<faiss::GpuIndexImpl<'static, IndexImpl>>,
     provenance: Provenance,
@@ -40,13 +40,13 @@ pub struct FaissIndex {
 
 impl FaissIndex {
     /// Builds an index from embeddings, with `train_rows` of them drawn at random where its kind needs training (by
-    /// default 65,536, or 39 for each inverted list if that is more). Holds the index, the training vectors and a
-    /// few thousand vectors more in memory; a pipe is copied to a temporary file if it has to be read twice.
-    /// Calls `added` with numbers of vectors.
+    /// default 65,536, or 39 for each inverted list if that is more). The index, the training vectors and a few thousand
+    /// vectors more are in memory; a pipe is copied to a temporary file if it has to be read twice. `added` is called
+    /// with the number of vectors of each block that has been added.
     ///
     /// # Errors
-    /// Input that is not embeddings, a factory string faiss doesn't know, too few vectors to train on, ids that the
-    /// index can't keep.
+    /// Input that is not embeddings, a factory string that faiss does not know, too few vectors to train on, ids that
+    /// the index cannot keep.
     pub fn build(
         input: &Input,
         factory: &str,
@@ -54,28 +54,28 @@ impl FaissIndex {
         mut added: impl FnMut(usize),
     ) -> Result<Self> {
         let place = || format!("--factory {factory}");
-        let mut blocks = Blocks::open(input, ADD_ROWS)?;
+        let mut blocks = EmbeddingBlocks::open(input, ADD_ROWS)?;
         let index = index_factory(blocks.dim() as u32, factory, MetricType::InnerProduct);
         let mut index = index.map_err(|e| {
             Error::new(place(), plain(&e))
                 .hint("such as Flat, HNSW32, IVF256,Flat or IVF256,PQ48; faiss's wiki lists more")
         })?;
         if !index.is_trained() {
-            // What is read twice is a file.
+            // Only a file can be read twice.
             let mut file = input.clone();
             if !input.is_reopenable() {
                 file = blocks.into_table().spool()?;
-                blocks = Blocks::open(&file, ADD_ROWS)?;
+                blocks = EmbeddingBlocks::open(&file, ADD_ROWS)?;
             }
             let rows = train_rows.unwrap_or_else(|| TRAIN_ROWS.max(TRAIN_ROWS_PER_LIST * inverted_lists(factory)));
             let name = blocks.name().to_owned();
             let sample = sample(blocks, rows)?;
             tracing::info!("training on {} vectors", sample.ids.len());
             index.train(&sample.vectors).map_err(|e| {
-                Error::new(&name, format!("too little to train {factory} on? {}", plain(&e)))
-                    .hint("a smaller factory, such as fewer inverted lists, or more --train-rows")
+                let text = format!("faiss can't train {factory} on {} of its vectors: {}", sample.ids.len(), plain(&e));
+                Error::new(&name, text).hint("a smaller --factory, such as fewer inverted lists, or more --train-rows")
             })?;
-            blocks = Blocks::open(&file, ADD_ROWS)?;
+            blocks = EmbeddingBlocks::open(&file, ADD_ROWS)?;
         }
         let name = blocks.name().to_owned();
         let keeps_ids = factory.contains("IDMap");
@@ -108,17 +108,20 @@ impl FaissIndex {
         }
     }
 
-    /// Writes the index.
+    /// Writes the index, and where its vectors came from, to what [`crate::create_index`] has opened.
+    ///
+    /// # Errors
+    /// Those of writing.
     pub fn write(&self, output: OutputFile) -> Result<()> {
         index_file::write(output, &self.provenance, |path| write_index(&self.index, path).map_err(|e| plain(&e)))
     }
 
-    /// Reads an index to be searched with `settings`.
+    /// Loads the index of a file to search it with `settings`.
     ///
     /// # Errors
-    /// As [`FaissIndex::read`], and search parameters that this kind of index doesn't have.
-    pub(crate) fn open(input: &Input, settings: &Settings) -> Result<Self> {
-        let mut index = FaissIndex::read(input)?;
+    /// A broken file, and search parameters that this kind of index does not have.
+    pub(crate) fn open(header: Header, settings: &RankSettings) -> Result<Self> {
+        let mut index = FaissIndex::load(header)?;
         if let Some(parameters) = &settings.parameters {
             index.set_parameters(parameters)?;
         }
@@ -131,16 +134,25 @@ impl FaissIndex {
     /// # Errors
     /// A broken file, and a metric other than inner product.
     pub fn read(input: &Input) -> Result<Self> {
-        let Header { file, provenance, .. } = Header::read(input)?;
+        FaissIndex::load(Header::read(input)?)
+    }
+
+    /// Loads the index of a file.
+    ///
+    /// # Errors
+    /// A broken file.
+    pub(crate) fn load(header: Header) -> Result<Self> {
+        let Header { file, provenance, .. } = header;
         let index = read_index(file.path().to_string_lossy())
-            .map_err(|e| Error::new(input, format!("is a truncated or broken faiss index ({})", plain(&e))))?;
+            .map_err(|e| Error::new(&file, format!("is a truncated or broken faiss index: {}", plain(&e))))?;
         Ok(FaissIndex::new(index, provenance))
     }
 
-    /// Sets search parameters written as faiss does, such as `nprobe=16` or `efSearch=64,quantizer_efSearch=32`.
+    /// Sets search parameters, written as faiss writes them: `nprobe=16`, or several as
+    /// `efSearch=64,quantizer_efSearch=32`.
     ///
     /// # Errors
-    /// One that this kind of index doesn't have.
+    /// A parameter that this kind of index does not have, or a text that is not of that form.
     pub fn set_parameters(&mut self, parameters: &str) -> Result<()> {
         let wrong = |message: String| {
             Error::new(format!("--search-parameters {parameters}"), message).hint("such as nprobe=16 or efSearch=64")
@@ -155,10 +167,10 @@ impl FaissIndex {
         Ok(())
     }
 
-    /// Searches a copy on `device` from now on, where that is a GPU, faiss was built for it (feature `faiss-gpu`) and
-    /// has this kind of index there; else says that it searches on the CPU. Search parameters come first.
+    /// Has a copy on `device` searched from now on, if that is a GPU and faiss has this kind of index there; else warns
+    /// that the CPU searches. Search parameters must be set before.
     #[cfg(feature = "faiss-gpu")]
-    pub fn copy_to(&mut self, device: Device) {
+    fn copy_to(&mut self, device: Device) {
         let Device::Cuda(number) = device else { return };
         // The copy wants them for as long as it lives, and that is as long as the program.
         let copied = faiss::StandardGpuResources::new()
@@ -169,20 +181,24 @@ impl FaissIndex {
         }
     }
 
-    /// Says that the index is searched on the CPU if `device` is another.
+    /// Tells the log that the CPU searches, if `device` is another: faiss was built without its GPU side.
     #[cfg(not(feature = "faiss-gpu"))]
-    pub fn copy_to(&mut self, device: Device) {
+    fn copy_to(&mut self, device: Device) {
         if device != Device::Cpu {
             tracing::info!("the index is searched on the CPU: faiss was built without its GPU side (faiss-gpu)");
         }
     }
 
-    #[cfg(feature = "faiss-gpu")]
-    fn found(&mut self, queries: &[f32], top_k: usize) -> std::result::Result<SearchResult, faiss::error::Error> {
+    fn search_copy_or_index(
+        &mut self,
+        queries: &[f32],
+        top_k: usize,
+    ) -> std::result::Result<SearchResult, faiss::error::Error> {
+        #[cfg(feature = "faiss-gpu")]
         if let Some(copy) = &mut self.on_gpu {
             match copy.search(queries, top_k) {
                 Ok(found) => return Ok(found),
-                // Its GPU side finds 2,048 documents a query at most.
+                // faiss finds at most 2,048 documents for a query on a GPU.
                 Err(error) => tracing::warn!("the index is searched on the CPU: {}", plain(&error)),
             }
             self.on_gpu = None;
@@ -190,17 +206,15 @@ impl FaissIndex {
         self.index.search(queries, top_k)
     }
 
-    #[cfg(not(feature = "faiss-gpu"))]
-    fn found(&mut self, queries: &[f32], top_k: usize) -> std::result::Result<SearchResult, faiss::error::Error> {
-        self.index.search(queries, top_k)
-    }
-
-    /// The best `top_k` documents of every query, (Q, E), that faiss finds, in our order; fewer where it finds fewer.
+    /// The best `top_k` documents, at least 1, that faiss finds for each of `queries`, (Q, E) row by row; fewer where it
+    /// finds fewer. Each list is ordered by score descending, then by id ascending. Which of several documents with the
+    /// same score is the last in the list is faiss's choice.
     ///
-    /// Among equal scores at the end of the list, faiss chooses.
+    /// # Errors
+    /// Those of faiss.
     pub fn search(&mut self, queries: &[f32], top_k: usize) -> Result<Vec<Vec<Hit>>> {
-        let top_k = top_k.min(self.len());
-        let found = self.found(queries, top_k).map_err(|e| Error::new("faiss", plain(&e)))?;
+        let top_k = top_k.min(self.len()).max(1);
+        let found = self.search_copy_or_index(queries, top_k).map_err(|e| Error::new("faiss", plain(&e)))?;
         let lists = found.labels.chunks(top_k).zip(found.distances.chunks(top_k)).map(|(ids, scores)| {
             let hits = ids.iter().zip(scores).filter(|(id, _)| id.is_some());
             // Adding 0 turns −0 into 0.
@@ -212,32 +226,28 @@ impl FaissIndex {
     }
 
     /// Number of documents.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.index.ntotal() as usize
     }
 
-    /// Whether there is no document.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Dimension of the vectors.
-    pub fn dim(&self) -> usize {
+    pub(crate) fn dim(&self) -> usize {
         self.index.d() as usize
     }
 
     /// Where the vectors came from.
-    pub fn provenance(&self) -> &Provenance {
+    #[cfg(feature = "faiss-gpu")]
+    pub(crate) fn provenance(&self) -> &Provenance {
         &self.provenance
     }
 
-    /// The index as one of plain vectors, which its file says it is.
+    /// The index as a flat one, if it is one.
     pub(crate) fn into_flat(self) -> Result<FlatIndex> {
         self.index.into_flat().map_err(|e| Error::new("faiss", plain(&e)))
     }
 }
 
-fn add(index: &mut IndexImpl, rows: &Rows, keeps_ids: bool) -> std::result::Result<(), faiss::error::Error> {
+fn add(index: &mut IndexImpl, rows: &EmbeddingBlock, keeps_ids: bool) -> std::result::Result<(), faiss::error::Error> {
     let numbers = index.ntotal() as i64..;
     if !keeps_ids && numbers.zip(&rows.ids).all(|(number, &id)| number == id) {
         return index.add(&rows.vectors);
@@ -247,10 +257,10 @@ fn add(index: &mut IndexImpl, rows: &Rows, keeps_ids: bool) -> std::result::Resu
 }
 
 /// A uniform sample of `rows` vectors, drawn in one pass (Vitter's algorithm R, 1985).
-fn sample(blocks: Blocks, rows: usize) -> Result<Rows> {
+fn sample(blocks: EmbeddingBlocks, rows: usize) -> Result<EmbeddingBlock> {
     let dim = blocks.dim();
     let mut random = Pcg64Mcg::seed_from_u64(SEED);
-    let mut sample = Rows::default();
+    let mut sample = EmbeddingBlock::default();
     let mut seen = 0;
     blocks.for_each_ahead(|block| {
         for (&id, vector) in block.ids.iter().zip(block.vectors.chunks(dim)) {
@@ -288,6 +298,13 @@ fn plain(error: &faiss::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_index_gives_empty_lists() {
+        let index = index_factory(2, "HNSW4", MetricType::InnerProduct).unwrap();
+        let mut index = FaissIndex::new(index, Provenance::default());
+        assert_eq!(index.search(&[1.0, 0.0, 0.0, 1.0], 5).unwrap(), [[], []]);
+    }
 
     #[test]
     fn inverted_lists_are_read_from_the_factory_string() {

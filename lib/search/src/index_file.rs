@@ -1,5 +1,5 @@
-//! The file of a faiss index: faiss's own bytes, then our provenance, which `faiss.read_index` doesn't look at:
-//! JSON, its length in 8 bytes (little-endian), and a mark.
+//! The file of a faiss index: faiss's own bytes, then our provenance, which `faiss.read_index` does not read. The
+//! provenance is a JSON object, the object's length in 8 bytes (little-endian), and a mark of 8 bytes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,11 +15,13 @@ pub(crate) const KIND: &str = "index";
 pub(crate) const VERSION: u32 = 1;
 
 const MARK: &[u8; 8] = b"hardmine";
+/// Bytes of the length and the mark.
 const END: usize = 16;
 /// Inner product, in faiss's numbering of metrics.
 const INNER_PRODUCT: i32 = 0;
 
-/// Opens what an index is written to, at `path`; `-` is standard output, which gets the index when it is whole.
+/// Opens what an index, made from `input`, is written to, at `path`; `-` is standard output, which gets the index once
+/// all of it is there.
 ///
 /// # Errors
 /// A folder that is not writable, a terminal, an output that is the input.
@@ -30,7 +32,7 @@ pub fn create_index(path: &Path, input: &Input) -> Result<OutputFile> {
     Ok(output)
 }
 
-/// Has `write` write the index to a path, and ends the file with `provenance`.
+/// Has `write` write faiss's bytes to the path that it is given, and then adds `provenance`.
 pub(crate) fn write(
     mut output: OutputFile,
     provenance: &Provenance,
@@ -53,7 +55,7 @@ fn append(file: &mut File, provenance: &Provenance) -> io::Result<()> {
 
 /// What can be known of an index without loading it.
 pub(crate) struct Header {
-    /// The file, under a path that faiss takes whatever it is called: one that is UTF-8.
+    /// The file, under a path that is UTF-8, because faiss takes no other.
     pub file: Input,
     /// Plain vectors by inner product (faiss's `IndexFlatIP`).
     pub is_flat: bool,
@@ -62,10 +64,10 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Reads the head that all of faiss's indexes have, and our end if it is there.
+    /// Reads the head that all of faiss's indexes have, and the provenance if it is there.
     ///
     /// # Errors
-    /// A metric other than inner product, a file too short, a broken end.
+    /// A metric other than inner product, a file that is too short, broken provenance.
     pub fn read(input: &Input) -> Result<Header> {
         let name = &input.to_string();
         let broken = |_| Error::new(name, "is a truncated faiss index");
@@ -82,7 +84,8 @@ impl Header {
         if is_flat {
             check_flat(&head, &mut file).map_err(broken)?;
         }
-        let provenance = read_end(&mut file).map_err(|e| Error::new(name, format!("has a broken end: {e}")))?;
+        let provenance = read_provenance(&mut file)
+            .map_err(|e| Error::new(name, format!("the provenance at its end is broken: {e}")))?;
         let file = Input::Opened(OpenedFile::new(name, file));
         Ok(Header { file, is_flat, provenance })
     }
@@ -98,7 +101,7 @@ fn check_flat(head: &[u8; 37], file: &mut File) -> io::Result<()> {
     if whole { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-fn read_end(file: &mut File) -> io::Result<Provenance> {
+fn read_provenance(file: &mut File) -> io::Result<Provenance> {
     let length = file.seek(SeekFrom::End(-(END as i64)))?;
     let mut end = [0; END];
     file.read_exact(&mut end)?;

@@ -1,108 +1,101 @@
-//! A faiss index in a process of its own. faiss takes the ids, the graph and the list sizes of a file at their word, so
-//! that a damaged one may crash it while it reads or at any later query; then only that process dies, and the command
-//! ends with an error. The process begins as a copy of ours (fork), so it must be made before threads compute.
+//! A faiss index in a process of its own. faiss trusts the ids, the graph and the list sizes of a file, so that a
+//! damaged one may crash it while it reads or at any later query. Then only that process dies, and the command ends
+//! with an error. The process starts as a copy of ours (fork), so it must be made before threads compute.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use hardmine_files::{Input, foreign};
+use hardmine_files::foreign;
 use hardmine_records::{Error, Provenance, Result};
 
 use crate::faiss_index::FaissIndex;
+use crate::hit::Hit;
 use crate::index_file::Header;
-use crate::rank::Settings;
-use crate::ranking::Hit;
+use crate::rank::RankSettings;
 
-/// What the process may use beside four times the size of the index file and the memory of the settings.
+/// Bytes that the process may use beside four times the size of the index file and the memory of the settings.
 const MEMORY: u64 = 1 << 30;
 
-/// The index, as seen from outside.
+/// The index, as seen from our process. The other one ends with it.
 pub(crate) struct IndexProcess {
     name: String,
     provenance: Provenance,
     process: libc::pid_t,
-    to: BufWriter<UnixStream>,
-    from: BufReader<UnixStream>,
+    questions: BufWriter<UnixStream>,
+    answers: BufReader<UnixStream>,
     rows: usize,
     dim: usize,
 }
 
 impl IndexProcess {
-    /// Reads the index `input`, to be searched with `settings`.
+    /// Loads the index of a file to search it with `settings`.
     ///
     /// # Errors
-    /// A broken file, a metric other than inner product, search parameters that this kind of index doesn't have.
-    pub(crate) fn open(input: &Input, settings: &Settings) -> Result<Self> {
-        let (name, provenance) = (input.to_string(), Header::read(input)?.provenance);
+    /// A broken file, and search parameters that this kind of index does not have.
+    ///
+    /// # Safety
+    /// No other thread of our process may be at work. Only the calling thread goes on in the copy, where what another
+    /// one was changing stays half changed, and a lock that it held stays locked. Threads that wait for work or for a
+    /// signal do no harm.
+    pub(crate) unsafe fn open(header: Header, settings: &RankSettings) -> Result<Self> {
+        let (name, provenance) = (header.file.to_string(), header.provenance.clone());
         let io = |e| Error::io(&name)(e);
         let (ours, theirs) = UnixStream::pair().map_err(io)?;
-        let file = input.path().metadata().map_err(io)?.len();
-        // SAFETY: no other thread of ours computes yet, so that no lock that the copy needs is held.
+        let file = header.file.path().metadata().map_err(io)?.len();
+        // SAFETY: the caller promises that no other thread is at work, so that all memory of the copy is in order.
         let process = match unsafe { libc::fork() } {
             -1 => return Err(io(io::Error::last_os_error())),
             0 => {
                 drop(ours);
-                be_quiet();
+                end_with_parent();
+                close_standard_streams();
                 limit_memory(4 * file + MEMORY + 2 * settings.memory as u64);
-                // A panic and a failed write end it as a crash does: there is nobody to tell.
-                drop(foreign("", || serve(&theirs, input, settings)));
-                // SAFETY: nothing of the copy is used any more; what it has open is ours to close.
+                // A panic and a failed write end the process as a crash does: there is nobody to tell.
+                drop(foreign("", || serve(&theirs, header, settings)));
+                // SAFETY: this ends the copy at once; what runs at a regular end is for our process to run.
                 unsafe { libc::_exit(0) }
             }
             process => process,
         };
-        let from = BufReader::new(ours.try_clone().map_err(io)?);
-        let to = BufWriter::new(ours);
-        let mut index = IndexProcess { name, provenance, process, to, from, rows: 0, dim: 0 };
-        (index.rows, index.dim) = index.answer(|from| Ok((number(from)?, number(from)?)))?;
+        // Our copy of its end would keep the answers open when the process is gone.
+        drop(theirs);
+        let answers = BufReader::new(ours.try_clone().map_err(io)?);
+        let questions = BufWriter::new(ours);
+        let mut index = IndexProcess { name, provenance, process, questions, answers, rows: 0, dim: 0 };
+        (index.rows, index.dim) = index.answer(|from| Ok((read_number(from)?, read_number(from)?)))?;
         Ok(index)
     }
 
     /// The best `top_k` documents of every query, (Q, E); see [`FaissIndex::search`].
     pub(crate) fn search(&mut self, queries: &[f32], top_k: usize) -> Result<Vec<Vec<Hit>>> {
-        // Where the process is gone, its answer is missing, too.
+        // Where the process has ended, its answer is missing, too.
         drop(self.ask(queries, top_k));
         self.answer(|from| {
-            let lists = number(from)?;
-            let list = |from: &mut BufReader<UnixStream>| {
-                let hits = number(from)?;
-                (0..hits)
-                    .map(|_| Ok(Hit { id: number(from)? as i64, score: f32::from_le_bytes(array(from)?) }))
-                    .collect()
-            };
-            (0..lists).map(|_| list(from)).collect()
+            let read_hit = |from: &mut _| Ok(Hit { id: read_number(from)? as i64, score: read_float(from)? });
+            let read_list = |from: &mut _| (0..read_number(from)?).map(|_| read_hit(from)).collect();
+            (0..read_number(from)?).map(|_| read_list(from)).collect()
         })
     }
 
     fn ask(&mut self, queries: &[f32], top_k: usize) -> io::Result<()> {
-        put(&mut self.to, top_k)?;
-        put(&mut self.to, queries.len())?;
-        queries.iter().try_for_each(|value| self.to.write_all(&value.to_le_bytes()))?;
-        self.to.flush()
+        let to = &mut self.questions;
+        write_number(to, top_k)?;
+        write_number(to, queries.len())?;
+        queries.iter().try_for_each(|&value| write_float(to, value))?;
+        to.flush()
     }
 
-    /// Reads an answer: 0 and what `read` reads, or 1 and an error's text.
+    /// Reads an answer: 0 and what `read` reads, or 1 and the two texts of [`refuse`].
     fn answer<T>(&mut self, read: impl FnOnce(&mut BufReader<UnixStream>) -> io::Result<T>) -> Result<T> {
-        let from = &mut self.from;
-        let answer = number(from).and_then(|failed| match failed {
+        let from = &mut self.answers;
+        let answer = read_number(from).and_then(|refused| match refused {
             0 => read(from).map(Ok),
-            _ => {
-                let mut text = vec![0; number(from)?];
-                from.read_exact(&mut text).map(|()| Err(String::from_utf8_lossy(&text).into_owned()))
-            }
+            _ => Ok(Err(Error::new(read_text(from)?, read_text(from)?))),
         });
-        match answer {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(text)) => {
-                let (place, message) = text.split_once(": ").unwrap_or((&self.name, &text));
-                Err(Error::new(place, message))
-            }
-            Err(_) => Err(Error::new(
-                &self.name,
-                "faiss ended while it read or searched it: the index is damaged, or memory is short",
-            )
-            .hint("if there is memory enough, make the index anew")),
-        }
+        answer.unwrap_or_else(|_| {
+            let text = "the process that searches it ended early: the index is damaged, or memory is short";
+            Err(Error::new(&self.name, text).hint("if there is enough memory, build the index again"))
+        })
     }
 
     /// Number of documents.
@@ -123,7 +116,8 @@ impl IndexProcess {
 
 impl Drop for IndexProcess {
     fn drop(&mut self) {
-        // SAFETY: the process is a child of ours that nobody else waits for.
+        // SAFETY: both calls take any numbers. The process is a child that nobody else waits for, so that its number
+        // has not been given to another.
         unsafe {
             libc::kill(self.process, libc::SIGKILL);
             libc::waitpid(self.process, std::ptr::null_mut(), 0);
@@ -132,78 +126,98 @@ impl Drop for IndexProcess {
 }
 
 /// The other process: loads the index, then answers until nobody asks any more.
-fn serve(socket: &UnixStream, input: &Input, settings: &Settings) -> io::Result<()> {
+fn serve(socket: &UnixStream, header: Header, settings: &RankSettings) -> io::Result<()> {
     let (mut from, mut to) = (BufReader::new(socket), BufWriter::new(socket));
-    let mut index = match FaissIndex::open(input, settings) {
+    let mut index = match FaissIndex::open(header, settings) {
         Ok(index) => index,
         Err(error) => return refuse(&mut to, &error),
     };
-    for about in [0, index.len(), index.dim()] {
-        put(&mut to, about)?;
+    for number in [0, index.len(), index.dim()] {
+        write_number(&mut to, number)?;
     }
     to.flush()?;
     loop {
-        let top_k = number(&mut from)?;
-        let queries: Vec<f32> =
-            (0..number(&mut from)?).map(|_| array(&mut from).map(f32::from_le_bytes)).collect::<io::Result<_>>()?;
+        let top_k = read_number(&mut from)?;
+        let count = read_number(&mut from)?;
+        let queries = (0..count).map(|_| read_float(&mut from)).collect::<io::Result<Vec<f32>>>()?;
         let lists = match index.search(&queries, top_k) {
             Ok(lists) => lists,
             Err(error) => return refuse(&mut to, &error),
         };
-        put(&mut to, 0)?;
-        put(&mut to, lists.len())?;
+        write_number(&mut to, 0)?;
+        write_number(&mut to, lists.len())?;
         for hits in lists {
-            put(&mut to, hits.len())?;
+            write_number(&mut to, hits.len())?;
             for hit in hits {
-                put(&mut to, hit.id as usize)?;
-                to.write_all(&hit.score.to_le_bytes())?;
+                write_number(&mut to, hit.id as usize)?;
+                write_float(&mut to, hit.score)?;
             }
         }
         to.flush()?;
     }
 }
 
+/// Answers with an error: its place, and the rest of its text.
 fn refuse(to: &mut impl Write, error: &Error) -> io::Result<()> {
-    let text = error.to_string();
-    put(to, 1)?;
-    put(to, text.len())?;
-    to.write_all(text.as_bytes())?;
+    let (place, text) = (error.place().to_string(), error.to_string());
+    write_number(to, 1)?;
+    for part in [&text[..place.len()], &text[place.len() + ": ".len()..]] {
+        write_number(to, part.len())?;
+        to.write_all(part.as_bytes())?;
+    }
     to.flush()
 }
 
-fn put(to: &mut impl Write, number: usize) -> io::Result<()> {
+fn write_number(to: &mut impl Write, number: usize) -> io::Result<()> {
     to.write_all(&(number as u64).to_le_bytes())
 }
 
-fn number(from: &mut impl Read) -> io::Result<usize> {
-    array(from).map(|bytes| u64::from_le_bytes(bytes) as usize)
+fn write_float(to: &mut impl Write, float: f32) -> io::Result<()> {
+    to.write_all(&float.to_le_bytes())
 }
 
-fn array<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    from.read_exact(&mut bytes).map(|()| bytes)
+fn read_number(from: &mut impl Read) -> io::Result<usize> {
+    let mut bytes = [0; 8];
+    from.read_exact(&mut bytes).map(|()| u64::from_le_bytes(bytes) as usize)
 }
 
-/// What the C library says about a crash is not for the user, and a pipe that our output goes to must end with us.
-/// The process dies with ours.
-fn be_quiet() {
-    // SAFETY: calls of the C library with valid arguments.
+fn read_float(from: &mut impl Read) -> io::Result<f32> {
+    let mut bytes = [0; 4];
+    from.read_exact(&mut bytes).map(|()| f32::from_le_bytes(bytes))
+}
+
+fn read_text(from: &mut impl Read) -> io::Result<String> {
+    let mut text = vec![0; read_number(from)?];
+    from.read_exact(&mut text).map(|()| String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Has the system end this process when its parent ends.
+fn end_with_parent() {
+    // SAFETY: this call sets an attribute of the process, and touches none of its memory.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Points the standard streams at nothing: what the C library says about a crash is not for the user, and whoever reads
+/// our output must see it end with us, not with this process.
+fn close_standard_streams() {
+    // SAFETY: the path is a C string, and the calls change only which files the numbers 0 to 2 stand for, whose owners
+    // in the standard library take any file there.
     unsafe {
         let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
         for stream in 0..=2 {
             libc::dup2(null, stream);
         }
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
     }
 }
 
-/// A damaged size must fail to be allocated instead of taking the machine's memory.
+/// Limits the memory of this process to `more` bytes beside what it has. A damaged size must fail to be allocated
+/// instead of taking the machine's memory.
 fn limit_memory(more: u64) {
     let used = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     // The sixth number is that of the pages of data and stacks.
     let pages: u64 = used.split(' ').nth(5).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    // SAFETY: calls of the C library with valid arguments.
+    // SAFETY: neither call touches memory of this process but for the limit, which is borrowed while it is read.
     unsafe {
         let now = pages * libc::sysconf(libc::_SC_PAGESIZE) as u64;
         // Each thread has a stack of 8 MiB, and an arena of the allocator.

@@ -1,19 +1,18 @@
-//! faiss indexes, exact search, and merging of ranked lists.
+//! Search for the best documents of queries, by inner product: exact search, faiss indexes, and the command `rank`
+//! over both.
 
 mod blocks;
-mod dot;
+mod documents;
 mod exact;
 mod faiss_index;
+mod hit;
 mod index_file;
 #[cfg(not(feature = "faiss-gpu"))]
 mod index_process;
-mod narrow;
 mod rank;
-mod ranking;
-mod shortlist;
 
-pub use exact::{Search, Searcher};
-pub use faiss_index::{FACTORY, FaissIndex};
+pub use exact::{ExactSearch, ExactSearcher};
+pub use faiss_index::FaissIndex;
+pub use hit::Hit;
 pub use index_file::create_index;
-pub use rank::{Ranked, Ranker, Settings};
-pub use ranking::Hit;
+pub use rank::{RankSettings, RankSummary, Ranker};

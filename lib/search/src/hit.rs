@@ -1,5 +1,5 @@
-//! Ranked lists and their one order: score descending, then id ascending; merging is pouring lists
-//! together and keeping the best.
+//! Ranked lists and their one order: score descending, then id ascending. Lists are merged by putting all their hits
+//! into one and keeping the best.
 
 use std::cmp::Ordering;
 
@@ -13,13 +13,13 @@ pub struct Hit {
 }
 
 impl Hit {
-    /// Better hits come first. Equal scores are ordered by id.
+    /// The order of ranked lists: better hits come first, and equal scores are ordered by id.
     pub fn order(&self, other: &Hit) -> Ordering {
         other.score.total_cmp(&self.score).then(self.id.cmp(&other.id))
     }
 }
 
-/// Cuts `hits` to the best `k`, in no order. Whatever the order in which hits were poured in, the same ones stay.
+/// Cuts `hits` to the best `k`, in no order. Which ones stay does not depend on the order in which they came.
 pub(crate) fn keep_best(hits: &mut Vec<Hit>, k: usize) {
     if hits.len() > k {
         hits.select_nth_unstable_by(k - 1, Hit::order);
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_poured_together_in_parts_keep_the_same_best() {
+    fn lists_merged_part_by_part_keep_the_same_best() {
         let all: Vec<Hit> = (0..500).map(|id| hit(id, ((id * 7919) % 10) as f32)).collect();
         let mut whole = all.clone();
         rank_best(&mut whole, 37);

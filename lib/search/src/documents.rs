@@ -1,0 +1,158 @@
+//! What is searched: a faiss index, a flat one, or an embeddings file, told apart by content.
+
+use std::io::BufRead;
+
+use faiss::Index as _;
+use faiss::index::flat::FlatIndex;
+use hardmine_files::{Content, Input};
+use hardmine_records::{Error, Provenance, Result};
+
+use crate::blocks::EmbeddingBlocks;
+use crate::exact::ExactSearcher;
+use crate::faiss_index::FaissIndex;
+use crate::hit::Hit;
+use crate::index_file::Header;
+use crate::rank::RankSettings;
+
+#[cfg(feature = "faiss-gpu")]
+use crate::faiss_index::FaissIndex as SearchedIndex;
+/// A faiss index is searched in a process of its own. A GPU can't be used in the copy of a process that has asked for
+/// one, so that a faiss built for GPUs searches in ours.
+#[cfg(not(feature = "faiss-gpu"))]
+use crate::index_process::IndexProcess as SearchedIndex;
+
+/// Fewest and most bytes of a block of documents.
+const BLOCK_BYTES: (usize, usize) = (1 << 20, 128 << 20);
+
+/// Documents to be searched.
+pub(crate) enum Documents {
+    /// A faiss index that faiss searches.
+    Faiss(SearchedIndex),
+    /// The vectors of a flat faiss index, searched as those of an embeddings file are, and faster than by faiss.
+    Flat(FlatIndex, Provenance, ExactSearcher),
+    /// An embeddings file, read anew for each part of the queries.
+    Embeddings(EmbeddingsFile, ExactSearcher),
+}
+
+pub(crate) struct EmbeddingsFile {
+    input: Input,
+    dim: usize,
+    /// Complete once the file has been read.
+    provenance: Provenance,
+    /// Known once the file has been read.
+    rows: usize,
+}
+
+impl Documents {
+    /// Opens a file that can be read more than once.
+    ///
+    /// # Errors
+    /// A broken file, search parameters that its kind of index does not have.
+    ///
+    /// # Safety
+    /// No other thread of this process may be at work; see [`crate::Ranker::open`].
+    #[cfg_attr(feature = "faiss-gpu", expect(unused_unsafe))]
+    pub unsafe fn open(input: Input, settings: &RankSettings) -> Result<Self> {
+        let searcher = |dim| ExactSearcher::new(dim, settings.top_k, settings.device);
+        let header = if is_faiss(&input)? { Some(Header::read(&input)?) } else { None };
+        match header {
+            Some(header) if !header.is_flat => {
+                // SAFETY: the caller promises what this needs.
+                Ok(Documents::Faiss(unsafe { SearchedIndex::open(header, settings)? }))
+            }
+            Some(header) => {
+                refuse_parameters(&input, settings)?;
+                let provenance = header.provenance.clone();
+                let index = FaissIndex::load(header)?;
+                let searcher = searcher(index.dim())?;
+                Ok(Documents::Flat(index.into_flat()?, provenance, searcher))
+            }
+            None => {
+                refuse_parameters(&input, settings)?;
+                let blocks = EmbeddingBlocks::open(&input, 1)?;
+                let (dim, provenance) = (blocks.dim(), blocks.provenance().clone());
+                Ok(Documents::Embeddings(EmbeddingsFile { input, dim, provenance, rows: 0 }, searcher(dim)?))
+            }
+        }
+    }
+
+    /// Dimension of the vectors.
+    pub fn dim(&self) -> usize {
+        match self {
+            Documents::Faiss(index) => index.dim(),
+            Documents::Flat(index, ..) => index.d() as usize,
+            Documents::Embeddings(file, _) => file.dim,
+        }
+    }
+
+    /// Number of documents; that of an embeddings file is known once it has been read.
+    pub fn len(&self) -> usize {
+        match self {
+            Documents::Faiss(index) => index.len(),
+            Documents::Flat(index, ..) => index.ntotal() as usize,
+            Documents::Embeddings(file, _) => file.rows,
+        }
+    }
+
+    /// Where the vectors came from; that of an embeddings file is complete once it has been read.
+    pub fn provenance(&self) -> &Provenance {
+        match self {
+            Documents::Faiss(index) => index.provenance(),
+            Documents::Flat(_, provenance, _) => provenance,
+            Documents::Embeddings(file, _) => &file.provenance,
+        }
+    }
+
+    /// Bytes that each query may take while it is searched for.
+    pub fn bytes_per_query(&self, settings: &RankSettings) -> usize {
+        match self {
+            Documents::Faiss(index) => index.dim() * size_of::<f32>() + 3 * settings.top_k * size_of::<Hit>(),
+            Documents::Flat(_, _, searcher) | Documents::Embeddings(_, searcher) => searcher.bytes_per_query(),
+        }
+    }
+
+    /// The ranked lists of `queries`, (Q, E).
+    pub fn search(&mut self, queries: &[f32], settings: &RankSettings) -> Result<Vec<Vec<Hit>>> {
+        let dim = self.dim();
+        let rows = (settings.memory / 8).clamp(BLOCK_BYTES.0, BLOCK_BYTES.1) / (dim * size_of::<f32>());
+        let rows = rows.max(1);
+        match self {
+            Documents::Faiss(index) => index.search(queries, settings.top_k),
+            Documents::Flat(index, _, searcher) => {
+                let mut search = searcher.start(queries)?;
+                let mut first = 0;
+                for vectors in index.xb().chunks(rows * dim) {
+                    let ids: Vec<i64> = (first..).take(vectors.len() / dim).collect();
+                    search.add(&ids, vectors)?;
+                    first += ids.len() as i64;
+                }
+                Ok(search.finish())
+            }
+            Documents::Embeddings(file, searcher) => {
+                let mut search = searcher.start(queries)?;
+                let blocks = EmbeddingBlocks::open(&file.input, rows)?;
+                let mut seen = 0;
+                file.provenance = blocks.for_each_ahead(|block| {
+                    seen += block.ids.len();
+                    search.add(&block.ids, &block.vectors)
+                })?;
+                file.rows = seen;
+                Ok(search.finish())
+            }
+        }
+    }
+}
+
+/// Refuses search parameters where the search is exact.
+fn refuse_parameters(input: &Input, settings: &RankSettings) -> Result<()> {
+    let Some(parameters) = &settings.parameters else { return Ok(()) };
+    let text = format!("{input} is searched exactly, and an exact search has no parameters");
+    Err(Error::new(format!("--search-parameters {parameters}"), text))
+}
+
+/// Whether faiss wrote the file: the bytes of all its kinds of index start with an I.
+fn is_faiss(input: &Input) -> Result<bool> {
+    let mut source = input.open()?;
+    let head = source.reader.fill_buf().map_err(Error::io(input))?;
+    Ok(source.content == Content::Text && head.starts_with(b"I"))
+}

@@ -1,0 +1,137 @@
+//! A first look in bfloat16 on the CPU: some processors multiply several times as fast in bfloat16 as in float32, and a
+//! bound on the rounding errors says which documents must be scored again in float32.
+//!
+//! Queries and documents are taken relative to a mean of theirs: the vectors of dense retrievers share most of their
+//! length, and what they share needs no rounding. With q = m + q′ and d = μ + d′, q·d = q·μ + m·d′ + q′·d′. The first
+//! two terms are computed in float32. Of the last one, q̃·d̃ is computed, where the tilde is rounding to bfloat16.
+//! There, libtorch adds up the products in float32 and rounds the sum to bfloat16 once.
+
+use rayon::prelude::*;
+use tch::TchError;
+
+use super::inner_product::{error_bound, inner_product, norm};
+use super::rounded::{Bfloat16, Rounded, mean_of};
+use super::scan::{Scan, TILE, scan_tiles};
+use super::shortlist::Shortlist;
+use super::tensors::product;
+use super::vectors::{Block, Queries};
+
+/// Unit roundoff of bfloat16, which has 8 bits of precision.
+const UNIT_ROUNDOFF: f32 = 1.0 / 256.0;
+/// Room for the rounding of the bound itself.
+const MARGIN: f32 = 1.02;
+/// With fewer queries, rounding the documents hardly pays: rounding a number costs about what this many products of it
+/// save (an estimate from the rates of both, not a measurement).
+pub(super) const FEWEST_QUERIES: usize = 48;
+
+/// Whether the processor has instructions that multiply in bfloat16.
+pub(super) fn is_fast() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+pub(super) struct Bfloat16Scan {
+    queries: Rounded,
+    /// m, (E,).
+    mean: Vec<f32>,
+}
+
+impl Bfloat16Scan {
+    pub fn new(queries: &Queries) -> Self {
+        let mean = mean_of(queries.vectors, queries.dim);
+        Bfloat16Scan { queries: Rounded::new(queries.vectors, &mean, &mean), mean }
+    }
+
+    /// Rounds the documents of a block, which the threads of the current pool share.
+    fn round(&self, queries: &Queries, block: &Block) -> RoundedBlock {
+        let dim = block.dim;
+        // Any vector will do as μ; the nearer to the documents, the tighter the bound.
+        let centre = mean_of(block.rows(0..block.len().min(TILE)), dim);
+        let round = |vectors: &[f32]| Rounded::new(vectors, &centre, &self.mean);
+        let tiles: Vec<Rounded> = block.vectors.par_chunks(TILE * dim).map(round).collect();
+        let largest = |of: fn(&Rounded) -> &Vec<f32>| tiles.iter().flat_map(of).copied().fold(0.0, f32::max);
+        let (longest, error) = (largest(|tile| &tile.norms), largest(|tile| &tile.errors));
+        let (mean_norm, centre_norm) = (norm(&self.mean), norm(&centre));
+        let bound = |(&query_norm, (&centred, &lost)): (&f32, (&f32, &f32))| {
+            // |q′·d′ − q̃·d̃| ≤ ‖q′ − q̃‖‖d′‖ + ‖q̃‖‖d′ − d̃‖ (Cauchy–Schwarz), ‖q̃‖ ≤ ‖q′‖ + ‖q′ − q̃‖
+            let rounding = lost * longest + (centred + lost) * error;
+            // Every float32 sum of the decomposition, and the exact score's own, is over vectors no longer than
+            // these; together they are off by less than twice the bound for one.
+            let sums = 2.0 * error_bound(dim, query_norm + mean_norm, longest + 2.0 * centre_norm);
+            let bound = MARGIN * (rounding + sums);
+            // Where something overflowed, nothing is known.
+            if bound.is_nan() { f32::INFINITY } else { bound }
+        };
+        let Rounded { norms, errors, .. } = &self.queries;
+        let error_bounds = queries.norms.iter().zip(norms.iter().zip(errors)).map(bound).collect();
+        let of_centre = queries.vectors.chunks(dim).map(|query| inner_product(query, &centre)).collect();
+        RoundedBlock { tiles, of_centre, error_bounds }
+    }
+}
+
+impl Scan for Bfloat16Scan {
+    fn scan(&mut self, queries: &Queries, block: &Block, lists: &mut [Shortlist]) -> Result<Vec<f32>, TchError> {
+        let rounded = self.round(queries, block);
+        // Each tile raises them to what covers its own scores.
+        let mut error_bounds = vec![0.0; queries.len()];
+        scan_tiles(queries, block, lists, &mut error_bounds, |part| {
+            let vectors = &self.queries.bits[part.start * block.dim..part.end * block.dim];
+            let (of_centre, least_bounds) = (&rounded.of_centre[part.clone()], &rounded.error_bounds[part]);
+            let mut products = vec![Bfloat16::ZERO; of_centre.len() * TILE];
+            let tiles = &rounded.tiles;
+            move |tile, scores, error_bounds| {
+                let Rounded { bits, offsets, .. } = &tiles[tile.start / TILE];
+                let products = &mut products[..scores.len()]; // (P, N)
+                product(vectors, bits, block.dim, products)?;
+                let rows = products.chunks(tile.len()).zip(scores.chunks_mut(tile.len()));
+                for (row, (products, scores)) in rows.enumerate() {
+                    let largest = add_up(products, offsets, of_centre[row], scores);
+                    error_bounds[row] = error_bounds[row].max(least_bounds[row] + MARGIN * UNIT_ROUNDOFF * largest);
+                }
+                Ok(())
+            }
+        })?;
+        Ok(error_bounds)
+    }
+}
+
+/// The documents of a block, rounded.
+struct RoundedBlock {
+    /// [`TILE`] documents each.
+    tiles: Vec<Rounded>,
+    /// q·μ, (Q,).
+    of_centre: Vec<f32>,
+    /// How far a score may be off, but for the rounding of q̃·d̃ itself, (Q,).
+    error_bounds: Vec<f32>,
+}
+
+/// Sets `scores` to `products` + `offsets` + `constant`; returns the largest magnitude of a product.
+fn add_up(products: &[Bfloat16], offsets: &[f32], constant: f32, scores: &mut [f32]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor has the instructions that the function is compiled for.
+        return unsafe { add_up_avx512(products, offsets, constant, scores) };
+    }
+    add_up_lanes(products, offsets, constant, scores)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn add_up_avx512(products: &[Bfloat16], offsets: &[f32], constant: f32, scores: &mut [f32]) -> f32 {
+    add_up_lanes(products, offsets, constant, scores)
+}
+
+#[inline(always)]
+fn add_up_lanes(products: &[Bfloat16], offsets: &[f32], constant: f32, scores: &mut [f32]) -> f32 {
+    let mut largest = Bfloat16::ZERO;
+    for ((score, &product), &offset) in scores.iter_mut().zip(products).zip(offsets) {
+        largest = largest.or_magnitude(product);
+        *score = product.to_f32() + (offset + constant);
+    }
+    match largest.to_f32() {
+        magnitude if magnitude.is_finite() => magnitude,
+        _ => f32::INFINITY,
+    }
+}
