@@ -2,18 +2,14 @@
 //! them learns what it gets wrong (Zhan et al., *Optimizing Dense Retrieval Model Training with Hard Negatives*, SIGIR
 //! 2021, section 4.2: static hard negatives).
 
-use std::borrow::Borrow;
-use std::fmt::Display;
 use std::hash::Hash;
-use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, Int32Array, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Float32Type, Int32Type, Int64Type};
 // Each row is looked up: the standard library's hash took a third of the time.
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use hardmine_files::Table;
-use hardmine_records::{Error, IdSpace, Result, schema};
+use hardmine_records::{Error, Id, IdSpace, Kind, QrelsBatch, Result, RunBatch};
 
 /// Takes the hard negatives out of the lists of a run. The run comes batch by batch, so that memory holds no more than
 /// the judgements and an entry for each query.
@@ -21,14 +17,15 @@ use hardmine_records::{Error, IdSpace, Result, schema};
 /// ```
 /// use arrow::array::{AsArray, Float32Array, Int32Array, RecordBatch, StringArray};
 /// use hardmine_mining::{Miner, Rules};
-/// use hardmine_records::{ForeignIds, IdSpace, Input, Kind, Table, schema};
+/// use hardmine_files::{Input, Table};
+/// use hardmine_records::{IdSpace, Kind, schema};
 /// use std::sync::Arc;
 ///
 /// // Document b is relevant to query q.
 /// let folder = tempfile::tempdir()?;
 /// let file = folder.path().join("qrels.txt");
 /// std::fs::write(&file, "q 0 b 1\n")?;
-/// let mut qrels = Table::open_with_ids(&Input::from(file.as_path()), &[Kind::Qrels], ForeignIds::default())?;
+/// let mut qrels = Table::open_with_ids(&Input::from(file.as_path()), &[Kind::Qrels], None)?;
 ///
 /// // A model has ranked documents a, b and c for the query.
 /// let run = RecordBatch::try_new(
@@ -83,22 +80,17 @@ impl Miner {
     /// # Errors
     /// Those of reading the judgements.
     pub fn new(qrels: &mut Table, rules: Rules) -> Result<Self> {
-        let lists = match qrels.ids() {
-            IdSpace::Internal => {
-                let judged = relevant_documents(qrels, |b| {
-                    let ids = |c: usize| b.column(c).as_primitive::<Int64Type>().values();
-                    ids(0).iter().copied().zip(ids(1).iter().copied()).collect()
-                })?;
-                MinerById::Internal(ListMiner::new(judged, rules))
-            }
-            IdSpace::Official => {
-                let judged = relevant_documents(qrels, |b| {
-                    let ids = |c: usize| b.column(c).as_string::<i32>().iter().flatten().map(str::to_owned);
-                    ids(0).zip(ids(1)).collect()
-                })?;
-                MinerById::Official(ListMiner::new(judged, rules))
-            }
+        let mut lists = match qrels.ids() {
+            IdSpace::Internal => MinerById::Internal(ListMiner::new(rules)),
+            IdSpace::Official => MinerById::Official(ListMiner::new(rules)),
         };
+        for batch in qrels {
+            let judgements = QrelsBatch::new(&batch?)?;
+            match &mut lists {
+                MinerById::Internal(lists) => lists.judge::<i64>(&judgements),
+                MinerById::Official(lists) => lists.judge::<&str>(&judgements),
+            }
+        }
         Ok(Miner { lists })
     }
 
@@ -109,16 +101,10 @@ impl Miner {
     /// Ranks that do not ascend, a document that is twice in a list, or a query that comes again after other queries,
     /// with the number of the row.
     pub fn negatives(&mut self, name: &str, batch: &RecordBatch) -> Result<RecordBatch> {
+        let run = RunBatch::new(batch)?;
         match &mut self.lists {
-            MinerById::Internal(lists) => {
-                let ids = |column: usize| batch.column(column).as_primitive::<Int64Type>().values();
-                let (queries, docs) = (ids(0), ids(1));
-                lists.negatives(name, batch, |row| (&queries[row], &docs[row]))
-            }
-            MinerById::Official(lists) => {
-                let (queries, docs) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
-                lists.negatives(name, batch, |row| (queries.value(row), docs.value(row)))
-            }
+            MinerById::Internal(lists) => lists.negatives::<i64>(name, &run, batch),
+            MinerById::Official(lists) => lists.negatives::<&str>(name, &run, batch),
         }
     }
 
@@ -142,51 +128,29 @@ impl Miner {
 /// A miner for each space of ids.
 enum MinerById {
     Internal(ListMiner<i64>),
-    Official(ListMiner<str>),
-}
-
-/// The relevant documents of each query that has any judgement.
-type RelevantDocuments<I> = HashMap<I, Vec<I>>;
-
-/// Reads judgements; `pairs` are the queries and documents of a batch.
-fn relevant_documents<I: Hash + Eq>(
-    qrels: &mut Table,
-    pairs: impl Fn(&RecordBatch) -> Vec<(I, I)>,
-) -> Result<RelevantDocuments<I>> {
-    let mut judged: RelevantDocuments<I> = HashMap::new();
-    for batch in qrels {
-        let batch = batch?;
-        let grades = batch.column(2).as_primitive::<Int32Type>();
-        for ((query, doc), &grade) in pairs(&batch).into_iter().zip(grades.values()) {
-            let relevant = judged.entry(query).or_default();
-            if grade > 0 {
-                relevant.push(doc);
-            }
-        }
-    }
-    Ok(judged)
+    Official(ListMiner<String>),
 }
 
 /// A miner for ids of one type, and its state between batches.
-struct ListMiner<I: ToOwned + ?Sized> {
-    /// Of the queries whose lists have not come yet.
-    judged: RelevantDocuments<I::Owned>,
+struct ListMiner<K> {
+    /// The relevant documents of each query that is judged and whose list has not come yet.
+    judged: HashMap<K, Vec<K>>,
     rules: Rules,
     /// Queries whose lists have come.
-    seen: HashSet<I::Owned>,
-    current: Option<CurrentList<I::Owned>>,
+    seen: HashSet<K>,
+    current: Option<CurrentList<K>>,
     /// Documents of the current list.
-    docs: HashSet<I::Owned>,
+    docs: HashSet<K>,
     summary: Summary,
     /// Rows of the batches before.
     rows: usize,
 }
 
 /// The list being read.
-struct CurrentList<I> {
-    query: I,
+struct CurrentList<K> {
+    query: K,
     /// None if the query is not judged. They are so few that looking through them is faster than a hash set.
-    relevant: Option<Vec<I>>,
+    relevant: Option<Vec<K>>,
     /// Rank in the run of the last document read.
     rank: i32,
     /// Scores of the negatives so far.
@@ -195,14 +159,10 @@ struct CurrentList<I> {
     relevant_scores: Vec<f32>,
 }
 
-impl<I> ListMiner<I>
-where
-    I: ToOwned + Hash + Eq + Display + ?Sized,
-    I::Owned: Hash + Eq,
-{
-    fn new(judged: RelevantDocuments<I::Owned>, rules: Rules) -> Self {
+impl<K: Eq + Hash> ListMiner<K> {
+    fn new(rules: Rules) -> Self {
         ListMiner {
-            judged,
+            judged: HashMap::new(),
             rules,
             seen: HashSet::new(),
             current: None,
@@ -212,33 +172,40 @@ where
         }
     }
 
-    fn negatives<'a>(
+    fn judge<'a, I: Id<'a, Kept = K>>(&mut self, judgements: &'a QrelsBatch) {
+        let (queries, docs) = (I::column(&judgements.queries), I::column(&judgements.docs));
+        for (row, &grade) in judgements.relevance.values().iter().enumerate() {
+            let relevant = self.judged.entry(I::value(queries, row).keep()).or_default();
+            if grade > 0 {
+                relevant.push(I::value(docs, row).keep());
+            }
+        }
+    }
+
+    fn negatives<'a, I: Id<'a, Kept = K>>(
         &mut self,
         name: &str,
+        run: &'a RunBatch,
         batch: &RecordBatch,
-        ids: impl Fn(usize) -> (&'a I, &'a I),
-    ) -> Result<RecordBatch>
-    where
-        I: 'a,
-    {
-        let scores = batch.column(3).as_primitive::<Float32Type>().values();
-        let run_ranks = batch.column(2).as_primitive::<Int32Type>().values();
+    ) -> Result<RecordBatch> {
+        let (queries, docs) = (I::column(&run.queries), I::column(&run.docs));
+        let scores = run.scores.values();
         let mut ranks = Vec::new();
-        let mut keep = Vec::with_capacity(batch.num_rows());
-        for (row, &run_rank) in run_ranks.iter().enumerate() {
-            let (query, doc) = ids(row);
+        let mut keep = Vec::with_capacity(run.len());
+        for (row, &run_rank) in run.ranks.values().iter().enumerate() {
+            let (query, doc) = (I::value(queries, row), I::value(docs, row));
             let number = self.rows + row;
-            let wrong = |what: String| Error::new(format!("{name}: row {number}"), what);
-            if self.current.as_ref().is_none_or(|list| list.query.borrow() != query) {
-                if !self.seen.insert(query.to_owned()) {
+            let wrong = |what: String| Error::at_row(name, number, what);
+            if self.current.as_ref().is_none_or(|list| !query.is(&list.query)) {
+                if !self.seen.insert(query.keep()) {
                     return Err(wrong(format!("query {query} comes again after other queries"))
                         .hint("sort the run by query and rank"));
                 }
                 self.end_list();
                 self.docs.clear();
-                let relevant = self.judged.remove(query);
+                let relevant = self.judged.remove(&query.keep());
                 self.current = Some(CurrentList {
-                    query: query.to_owned(),
+                    query: query.keep(),
                     relevant,
                     rank: 0,
                     negative_scores: Vec::new(),
@@ -251,10 +218,10 @@ where
                     .hint("sort the run by query and rank"));
             }
             list.rank = run_rank;
-            if !self.docs.insert(doc.to_owned()) {
+            if !self.docs.insert(doc.keep()) {
                 return Err(wrong(format!("document {doc} is twice in the list of query {query}")));
             }
-            let is_relevant = list.relevant.iter().flatten().any(|relevant| relevant.borrow() == doc);
+            let is_relevant = list.relevant.iter().flatten().any(|relevant| doc.is(relevant));
             let is_self = self.rules.exclude_self && query == doc;
             let is_negative = !is_relevant && !is_self && list.negative_scores.len() < self.rules.top_k;
             if is_relevant {
@@ -267,13 +234,9 @@ where
             self.summary.selves += usize::from(is_self && !is_relevant);
             keep.push(is_negative);
         }
-        self.rows += batch.num_rows();
-        let failed = |e| Error::new(name, e);
-        let kept = filter_record_batch(batch, &BooleanArray::from(keep)).map_err(failed)?;
-        let mut columns = kept.columns().to_vec();
-        columns[2] = Arc::new(Int32Array::from(ranks));
-        let ids = if columns[0].data_type().is_integer() { IdSpace::Internal } else { IdSpace::Official };
-        RecordBatch::try_new(schema::negatives(ids), columns).map_err(failed)
+        self.rows += run.len();
+        let kept = filter_record_batch(batch, &BooleanArray::from(keep)).map_err(Error::at(name))?;
+        RunBatch { ranks: ranks.into(), ..RunBatch::new(&kept)? }.into_records(Kind::Negatives)
     }
 
     fn end_list(&mut self) {

@@ -1,6 +1,6 @@
 //! The two id spaces: internal ids are row numbers of a tokens file, official ids are the collection's own.
 
-use std::borrow::{Borrow, Cow};
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -106,9 +106,7 @@ pub trait Id<'a>: Copy + Display + Eq + Hash + Send + Sync + 'a {
     /// A column of ids of this space, looked up once for all its rows.
     type Column: Copy + Send + Sync;
     /// What is kept of an id longer than its column.
-    type Kept: Borrow<Self::Key> + Eq + Hash + Send;
-    /// What kept ids are looked up by.
-    type Key: Eq + Hash + ?Sized;
+    type Kept: Eq + Hash + Send;
 
     /// The column.
     ///
@@ -119,11 +117,11 @@ pub trait Id<'a>: Copy + Display + Eq + Hash + Send + Sync + 'a {
     /// The id in `row` of the column.
     fn value(column: Self::Column, row: usize) -> Self;
 
-    /// The id as a key of those that are kept.
-    fn key(&self) -> &Self::Key;
-
     /// The id, to be kept longer than its column.
     fn keep(self) -> Self::Kept;
+
+    /// Whether this is the id that was kept.
+    fn is(self, kept: &Self::Kept) -> bool;
 
     /// Whether this id, as text, comes after the other.
     fn is_after(self, other: Self) -> bool;
@@ -132,7 +130,6 @@ pub trait Id<'a>: Copy + Display + Eq + Hash + Send + Sync + 'a {
 impl<'a> Id<'a> for i64 {
     type Column = &'a [i64];
     type Kept = i64;
-    type Key = i64;
 
     fn column(ids: &'a Ids) -> &'a [i64] {
         match ids {
@@ -145,12 +142,12 @@ impl<'a> Id<'a> for i64 {
         column[row]
     }
 
-    fn key(&self) -> &i64 {
+    fn keep(self) -> i64 {
         self
     }
 
-    fn keep(self) -> i64 {
-        self
+    fn is(self, kept: &i64) -> bool {
+        self == *kept
     }
 
     fn is_after(self, other: i64) -> bool {
@@ -161,7 +158,6 @@ impl<'a> Id<'a> for i64 {
 impl<'a> Id<'a> for &'a str {
     type Column = &'a StringArray;
     type Kept = String;
-    type Key = str;
 
     fn column(ids: &'a Ids) -> &'a StringArray {
         match ids {
@@ -174,12 +170,12 @@ impl<'a> Id<'a> for &'a str {
         column.value(row)
     }
 
-    fn key(&self) -> &str {
-        self
-    }
-
     fn keep(self) -> String {
         self.to_owned()
+    }
+
+    fn is(self, kept: &String) -> bool {
+        self == kept
     }
 
     fn is_after(self, other: &'a str) -> bool {

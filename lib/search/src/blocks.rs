@@ -1,10 +1,10 @@
 //! Embeddings read in blocks of bounded size. Their numbers are checked and made float32 if the file holds float16; the
 //! next block is read while the last one is used.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float16Type, Float32Type, Int64Type};
+use std::ops::Range;
+
 use hardmine_files::{Input, Table, read_ahead};
-use hardmine_records::{EmbeddingsBatch, Error, Kind, Provenance, Result, check_finite};
+use hardmine_records::{EmbeddingsBatch, Error, Kind, Numbers, Provenance, Result, check_finite};
 
 /// Consecutive rows of embeddings.
 #[derive(Default)]
@@ -23,7 +23,7 @@ pub(crate) struct EmbeddingBlocks {
     read: usize,
     last: Option<i64>,
     /// A batch of which the last block had room for some rows, and how many those are.
-    rest: Option<(RecordBatch, usize)>,
+    rest: Option<(EmbeddingsBatch, usize)>,
 }
 
 impl EmbeddingBlocks {
@@ -33,10 +33,7 @@ impl EmbeddingBlocks {
     /// Records of another kind, or a damaged file.
     pub fn open(input: &Input, rows: usize) -> Result<EmbeddingBlocks> {
         let table = Table::open(input, &[Kind::Embeddings])?;
-        let dim = match table.schema().field(1).data_type() {
-            DataType::FixedSizeList(_, dim) => *dim as usize,
-            other => return Err(Error::new(table.name(), format!("column embedding is {other}"))),
-        };
+        let dim = EmbeddingsBatch::dimension_in(&table.schema())?;
         Ok(EmbeddingBlocks { table, dim, rows, read: 0, last: None, rest: None })
     }
 
@@ -70,15 +67,15 @@ impl EmbeddingBlocks {
         Ok(read_ahead(self, 0, |block| each(&block))?.table.provenance().clone())
     }
 
-    fn check(&mut self, batch: &RecordBatch) -> Result<()> {
-        check_finite(self.table.name(), &EmbeddingsBatch::new(batch)?)?;
-        for &id in batch.column(0).as_primitive::<Int64Type>().values() {
+    fn check(&mut self, batch: &EmbeddingsBatch) -> Result<()> {
+        check_finite(self.table.name(), batch)?;
+        for &id in batch.ids.values() {
             if let Some(last) = self.last
                 && id <= last
             {
-                let place = format!("{}: row {}", self.table.name(), self.read);
-                let hint = "each text has one vector; sort the rows by id";
-                return Err(Error::new(place, format!("id {id} comes after id {last}, and ids must ascend")).hint(hint));
+                let text = format!("id {id} comes after id {last}, and ids must ascend");
+                return Err(Error::at_row(self.table.name(), self.read, text)
+                    .hint("each text has one vector; sort the rows by id"));
             }
             self.last = Some(id);
             self.read += 1;
@@ -93,15 +90,16 @@ impl EmbeddingBlocks {
                 Some(rest) => rest,
                 None => match self.table.next().transpose()? {
                     Some(batch) => {
+                        let batch = EmbeddingsBatch::new(&batch)?;
                         self.check(&batch)?;
                         (batch, 0)
                     }
                     None => break,
                 },
             };
-            let count = (batch.num_rows() - taken).min(self.rows - block.ids.len());
-            append(&mut block, &batch.slice(taken, count), self.dim);
-            if taken + count < batch.num_rows() {
+            let count = (batch.len() - taken).min(self.rows - block.ids.len());
+            block.append(&batch, taken..taken + count);
+            if taken + count < batch.len() {
                 self.rest = Some((batch, taken + count));
             }
         }
@@ -117,14 +115,13 @@ impl Iterator for EmbeddingBlocks {
     }
 }
 
-fn append(block: &mut EmbeddingBlock, batch: &RecordBatch, dim: usize) {
-    block.ids.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
-    let lists = batch.column(1).as_fixed_size_list();
-    let values = lists.values().slice(lists.value_offset(0) as usize, lists.len() * dim);
-    match values.data_type() {
-        DataType::Float16 => {
-            block.vectors.extend(values.as_primitive::<Float16Type>().values().iter().map(|x| x.to_f32()))
+impl EmbeddingBlock {
+    fn append(&mut self, batch: &EmbeddingsBatch, rows: Range<usize>) {
+        self.ids.extend_from_slice(&batch.ids.values()[rows.clone()]);
+        let numbers = rows.start * batch.dimension()..rows.end * batch.dimension();
+        match batch.numbers() {
+            Numbers::F32(all) => self.vectors.extend_from_slice(&all[numbers]),
+            Numbers::F16(all) => self.vectors.extend(all[numbers].iter().map(|x| x.to_f32())),
         }
-        _ => block.vectors.extend_from_slice(values.as_primitive::<Float32Type>().values()),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, FixedSizeListArray, Float16Array, Float32Array, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Float16Type, Float32Type};
+use arrow::datatypes::{DataType, Float16Type, Float32Type, Schema};
 use half::f16;
 
 use super::{batch, column};
@@ -59,6 +59,17 @@ impl EmbeddingsBatch {
         let vectors = FixedSizeListArray::try_new(item, dimension as i32, values, None);
         let vectors = vectors.map_err(Error::at(Kind::Embeddings))?;
         batch(Kind::Embeddings, schema, vec![Arc::new(Int64Array::from(ids)), Arc::new(vectors)])
+    }
+
+    /// How many numbers a vector has in batches of this schema.
+    ///
+    /// # Errors
+    /// There is no column of vectors, which never happens with the schema of a table.
+    pub fn dimension_in(schema: &Schema) -> Result<usize> {
+        match schema.field_with_name("embedding").map(|field| field.data_type()) {
+            Ok(DataType::FixedSizeList(_, dimension)) => Ok(*dimension as usize),
+            _ => Err(Error::new(Kind::Embeddings, "column embedding is not a vector")),
+        }
     }
 
     /// Number of vectors.
