@@ -36,13 +36,13 @@ endif
 setup: $(SETUP_TORCH) $(DEPS)/cmake/bin/cmake $(DEPS)/blas/lib/liblapack.so
 
 $(DEPS)/torch/build-version:
-	python3 lib/fetch.py torch
+	python3 lib/scripts/fetch.py torch
 
 $(DEPS)/cmake/bin/cmake:
-	python3 lib/fetch.py cmake
+	python3 lib/scripts/fetch.py cmake
 
 $(DEPS)/blas/lib/liblapack.so: $(SETUP_TORCH)
-	python3 lib/fetch.py blas $(TORCH_LIB)
+	python3 lib/scripts/fetch.py blas $(TORCH_LIB)
 
 ## build: build the binaries into $CARGO_TARGET_DIR/release (first time 25 to 40 minutes on two cores)
 build: setup
@@ -106,17 +106,17 @@ table: build
 ## data-passage: fetch MS MARCO's passages and TREC DL 2019 into DATA, and check every file's rows (5 GB of disk)
 ## data-doc: the same of documents (31 GB of disk)
 data-passage data-doc: data-%:
-	python3 lib/text/msmarco.py $* $(DATA) $(if $(MSMARCO),--from $(MSMARCO)) $(if $(TREC),--trec-from $(TREC)) \
+	python3 lib/scripts/msmarco.py $* $(DATA) $(if $(MSMARCO),--from $(MSMARCO)) $(if $(TREC),--trec-from $(TREC)) \
 	  $(if $(MSMARCO_ROWS),--rows $(MSMARCO_ROWS))
 
 $(DEPS)/minilm/config.json:
-	python3 lib/fetch.py model
+	python3 lib/scripts/fetch.py model
 
 $(DEPS)/azure-cli/__main__.py:
-	python3 lib/fetch.py azure-cli
+	python3 lib/scripts/fetch.py azure-cli
 
-$(QUICKSTART)/data/collection.tsv: $(DEPS)/azure-cli/__main__.py lib/text/quickstart.py
-	python3 lib/text/quickstart.py $(DEPS)/azure-cli $(@D)
+$(QUICKSTART)/data/collection.tsv: $(DEPS)/azure-cli/__main__.py lib/scripts/quickstart.py
+	python3 lib/scripts/quickstart.py $(DEPS)/azure-cli $(@D)
 
 # ---- tests and speed --------------------------------------------------------------------------------------
 

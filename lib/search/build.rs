@@ -1,4 +1,4 @@
-//! Tells the linker where faiss's BLAS and LAPACK are (see lib/fetch.py), and the room's tests where the libraries
+//! Tells the linker where faiss's BLAS and LAPACK are (see lib/scripts/fetch.py), and the room's tests where the libraries
 //! are that they load.
 
 fn main() {

