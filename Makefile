@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 100000
 
 DEPS := .deps
 
-.PHONY: help setup build install table data-passage data-doc test neighbours
+.PHONY: help setup build install uninstall wheel table data-passage data-doc test neighbours
 
 ## help: this list
 help:
@@ -48,13 +48,29 @@ $(DEPS)/blas/lib/liblapack.so: $(SETUP_TORCH)
 build: setup
 	cargo build --release --bins
 
-## install: build, and copy the binaries into PREFIX/bin (/usr/local/bin); .deps must stay where it is, for libtorch
 PREFIX ?= /usr/local
 BINARIES := $(basename $(notdir $(wildcard bins/*.rs)))
+INSTALLED := $(DESTDIR)$(PREFIX)
+
+## install: build, and copy binaries, man pages and shell completions into PREFIX (/usr/local); .deps must stay, for libtorch
 install: build
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/hardmine
-	install $(BINARIES:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 README.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(PREFIX)/share/doc/hardmine
+	install -d $(INSTALLED)/bin $(INSTALLED)/share/doc/hardmine
+	install $(BINARIES:%=$(BIN)/%) $(INSTALLED)/bin
+	install -m 644 README.md LICENSE-MIT LICENSE-APACHE $(INSTALLED)/share/doc/hardmine
+	cargo run --quiet --release --example manual -- $(INSTALLED)/share
+
+## uninstall: remove from PREFIX what install put there
+uninstall:
+	rm -rf $(BINARIES:%=$(INSTALLED)/bin/%) $(INSTALLED)/share/doc/hardmine
+	cd $(INSTALLED)/share && rm -f $(foreach name,$(BINARIES),man/man1/$(name).1 bash-completion/completions/$(name) \
+	  fish/vendor_completions.d/$(name).fish zsh/site-functions/_$(name)) man/man1/train-*.1
+
+## wheel: pack the binaries into dist/hardmine-*.whl, for pip; installed, they take libtorch from torch 2.11.0
+wheel: build $(DEPS)/patchelf/patchelf
+	python3 lib/scripts/wheel.py $(BIN) dist
+
+$(DEPS)/patchelf/patchelf:
+	python3 lib/scripts/fetch.py patchelf
 
 # ---- experiments: lib/experiments/rules.mk has the rules --------------------------------------------------------
 

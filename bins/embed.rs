@@ -18,7 +18,7 @@ use hardmine_text::{FolderSettings, Tokenizer};
 /// the collection never has to fit into memory.
 #[derive(Parser)]
 #[command(version, after_help = "Example: tokenize --tokenizer M collection.tsv | embed --model M -o docs.arrow")]
-struct Args {
+pub(crate) struct Args {
     /// Tokens, as tokenize writes them; - or nothing for standard input
     #[arg(default_value = "-", hide_default_value = true)]
     tokens: Input,

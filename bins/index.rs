@@ -16,7 +16,7 @@ use hardmine_search::{FaissIndex, create_index};
 /// no index is needed: give rank the embeddings themselves, which takes less memory and is as fast.
 #[derive(Parser)]
 #[command(version, after_help = "Example: index docs.arrow --factory IVF256,Flat -o docs.faiss")]
-struct Args {
+pub(crate) struct Args {
     /// Embeddings, as embed writes them; - or nothing for standard input
     #[arg(default_value = "-", hide_default_value = true)]
     embeddings: Input,

@@ -18,7 +18,7 @@ use hardmine_search::{Ranker, Settings};
     version,
     after_help = "Example: embed --model M queries.tokens.arrow | rank --index docs.arrow --top-k 100 -o run.parquet"
 )]
-struct Args {
+pub(crate) struct Args {
     /// Embeddings of queries, as embed writes them; - or nothing for standard input
     #[arg(default_value = "-", hide_default_value = true)]
     queries: Input,

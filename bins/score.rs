@@ -38,7 +38,7 @@ Examples:
   score --qrels 2019qrels-pass.txt -m nDCG@10 -m MAP --order score --relevance-level 2 run.trec
   score --qrels qrels.tsv -m MRR@10 --per-query metrics.parquet run.parquet"
 )]
-struct Args {
+pub(crate) struct Args {
     /// Runs, to be scored side by side; - or nothing for standard input
     #[arg(default_value = "-", hide_default_value = true)]
     runs: Vec<Input>,

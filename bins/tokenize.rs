@@ -22,7 +22,7 @@ use hardmine_text::{Corpus, FolderSettings, Judged, TextKind, Tokenizer, tokeniz
 /// followed as transformers and sentence-transformers follow them; a warning names what is not.
 #[derive(Parser)]
 #[command(version, after_help = "Example: tokenize --tokenizer M collection.tsv | embed --model M -o docs.arrow")]
-struct Args {
+pub(crate) struct Args {
     /// Texts; - or nothing for standard input
     #[arg(default_value = "-", hide_default_value = true)]
     texts: Input,
