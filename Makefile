@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 100000
 
 DEPS := .deps
 
-.PHONY: help setup build install uninstall wheel table data-passage data-doc test neighbours
+.PHONY: help setup build install uninstall wheel table data-passage data-doc lint advisories test neighbours
 
 ## help: this list
 help:
@@ -136,11 +136,22 @@ $(QUICKSTART)/data/collection.tsv: $(DEPS)/azure-cli/__main__.py lib/scripts/qui
 
 # ---- tests and speed --------------------------------------------------------------------------------------
 
-## test: formatting, lints, unit tests, and the real binaries on small real files
-test: setup
+## lint: formatting, lints, documentation that builds without warnings, and licences and duplicates of what we depend on
+lint: setup
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	cargo clippy --release --no-default-features --features faiss-gpu -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --release --workspace --lib --no-deps
+	@if ! cargo deny --version > /dev/null 2>&1; then \
+	  echo "make: licences and duplicates were not checked; hint: cargo install --locked cargo-deny"; \
+	else cargo deny --all-features check licenses bans sources; fi
+
+## advisories: look up known vulnerabilities of what we depend on; needs cargo-deny and the network
+advisories:
+	cargo deny --all-features check advisories
+
+## test: lint, unit tests, and the real binaries on small real files
+test: lint
 	cargo test --release --workspace
 
 ## torture: damage inputs and kill commands at random for TORTURE_SECONDS (600); SEED_OF_TORTURE=N repeats one
