@@ -12,11 +12,11 @@ export GOMP_SPINCOUNT ?= 100000
 
 DEPS := .deps
 
-.PHONY: help setup build install uninstall wheel table data-passage data-doc lint advisories test neighbours
+.PHONY: help setup build install uninstall wheel table data-passage data-doc lint test
 
 ## help: this list
 help:
-	@sed -n 's/^## //p' Makefile | sed 's/^\([^:]*\): /  \1\t/' | expand -t 22
+	@sed -n 's/^## //p' Makefile tests/rules.mk | sed 's/^\([^:]*\): /  \1\t/' | expand -t 22
 	@echo; echo "Settings, with their defaults (the paper's); lib/experiments/settings.mk says what each is for:"
 	@sed -n '/= *\$$(/d; s/^\([A-Z_]*\) ?= */  \1=/p' lib/experiments/settings.mk
 
@@ -134,7 +134,7 @@ $(DEPS)/azure-cli/__main__.py:
 $(QUICKSTART)/data/collection.tsv: $(DEPS)/azure-cli/__main__.py lib/scripts/quickstart.py
 	python3 lib/scripts/quickstart.py $(DEPS)/azure-cli $(@D)
 
-# ---- tests and speed --------------------------------------------------------------------------------------
+# ---- tests ------------------------------------------------------------------------------------------------
 
 ## lint: formatting, lints, documentation that builds without warnings, and licences and duplicates of what we depend on
 lint: setup
@@ -144,48 +144,11 @@ lint: setup
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --release --workspace --lib --no-deps
 	@if ! cargo deny --version > /dev/null 2>&1; then \
 	  echo "make: licences and duplicates were not checked; hint: cargo install --locked cargo-deny"; \
-	else cargo deny --all-features check licenses bans sources; fi
-
-## advisories: look up known vulnerabilities of what we depend on; needs cargo-deny and the network
-advisories:
-	cargo deny --all-features check advisories
+	else cargo deny check licenses bans sources; fi
 
 ## test: lint, unit tests, and the real binaries on small real files
 test: lint
 	cargo test --release --workspace
 
-## torture: damage inputs and kill commands at random for TORTURE_SECONDS (600); SEED_OF_TORTURE=N repeats one
-.PHONY: torture
-torture: build
-	BIN=$(BIN) python3 tests/torture/torture.py $(SEED_OF_TORTURE)
-
-FUZZ_TARGETS := records judgements corpus tokenizer safetensors pytorch
-
-## fuzz: each reader on damaged bytes, FUZZ_SECONDS each (60); needs `cargo install cargo-fuzz`
-.PHONY: fuzz
-fuzz: build
-	BIN=$(BIN) python3 tests/fuzz/seeds.py
-	cp Cargo.lock tests/fuzz/
-	@# Its instrumentation is an unstable option of the compiler, which the variable allows on stable Rust.
-	for target in $(FUZZ_TARGETS); do \
-	  LD_LIBRARY_PATH=$(abspath $(TORCH_LIB)) RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz -s none $$target -- \
-	    -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=1000000 -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=20; \
-	done
-
-## neighbours: pyarrow, DuckDB, faiss, ir_measures, transformers and sentence-transformers open our files (4 GB of packages)
-neighbours: build $(DEPS)/minilm/config.json $(DEPS)/neighbours/installed
-	BIN=$(BIN) MODEL=$(DEPS)/minilm $(DEPS)/neighbours/bin/python tests/neighbours/test_neighbours.py
-
-## bench: ours beside what users would pick instead, one table in out/bench (an hour; 4 GB of packages, 11 GB of data)
-## bench-STAGE: one stage, never two at a time (-j): tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory beside quickstart
-## bench-gpu: what a GPU is for, on BENCH_DEVICE (cuda)
-BENCHES := bench $(subst _,-,$(patsubst tests/bench/stages/%.py,bench-%,$(wildcard tests/bench/stages/*.py)))
-.PHONY: $(BENCHES)
-bench-gpu: export BENCH_DEVICE ?= cuda
-$(BENCHES): bench%: build $(DEPS)/bench/installed $(DEPS)/minilm/config.json $(QUICKSTART)/data/collection.tsv
-	BIN=$(BIN) $(DEPS)/bench/bin/python tests/bench/bench.py $(*:-%=%)
-
-$(DEPS)/%/installed: tests/%/requirements.txt
-	python3 -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
-	@touch $@
+# Torture, fuzzing, other programs on our files, and benchmarks.
+include tests/rules.mk
