@@ -12,11 +12,11 @@ export GOMP_SPINCOUNT ?= 100000
 
 DEPS := .deps
 
-.PHONY: help setup build install table data-passage data-doc test neighbours
+.PHONY: help setup build install uninstall wheel table data-passage data-doc lint test
 
 ## help: this list
 help:
-	@sed -n 's/^## //p' Makefile | sed 's/^\([^:]*\): /  \1\t/' | expand -t 22
+	@sed -n 's/^## //p' Makefile tests/rules.mk | sed 's/^\([^:]*\): /  \1\t/' | expand -t 22
 	@echo; echo "Settings, with their defaults (the paper's); lib/experiments/settings.mk says what each is for:"
 	@sed -n '/= *\$$(/d; s/^\([A-Z_]*\) ?= */  \1=/p' lib/experiments/settings.mk
 
@@ -36,25 +36,41 @@ endif
 setup: $(SETUP_TORCH) $(DEPS)/cmake/bin/cmake $(DEPS)/blas/lib/liblapack.so
 
 $(DEPS)/torch/build-version:
-	python3 lib/fetch.py torch
+	python3 lib/scripts/fetch.py torch
 
 $(DEPS)/cmake/bin/cmake:
-	python3 lib/fetch.py cmake
+	python3 lib/scripts/fetch.py cmake
 
 $(DEPS)/blas/lib/liblapack.so: $(SETUP_TORCH)
-	python3 lib/fetch.py blas $(TORCH_LIB)
+	python3 lib/scripts/fetch.py blas $(TORCH_LIB)
 
 ## build: build the binaries into $CARGO_TARGET_DIR/release (first time 25 to 40 minutes on two cores)
 build: setup
 	cargo build --release --bins
 
-## install: build, and copy the binaries into PREFIX/bin (/usr/local/bin); .deps must stay where it is, for libtorch
 PREFIX ?= /usr/local
 BINARIES := $(basename $(notdir $(wildcard bins/*.rs)))
+INSTALLED := $(DESTDIR)$(PREFIX)
+
+## install: build, and copy binaries, man pages and shell completions into PREFIX (/usr/local); .deps must stay, for libtorch
 install: build
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/hardmine
-	install $(BINARIES:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 README.md LICENSE-MIT LICENSE-APACHE $(DESTDIR)$(PREFIX)/share/doc/hardmine
+	install -d $(INSTALLED)/bin $(INSTALLED)/share/doc/hardmine
+	install $(BINARIES:%=$(BIN)/%) $(INSTALLED)/bin
+	install -m 644 README.md LICENSE-MIT LICENSE-APACHE $(INSTALLED)/share/doc/hardmine
+	cargo run --quiet --release --example manual -- $(INSTALLED)/share
+
+## uninstall: remove from PREFIX what install put there
+uninstall:
+	rm -rf $(BINARIES:%=$(INSTALLED)/bin/%) $(INSTALLED)/share/doc/hardmine
+	cd $(INSTALLED)/share && rm -f $(foreach name,$(BINARIES),man/man1/$(name).1 bash-completion/completions/$(name) \
+	  fish/vendor_completions.d/$(name).fish zsh/site-functions/_$(name)) man/man1/train-*.1
+
+## wheel: pack the binaries into dist/hardmine-*.whl, for pip; installed, they take libtorch from torch 2.11.0
+wheel: build $(DEPS)/patchelf/patchelf
+	python3 lib/scripts/wheel.py $(BIN) dist
+
+$(DEPS)/patchelf/patchelf:
+	python3 lib/scripts/fetch.py patchelf
 
 # ---- experiments: lib/experiments/rules.mk has the rules --------------------------------------------------------
 
@@ -106,59 +122,33 @@ table: build
 ## data-passage: fetch MS MARCO's passages and TREC DL 2019 into DATA, and check every file's rows (5 GB of disk)
 ## data-doc: the same of documents (31 GB of disk)
 data-passage data-doc: data-%:
-	python3 lib/text/msmarco.py $* $(DATA) $(if $(MSMARCO),--from $(MSMARCO)) $(if $(TREC),--trec-from $(TREC)) \
+	python3 lib/scripts/msmarco.py $* $(DATA) $(if $(MSMARCO),--from $(MSMARCO)) $(if $(TREC),--trec-from $(TREC)) \
 	  $(if $(MSMARCO_ROWS),--rows $(MSMARCO_ROWS))
 
 $(DEPS)/minilm/config.json:
-	python3 lib/fetch.py model
+	python3 lib/scripts/fetch.py model
 
 $(DEPS)/azure-cli/__main__.py:
-	python3 lib/fetch.py azure-cli
+	python3 lib/scripts/fetch.py azure-cli
 
-$(QUICKSTART)/data/collection.tsv: $(DEPS)/azure-cli/__main__.py lib/text/quickstart.py
-	python3 lib/text/quickstart.py $(DEPS)/azure-cli $(@D)
+$(QUICKSTART)/data/collection.tsv: $(DEPS)/azure-cli/__main__.py lib/scripts/quickstart.py
+	python3 lib/scripts/quickstart.py $(DEPS)/azure-cli $(@D)
 
-# ---- tests and speed --------------------------------------------------------------------------------------
+# ---- tests ------------------------------------------------------------------------------------------------
 
-## test: formatting, lints, unit tests, and the real binaries on small real files
-test: setup
+## lint: formatting, lints, documentation that builds without warnings, and licences and duplicates of what we depend on
+lint: setup
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	cargo clippy --release --no-default-features --features faiss-gpu -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --release --workspace --lib --no-deps
+	@if ! cargo deny --version > /dev/null 2>&1; then \
+	  echo "make: licences and duplicates were not checked; hint: cargo install --locked cargo-deny"; \
+	else cargo deny check licenses bans sources; fi
+
+## test: lint, unit tests, and the real binaries on small real files
+test: lint
 	cargo test --release --workspace
 
-## torture: damage inputs and kill commands at random for TORTURE_SECONDS (600); SEED_OF_TORTURE=N repeats one
-.PHONY: torture
-torture: build
-	BIN=$(BIN) python3 tests/torture/torture.py $(SEED_OF_TORTURE)
-
-FUZZ_TARGETS := records judgements corpus tokenizer safetensors pytorch
-
-## fuzz: each reader on damaged bytes, FUZZ_SECONDS each (60); needs `cargo install cargo-fuzz`
-.PHONY: fuzz
-fuzz: build
-	BIN=$(BIN) python3 tests/fuzz/seeds.py
-	cp Cargo.lock tests/fuzz/
-	@# Its instrumentation is an unstable option of the compiler, which the variable allows on stable Rust.
-	for target in $(FUZZ_TARGETS); do \
-	  LD_LIBRARY_PATH=$(abspath $(TORCH_LIB)) RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz -s none $$target -- \
-	    -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=1000000 -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=20; \
-	done
-
-## neighbours: pyarrow, DuckDB, faiss, ir_measures, transformers and sentence-transformers open our files (4 GB of packages)
-neighbours: build $(DEPS)/minilm/config.json $(DEPS)/neighbours/installed
-	BIN=$(BIN) MODEL=$(DEPS)/minilm $(DEPS)/neighbours/bin/python tests/neighbours/test_neighbours.py
-
-## bench: ours beside what users would pick instead, one table in out/bench (an hour; 4 GB of packages, 11 GB of data)
-## bench-STAGE: one stage, never two at a time (-j): tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory beside quickstart
-## bench-gpu: what a GPU is for, on BENCH_DEVICE (cuda)
-BENCHES := bench $(subst _,-,$(patsubst tests/bench/stages/%.py,bench-%,$(wildcard tests/bench/stages/*.py)))
-.PHONY: $(BENCHES)
-bench-gpu: export BENCH_DEVICE ?= cuda
-$(BENCHES): bench%: build $(DEPS)/bench/installed $(DEPS)/minilm/config.json $(QUICKSTART)/data/collection.tsv
-	BIN=$(BIN) $(DEPS)/bench/bin/python tests/bench/bench.py $(*:-%=%)
-
-$(DEPS)/%/installed: tests/%/requirements.txt
-	python3 -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
-	@touch $@
+# Torture, fuzzing, other programs on our files, and benchmarks.
+include tests/rules.mk

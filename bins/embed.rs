@@ -23,7 +23,7 @@ use hardmine_text::{FolderSettings, Tokenizer};
     version,
     after_help = "Example: tokenize --tokenizer model collection.tsv | embed --model model -o docs.arrow"
 )]
-struct Args {
+pub(crate) struct Args {
     /// File with the tokens, as tokenize writes them. Without it, or with -, they are read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
     tokens: Input,

@@ -16,7 +16,7 @@ use hardmine_search::{FaissIndex, create_index};
 /// needs no index: give rank the embeddings themselves, which is as fast and takes less memory.
 #[derive(Parser)]
 #[command(version, after_help = "Example: index docs.arrow --factory IVF256,Flat -o docs.faiss")]
-struct Args {
+pub(crate) struct Args {
     /// File with the embeddings, as embed writes them. Without it, or with -, they are read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
     embeddings: Input,

@@ -18,7 +18,7 @@ Example:
   rank --index docs.arrow --top-k 250 train.arrow \\
   | mine-negatives --qrels qrels.train.parquet --top-k 200 -o negatives.parquet"
 )]
-struct Args {
+pub(crate) struct Args {
     /// Run of the training queries, sorted by query and rank. With -, it is read from standard input
     #[arg(default_value = "-")]
     run: Input,

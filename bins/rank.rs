@@ -21,7 +21,7 @@ use hardmine_search::{RankSettings, Ranker};
 Example:
   embed --model model queries.tokens.arrow | rank --index docs.arrow --top-k 100 -o run.parquet"
 )]
-struct Args {
+pub(crate) struct Args {
     /// File with the embeddings of queries, as embed writes them. Without it, or with -, they are read from standard
     /// input
     #[arg(default_value = "-", hide_default_value = true)]

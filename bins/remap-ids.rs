@@ -23,7 +23,7 @@ Example:
   remap-ids --queries queries.tokens.arrow --docs docs.tokens.arrow --to internal \\
     qrels.tsv -o qrels.parquet"
 )]
-struct Args {
+pub(crate) struct Args {
     /// Run, negatives or qrels: Arrow, Parquet, TSV or TREC. With -, they are read from standard input
     #[arg(default_value = "-")]
     input: Input,

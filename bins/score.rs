@@ -59,7 +59,7 @@ Examples:
   score --qrels 2019qrels-pass.txt -m nDCG@10 -m MAP --order score --relevance-level 2 run.trec
   score --qrels qrels.tsv -m MRR@10 --per-query metrics.parquet run.parquet"
 )]
-struct Args {
+pub(crate) struct Args {
     /// Runs to score; each gets a row of the table. Without any, or with -, one run is read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
     runs: Vec<Input>,

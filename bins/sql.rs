@@ -51,7 +51,7 @@ Examples:
   Where a file came from:
     sql -t run=run.parquet \"SELECT name, value FROM provenance ORDER BY name\""
 )]
-struct Args {
+pub(crate) struct Args {
     /// SQL query; --file reads it from a file instead
     #[arg(required_unless_present = "file", conflicts_with = "file", allow_hyphen_values = true, value_parser = is_query)]
     query: Option<String>,

@@ -25,7 +25,7 @@ use hardmine_text::{Corpus, FolderSettings, Judged, TextKind, Tokenizer, tokeniz
     version,
     after_help = "Example: tokenize --tokenizer model collection.tsv | embed --model model -o docs.arrow"
 )]
-struct Args {
+pub(crate) struct Args {
     /// File with the texts. Without it, or with -, they are read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
     texts: Input,

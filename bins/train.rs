@@ -29,7 +29,7 @@ Examples:
 /// A run that was interrupted goes on from its last checkpoint when the same command is given again.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLE)]
-struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     method: Choice,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `lib/text/msmarco.py`, the recipe of `make data-passage` and `make data-doc`, on the fixture collection
+//! `lib/scripts/msmarco.py`, the recipe of `make data-passage` and `make data-doc`, on the fixture collection
 //! packed as MS MARCO packs its own: from a folder, and from a server that breaks connections.
 
 use std::io::{BufRead, BufReader, Write};
@@ -61,7 +61,7 @@ impl Mirror {
     }
 
     fn recipe(&self, form: &str, source: &str, options: &str) -> Command {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lib/text/msmarco.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lib/scripts/msmarco.py");
         self.folder.sh(&format!(
             "no_proxy='*' python3 '{}' {form} data --from {source} --trec-from {source} --tries 2 {options}",
             script.display()
@@ -313,7 +313,7 @@ fn servers_and_disks_that_fail() {
     );
 
     // The archive is small enough, the collection is not.
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lib/text/msmarco.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lib/scripts/msmarco.py");
     let line = format!(
         "ulimit -f 24; python3 '{}' passage data --from mirror --trec-from mirror --rows rows.tsv",
         script.display()

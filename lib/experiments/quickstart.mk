@@ -1,5 +1,5 @@
 # The quick start: the passage task on a small real collection, in minutes on two cores. The settings were chosen on a
-# part of the training queries (lib/text/quickstart.py --tune makes that part "dev"), never on dev itself.
+# part of the training queries (lib/scripts/quickstart.py --tune makes that part "dev"), never on dev itself.
 
 include lib/experiments/passage.mk
 

@@ -15,6 +15,7 @@ SEEDS = {
     "judgements": ["official.*", "qrels.train.tsv"],
     "corpus": ["collection.*", "queries.train.tsv"],
     "tokenizer": ["T/tokenizer.json"],
+    "vocabulary": ["M/vocab.txt"],
     "safetensors": [],
     "pytorch": [],
 }

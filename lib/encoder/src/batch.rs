@@ -50,7 +50,7 @@ impl Truncation {
 }
 
 /// The tokens of B texts, one text after the other: T of them, and no padding. Only attention and the mean over
-/// tokens need rectangles, which [`Group`]s make.
+/// tokens need rectangles, which `Group`s make.
 pub struct Batch {
     /// Token ids (T,), int64.
     pub(crate) token_ids: Tensor,

@@ -63,11 +63,11 @@ fn run(tables: &[NamedTable], sql: &str, threads: usize, format: ResultFormat, o
     engine.run(async {
         let _open = register(&engine.context, tables).await?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let plan = engine.context.state().create_logical_plan(sql).await.map_err(failed("query"))?;
+        let plan = hardmine_planning::plan(&engine.context, sql).await.map_err(failed("query"))?;
         options
             .verify_plan(&plan)
             .map_err(|error| failed("query")(error).hint("a query can read, and change nothing"))?;
-        let frame = engine.context.execute_logical_plan(plan).await.map_err(failed("query"))?;
+        let frame = hardmine_planning::prepare(&engine.context, plan).await.map_err(failed("query"))?;
         write(output, Rows { stream: frame.execute_stream().await.map_err(failed("query"))?, count: 0 }, format).await
     })
 }

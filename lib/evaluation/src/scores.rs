@@ -80,7 +80,8 @@ impl Evaluation {
     async fn compute(&self, metric: &Metric) -> std::result::Result<Vec<(i32, f64)>, DataFusionError> {
         let parameters = vec![("k", metric.cut()), ("level", self.level)];
         let parameters: Vec<_> = parameters.into_iter().map(|(name, n)| (name, ScalarValue::Int32(Some(n)))).collect();
-        let query = self.engine.context.sql(metric.sql()).await?.with_param_values(parameters)?;
+        let plan = hardmine_planning::plan(&self.engine.context, metric.sql()).await?;
+        let query = hardmine_planning::prepare(&self.engine.context, plan).await?.with_param_values(parameters)?;
         let mut rows = Vec::new();
         for batch in query.collect().await? {
             let queries: &Int32Array = batch["query_id"].as_primitive::<Int32Type>();

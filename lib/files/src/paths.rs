@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 const LINKS: usize = 40;
 
 /// `path` without links, `.`, `..` and slashes at its end, so that every spelling of a place gives the same path. Its
-/// last parts need not exist. A descriptor of this process (`/dev/stdout`, `/dev/fd/3`) stays one: see [`descriptor`].
+/// last parts need not exist. A descriptor of this process (`/dev/stdout`, `/dev/fd/3`) stays one: see `descriptor`.
 ///
 /// # Errors
 /// Links that go round in circles.

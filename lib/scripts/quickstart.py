@@ -1,6 +1,6 @@
 """Makes the quick-start collection, in MS MARCO's file layout, from the help text of azure-cli.
 
-    python3 lib/text/quickstart.py .deps/azure-cli out/quickstart/data [--tune]
+    python3 lib/scripts/quickstart.py .deps/azure-cli out/quickstart/data [--tune]
 
 A passage is a command with its description; a query is the title that somebody gave to an example,
 and the command it is an example of is its relevant passage. The files of azure-cli are read as text,
