@@ -9,7 +9,7 @@ use crate::transformer::Transformer;
 use crate::{Batch, Precision, Truncation};
 
 /// What encodes: a transformer and the head that makes one vector of its hidden states. By itself it can be neither
-/// trained nor saved; an [`Encoder`](crate::Encoder) can.
+/// trained nor saved; an `Encoder` can.
 pub struct Network {
     pub(crate) config: Config,
     pub(crate) transformer: Transformer,

@@ -12,7 +12,7 @@ use crate::exact::ExactSearcher;
 use crate::faiss_index::FaissIndex;
 use crate::hit::Hit;
 use crate::index_file::Header;
-use crate::rank::RankSettings;
+use crate::settings::RankSettings;
 
 #[cfg(feature = "faiss-gpu")]
 use crate::faiss_index::FaissIndex as SearchedIndex;

@@ -15,7 +15,7 @@ use tch::Device;
 use crate::blocks::{EmbeddingBlock, EmbeddingBlocks};
 use crate::hit::{Hit, rank_best};
 use crate::index_file::{self, Header};
-use crate::rank::RankSettings;
+use crate::settings::RankSettings;
 
 /// Key of the provenance under which an index has its factory string.
 const FACTORY: &str = "hardmine.factory";

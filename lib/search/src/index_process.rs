@@ -11,7 +11,7 @@ use hardmine_records::{Error, Provenance, Result};
 use crate::faiss_index::FaissIndex;
 use crate::hit::Hit;
 use crate::index_file::Header;
-use crate::rank::RankSettings;
+use crate::settings::RankSettings;
 
 /// Bytes that the process may use beside four times the size of the index file and the memory of the settings.
 const MEMORY: u64 = 1 << 30;

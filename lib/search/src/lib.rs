@@ -10,9 +10,11 @@ mod index_file;
 #[cfg(not(feature = "faiss-gpu"))]
 mod index_process;
 mod rank;
+mod settings;
 
 pub use exact::{ExactSearch, ExactSearcher};
 pub use faiss_index::FaissIndex;
 pub use hit::Hit;
 pub use index_file::create_index;
-pub use rank::{RankSettings, RankSummary, Ranker};
+pub use rank::{RankSummary, Ranker};
+pub use settings::RankSettings;

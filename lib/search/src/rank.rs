@@ -6,26 +6,11 @@ use std::sync::Arc;
 use arrow::array::{Float32Array, Int32Array, Int64Array, RecordBatch};
 use hardmine_files::Input;
 use hardmine_records::{Error, IdSpace, Provenance, Result, check_self, provenance, schema};
-use tch::Device;
 
 use crate::blocks::EmbeddingBlocks;
 use crate::documents::Documents;
 use crate::hit::Hit;
-
-/// How to search.
-#[derive(Clone, Debug)]
-pub struct RankSettings {
-    /// Most documents for each query; at least 1.
-    pub top_k: usize,
-    /// Whether a document is left out of its own list, where queries are documents.
-    pub exclude_self: bool,
-    /// Where exact search multiplies, and where a faiss index is searched if faiss was built for it.
-    pub device: Device,
-    /// Bytes that blocks of embeddings and ranked lists may take, beside a faiss index.
-    pub memory: usize,
-    /// Search parameters of a faiss index, such as `nprobe=16`; see [`crate::FaissIndex::set_parameters`].
-    pub parameters: Option<String>,
-}
+use crate::settings::RankSettings;
 
 /// Fewest and most queries searched for at once.
 const QUERIES: (usize, usize) = (16, 1 << 18);

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::error::Category;
 
-use crate::corpus::Problem;
+use crate::problem::Problem;
 use crate::{Fields, Text};
 
 /// The fields that are read; others are left aside. `id` is taken where there is no `_id`.

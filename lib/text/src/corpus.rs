@@ -7,16 +7,8 @@ use hardmine_records::{Error, Place, Result};
 
 use crate::keys::KeySet;
 use crate::parquet::ParquetTexts;
-use crate::{Fields, TextKind, beir};
-
-/// A text with its official id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
-    /// The official id.
-    pub key: String,
-    /// What it says.
-    pub fields: Fields,
-}
+use crate::problem::Problem;
+use crate::{Fields, Text, TextKind, beir};
 
 /// The texts of a file, in order.
 pub struct Corpus {
@@ -137,22 +129,6 @@ fn next_text<T>(
         }
     }
     Ok(None)
-}
-
-/// What is wrong with a line.
-pub(crate) struct Problem {
-    pub message: String,
-    pub hint: Option<&'static str>,
-}
-
-impl Problem {
-    fn at(self, lines: &Lines) -> Error {
-        let error = Error::in_place(lines.place(), self.message);
-        match self.hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    }
 }
 
 fn parse_tsv(line: &str, kind: TextKind) -> std::result::Result<Text, Problem> {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use hardmine_files::read_small;
 use hardmine_records::{Error, Result};
-
-use crate::folder::home;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// What can't be read here, but tells that there is a tokenizer.
 const SENTENCEPIECE: [&str; 4] = ["sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model"];
@@ -104,6 +104,22 @@ pub(crate) fn read_vocabulary(path: &Path) -> Result<HashMap<String, u32>> {
         Some(id) => Err(Error::new(path.display(), format!("id {id} does not fit an int32"))),
         None => Ok(vocabulary),
     }
+}
+
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    serde_json::from_slice(&read(path)?).map_err(Error::at(path.display()))
+}
+
+/// The folder of the transformer and its tokenizer: that of the Transformer module where there is a `modules.json`.
+pub(crate) fn home(path: &Path) -> Result<PathBuf> {
+    let list = path.join("modules.json");
+    if !list.is_file() {
+        return Ok(path.into());
+    }
+    let modules: Vec<Value> = read_json(&list)?;
+    let text = |module: &Value, name: &str| module.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let transformer = modules.iter().find(|module| text(module, "type").ends_with("Transformer"));
+    Ok(path.join(transformer.map(|module| text(module, "path")).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 //! What a model folder says of its texts besides the tokenizer: the settings that sentence-transformers reads.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use hardmine_records::{Error, Result};
+use hardmine_records::Result;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::TextKind;
-use crate::files::read;
+use crate::files::{home, read_json};
 use crate::tokenizer_config::TokenizerConfig;
 
 /// The names that the settings of the Transformer module have had.
@@ -151,18 +150,6 @@ impl FolderSettings {
     }
 }
 
-/// The folder of the transformer and its tokenizer: that of the Transformer module where there is a `modules.json`.
-pub(crate) fn home(path: &Path) -> Result<PathBuf> {
-    let list = path.join("modules.json");
-    if !list.is_file() {
-        return Ok(path.into());
-    }
-    let modules: Vec<Value> = read_json(&list)?;
-    let text = |module: &Value, name: &str| module.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let transformer = modules.iter().find(|module| text(module, "type").ends_with("Transformer"));
-    Ok(path.join(transformer.map(|module| text(module, "path")).unwrap_or_default()))
-}
-
 /// The most token ids of a text: what is `stated`, else what the tokenizer says, and no more than there are
 /// positions.
 fn longest(stated: Option<usize>, home: &Path) -> Result<Option<usize>> {
@@ -195,8 +182,4 @@ fn changes_vectors(name: &str, value: &Value) -> bool {
     };
     let nothing = [Value::Null, json!({}), json!(false), usual];
     !nothing.contains(value)
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    serde_json::from_slice(&read(path)?).map_err(Error::at(path.display()))
 }

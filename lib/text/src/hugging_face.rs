@@ -187,6 +187,9 @@ fn by_piece(tokenizer: &Tokenizer) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+
     use std::io::Read;
     use std::path::Path;
 
@@ -268,20 +271,22 @@ mod tests {
             "<s>", "<mask>", "</s>", "a", "ab", "The", "4", "42", "é", "e\u{301}", "İ", "ß", "Σ", "中", "文", "😀",
             "'", "'s", ".", ",", "x",
         ];
-        let mut state = 7u64;
+        let texts =
+            prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..12).prop_map(|parts| parts.concat());
         for mut tokenizer in [wordpiece(words, None), byte_level()] {
             assert!(tokenizer.by_piece);
-            for _ in 0..5_000 {
-                let mut text = String::new();
-                for _ in 0..12 {
-                    state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                    text += pieces[(state >> 33) as usize % pieces.len()];
-                }
-                tokenizer.by_piece = true;
-                let by_piece = encode(&tokenizer, &text, 12);
-                tokenizer.by_piece = false;
-                assert_eq!(by_piece, encode(&tokenizer, &text, 12), "{text:?}");
-            }
+            let mut runner = TestRunner::new(Config { cases: 5_000, failure_persistence: None, ..Config::default() });
+            let tokenizer = std::cell::RefCell::new(&mut tokenizer);
+            let ids = |by_piece, text: &str| {
+                let mut tokenizer = tokenizer.borrow_mut();
+                tokenizer.by_piece = by_piece;
+                encode(&tokenizer, text, 12)
+            };
+            let outcome = runner.run(&texts, |text| {
+                prop_assert_eq!(ids(true, &text), ids(false, &text));
+                Ok(())
+            });
+            outcome.unwrap();
         }
     }
 

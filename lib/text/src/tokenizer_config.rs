@@ -8,6 +8,7 @@ use hardmine_records::{Error, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use tokenizers::normalizers::BertNormalizer;
 use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 use crate::files::read;
@@ -218,12 +219,19 @@ impl TokenizerConfig {
 
     fn set_normalizer(&self, tokenizer: &mut Tokenizer) -> Result<()> {
         let Some(NormalizerWrapper::BertNormalizer(normalizer)) = tokenizer.get_normalizer() else { return Ok(()) };
-        let mut normalizer = *normalizer;
-        normalizer.lowercase = self.get("do_lower_case")?.unwrap_or(true);
-        normalizer.strip_accents = self.get("strip_accents")?;
-        normalizer.handle_chinese_chars = self.get("tokenize_chinese_chars")?.unwrap_or(true);
+        let normalizer = self.bert_normalizer(normalizer.clean_text)?;
         tokenizer.with_normalizer(Some(normalizer));
         Ok(())
+    }
+
+    /// BERT's normalizer with these settings. `clean_text` is whether control characters are removed.
+    pub(crate) fn bert_normalizer(&self, clean_text: bool) -> Result<BertNormalizer> {
+        Ok(BertNormalizer::new(
+            clean_text,
+            self.get("tokenize_chinese_chars")?.unwrap_or(true),
+            self.get("strip_accents")?,
+            self.get("do_lower_case")?.unwrap_or(true),
+        ))
     }
 
     fn set_space_in_front(&self, tokenizer: &mut Tokenizer) -> Result<()> {

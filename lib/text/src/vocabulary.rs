@@ -5,7 +5,6 @@ use std::path::Path;
 use hardmine_records::{Error, Result};
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::bert::BertProcessing;
@@ -63,12 +62,7 @@ pub(crate) fn bert(folder: &Path, config: &TokenizerConfig) -> Result<Tokenizer>
     let [padding, mask] =
         [("pad_token", "[PAD]"), ("mask_token", "[MASK]")].map(|(name, usual)| config.special_token(name, usual));
     let tokens = [padding?, unknown, begin.0.clone(), end.0.clone(), mask?];
-    let normalizer = BertNormalizer::new(
-        true,
-        config.get("tokenize_chinese_chars")?.unwrap_or(true),
-        config.get("strip_accents")?,
-        config.get("do_lower_case")?.unwrap_or(true),
-    );
+    let normalizer = config.bert_normalizer(true)?;
     tokenizer
         .with_normalizer(Some(normalizer))
         .with_pre_tokenizer(Some(BertPreTokenizer))

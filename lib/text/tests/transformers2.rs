@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use hardmine_files::Input;
 use hardmine_text::Tokenizer;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use tokenizers::utils::SysRegex;
 
 fn unpacked(name: &str) -> String {
@@ -224,23 +226,19 @@ fn adversarial_texts() {
         "/",
         "\\",
     ];
-    let mut state = 2104_08051u64;
-    let mut random = |below: usize| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 33) as usize % below
-    };
-    for round in 0..10_000 {
-        let mut text = String::new();
-        for _ in 0..random(20) {
-            match random(8) {
-                0 => text.extend(char::from_u32(random(0x11_0000) as u32)),
-                1 => text.extend(char::from_u32(random(0x3000) as u32)),
-                _ => text += pieces[random(pieces.len())],
-            }
-        }
-        let max_length = [512, 3, 4, 16][round % 4];
-        assert_eq!(encode(&tokenizer, &text, max_length), plain.encode(&text, max_length), "{text:?}, {max_length}");
-    }
+    let part = prop_oneof![
+        1 => any::<char>().prop_map(String::from),
+        1 => prop::char::range('\0', '\u{2fff}').prop_map(String::from),
+        6 => prop::sample::select(pieces.to_vec()).prop_map(str::to_owned),
+    ];
+    let texts = prop::collection::vec(part, 0..20).prop_map(|parts| parts.concat());
+    let lengths = prop::sample::select(vec![512, 3, 4, 16]);
+    let mut runner = TestRunner::new(Config { cases: 10_000, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&(texts, lengths), |(text, max_length)| {
+        prop_assert_eq!(encode(&tokenizer, &text, max_length), plain.encode(&text, max_length));
+        Ok(())
+    });
+    outcome.unwrap();
 }
 
 #[test]
