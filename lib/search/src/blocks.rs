@@ -34,7 +34,12 @@ impl EmbeddingBlocks {
         let table = Table::open(input, &[Kind::Embeddings])?;
         let dim = match table.schema().field(1).data_type() {
             DataType::FixedSizeList(_, dim) => *dim as usize,
-            other => return Err(Error::new(table.name(), format!("column embedding is {other}"))),
+            other => {
+                return Err(Error::new(
+                    table.name(),
+                    format!("its column embedding is {other} and not a fixed-size list"),
+                ));
+            }
         };
         Ok(EmbeddingBlocks { table, dim, rows, read: 0, last: None, rest: None })
     }
