@@ -143,8 +143,11 @@ impl FaissIndex {
     /// A broken file.
     pub(crate) fn load(header: Header) -> Result<Self> {
         let Header { file, provenance, .. } = header;
-        let index = read_index(file.path().to_string_lossy())
-            .map_err(|e| Error::new(&file, format!("is a truncated or broken faiss index: {}", plain(&e))))?;
+        let path = file.path().to_string_lossy().into_owned();
+        let index = read_index(&path).map_err(|e| {
+            let reason = plain(&e).replace(&path, &file.to_string());
+            Error::new(&file, format!("is a truncated or broken faiss index: {reason}"))
+        })?;
         Ok(FaissIndex::new(index, provenance))
     }
 
@@ -162,7 +165,8 @@ impl FaissIndex {
             let (name, value) =
                 parameter.split_once('=').ok_or_else(|| wrong(format!("'{parameter}' is not NAME=VALUE")))?;
             let value: f64 = value.trim().parse().map_err(|_| wrong(format!("'{value}' is not a number")))?;
-            space.set_index_parameter(&self.index, name.trim(), value).map_err(|e| wrong(plain(&e)))?;
+            let unknown = |_| wrong(format!("this kind of index has no parameter '{}'", name.trim()));
+            space.set_index_parameter(&self.index, name.trim(), value).map_err(unknown)?;
         }
         Ok(())
     }

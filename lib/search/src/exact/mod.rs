@@ -112,7 +112,7 @@ impl ExactSearcher {
     /// scores [`ExactSearch::add`] then computes again in float32, whatever the scan.
     fn choose_scan(&self, queries: &Queries) -> std::result::Result<Box<dyn Scan>, TchError> {
         Ok(if self.device != Device::Cpu {
-            // Whoever names a GPU wants its matrix products, which are far faster than those of a CPU.
+            // A GPU's matrix products are far faster than a CPU's, even in float32.
             Box::new(DeviceScan::new(queries, self.top_k, self.device)?)
         } else if bfloat16::is_fast() && queries.len() >= bfloat16::FEWEST_QUERIES {
             // The product takes a third of the time or less. Rounding the documents costs the same for any number of

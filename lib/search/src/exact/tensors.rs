@@ -27,7 +27,11 @@ pub(super) fn product<T: Number>(left: &[T], right: &[T], dim: usize, out: &mut 
     // is written to; its pointer comes from a mutable borrow, and it has the shape of the product, so that libtorch
     // does not resize it.
     let (left, right, out) = unsafe {
-        (over(left.as_ptr(), rows, dim)?, over(right.as_ptr(), columns, dim)?, over(out.as_mut_ptr(), rows, columns)?)
+        (
+            tensor_over(left.as_ptr(), rows, dim)?,
+            tensor_over(right.as_ptr(), columns, dim)?,
+            tensor_over(out.as_mut_ptr(), rows, columns)?,
+        )
     };
     left.f_mm_out(&out, &right.f_tr()?).map(drop)
 }
@@ -35,7 +39,7 @@ pub(super) fn product<T: Number>(left: &[T], right: &[T], dim: usize, out: &mut 
 /// Copies `values` to `device`, as rows of `columns` numbers.
 pub(super) fn upload(values: &[f32], columns: usize, device: Device) -> Result<Tensor, TchError> {
     // SAFETY: the slice is borrowed until this function returns; what it returns is a copy, made before that.
-    let borrowed = unsafe { over(values.as_ptr(), values.len() / columns, columns)? };
+    let borrowed = unsafe { tensor_over(values.as_ptr(), values.len() / columns, columns)? };
     borrowed.f_to_device_(device, Kind::Float, false, true)
 }
 
@@ -53,7 +57,7 @@ pub(super) fn download<T: Element + Default + Clone>(tensor: &Tensor) -> Result<
 /// `first` must point at `rows * columns` numbers in one piece of memory. While the tensor or a view of it lives, that
 /// memory must stay where it is, and nobody else may write to it. Where libtorch is to write to the tensor, `first`
 /// must come from a mutable borrow, and nobody else may read the memory.
-unsafe fn over<T: Number>(first: *const T, rows: usize, columns: usize) -> Result<Tensor, TchError> {
+unsafe fn tensor_over<T: Number>(first: *const T, rows: usize, columns: usize) -> Result<Tensor, TchError> {
     let (rows, columns) = (rows as i64, columns as i64);
     // SAFETY: what the caller promises is what libtorch needs, and the strides are those of rows without gaps.
     unsafe { Tensor::f_from_blob(first.cast(), &[rows, columns], &[columns, 1], T::KIND, Device::Cpu) }
