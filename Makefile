@@ -35,14 +35,13 @@ endif
 ## setup: fetch libtorch, CMake and BLAS from PyPI into .deps (once; 580 MB to download, 600 MB on disk)
 setup: $(SETUP_TORCH) $(DEPS)/cmake/bin/cmake $(DEPS)/blas/lib/liblapack.so
 
-$(DEPS)/torch/build-version:
-	python3 lib/scripts/fetch.py torch
-
-$(DEPS)/cmake/bin/cmake:
-	python3 lib/scripts/fetch.py cmake
-
-$(DEPS)/blas/lib/liblapack.so: $(SETUP_TORCH)
-	python3 lib/scripts/fetch.py blas $(TORCH_LIB)
+FETCH := python3 lib/scripts/fetch.py
+$(DEPS)/torch/build-version: ; $(FETCH) torch
+$(DEPS)/cmake/bin/cmake: ; $(FETCH) cmake
+$(DEPS)/blas/lib/liblapack.so: $(SETUP_TORCH) ; $(FETCH) blas $(TORCH_LIB)
+$(DEPS)/minilm/config.json: ; $(FETCH) model
+$(DEPS)/azure-cli/__main__.py: ; $(FETCH) azure-cli
+$(DEPS)/patchelf/patchelf: ; $(FETCH) patchelf
 
 ## build: build the binaries into $CARGO_TARGET_DIR/release (first time 25 to 40 minutes on two cores)
 build: setup
@@ -68,9 +67,6 @@ uninstall:
 ## wheel: pack the binaries into dist/hardmine-*.whl, for pip; installed, they take libtorch from torch 2.11.0
 wheel: build $(DEPS)/patchelf/patchelf
 	python3 lib/scripts/wheel.py $(BIN) dist
-
-$(DEPS)/patchelf/patchelf:
-	python3 lib/scripts/fetch.py patchelf
 
 # ---- experiments: lib/experiments/rules.mk has the rules --------------------------------------------------------
 
@@ -124,12 +120,6 @@ table: build
 data-passage data-doc: data-%:
 	python3 lib/scripts/msmarco.py $* $(DATA) $(if $(MSMARCO),--from $(MSMARCO)) $(if $(TREC),--trec-from $(TREC)) \
 	  $(if $(MSMARCO_ROWS),--rows $(MSMARCO_ROWS))
-
-$(DEPS)/minilm/config.json:
-	python3 lib/scripts/fetch.py model
-
-$(DEPS)/azure-cli/__main__.py:
-	python3 lib/scripts/fetch.py azure-cli
 
 $(QUICKSTART)/data/collection.tsv: $(DEPS)/azure-cli/__main__.py lib/scripts/quickstart.py
 	python3 lib/scripts/quickstart.py $(DEPS)/azure-cli $(@D)
