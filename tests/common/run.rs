@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::FromRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -40,6 +41,14 @@ impl Command {
         inner.current_dir(folder).env("PATH", format!("{}:{path}", bin().display()));
         // Several tests run at once, and idle threads that spin take their time.
         inner.env("OMP_NUM_THREADS", "1").env_remove("RUST_LOG").stdin(Stdio::null());
+        // Under nohup, whoever runs the tests has SIGHUP ignored, and commands would inherit that.
+        // SAFETY: signal may be called between fork and exec.
+        unsafe {
+            inner.pre_exec(|| {
+                libc::signal(libc::SIGHUP, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         Command { inner, folder: folder.into(), stdin: None }
     }
 
