@@ -11,7 +11,8 @@ use hardmine_records::Provenance;
 use hardmine_records::provenance::{DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED};
 use hardmine_training::data::{IdOptions, Judged, TextRows, read_negatives, read_qrels};
 use hardmine_training::{
-    Checkpoint, DocumentLists, Documents, Method, ModelFolder, Rule, Run, Settings, identity, log, starting_model,
+    Checkpoint, DocumentLists, Documents, Method, ModelFolder, Rule, Run, TrainingSettings, identity, log,
+    starting_model,
 };
 
 const EXAMPLE: &str = "\
@@ -186,10 +187,10 @@ impl Choice {
         [vec![queries, qrels], own].concat()
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> TrainingSettings {
         let (shared, texts) = (self.shared(), self.texts());
-        let paper = if texts.is_some() { Settings::both_sides() } else { Settings::query_side() };
-        Settings {
+        let paper = if texts.is_some() { TrainingSettings::both_sides() } else { TrainingSettings::query_side() };
+        TrainingSettings {
             epochs: shared.epochs.unwrap_or(paper.epochs),
             steps: shared.steps,
             batch_size: shared.batch_size.map_or(paper.batch_size, |size| size as usize),

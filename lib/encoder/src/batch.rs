@@ -78,7 +78,7 @@ impl Batch {
             token_ids: upload(&ids),
             positions: upload(&positions),
             firsts: upload(&firsts),
-            groups: alike(&lengths).map(|lengths| Group::new(lengths, device)).collect(),
+            groups: of_like_length(&lengths).map(|lengths| Group::new(lengths, device)).collect(),
         }
     }
 
@@ -142,7 +142,7 @@ pub fn cut_evenly(texts: &[usize], length: impl Fn(usize) -> usize, count: usize
 }
 
 /// Cuts the lengths of texts into runs that fit into one rectangle without much padding.
-fn alike(lengths: &[usize]) -> impl Iterator<Item = &[usize]> {
+fn of_like_length(lengths: &[usize]) -> impl Iterator<Item = &[usize]> {
     let mut rest = lengths;
     std::iter::from_fn(move || {
         let (mut longest, mut tokens) = (0, 0);
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn texts_far_apart_in_length_share_no_rectangle() {
-        let groups = |lengths: &[usize]| alike(lengths).map(<[usize]>::to_vec).collect::<Vec<_>>();
+        let groups = |lengths: &[usize]| of_like_length(lengths).map(<[usize]>::to_vec).collect::<Vec<_>>();
         assert_eq!(groups(&[10, 10, 9, 8, 2, 2, 7]), [vec![10, 10, 9, 8], vec![2, 2], vec![7]]);
         assert_eq!(groups(&[1]), [[1]]);
     }

@@ -41,31 +41,31 @@ const MAX_SIZE: i64 = 1 << 24;
 pub struct Config {
     /// The family, from `model_type`.
     pub family: Family,
-    /// Rows of the word embedding.
+    /// Number of token ids, which is the number of rows of the word embedding.
     pub vocab_size: i64,
     /// Width of a hidden state.
     pub hidden_size: i64,
-    /// Layers.
+    /// Number of layers.
     pub num_hidden_layers: usize,
-    /// Attention heads of a layer.
+    /// Number of attention heads in each layer.
     pub num_attention_heads: i64,
     /// Width inside a feed-forward block.
     pub intermediate_size: i64,
-    /// Between the two matrices of a feed-forward block.
+    /// The function between the two matrices of a feed-forward block.
     pub activation: Activation,
-    /// Rows of the position embedding.
+    /// Number of rows of the position embedding.
     pub max_position_embeddings: i64,
-    /// Rows of the token type embedding; only the first is used.
+    /// Number of rows of the token type embedding, of which only the first is used.
     pub type_vocab_size: i64,
-    /// Added to the variance by LayerNorm.
+    /// The small number that LayerNorm adds to the variance.
     pub layer_norm_eps: f64,
-    /// Dropout of embeddings and of each block's output.
+    /// Share of numbers that dropout sets to 0 in embeddings and in each block's output.
     pub hidden_dropout: f64,
-    /// Dropout of attention probabilities.
+    /// Share of attention probabilities that dropout sets to 0.
     pub attention_dropout: f64,
-    /// The id of padding; the positions of a RoBERTa begin after it.
+    /// The id of the padding token. The positions of a RoBERTa begin after it.
     pub pad_token_id: i64,
-    /// Standard deviation of new weights.
+    /// Standard deviation of weights that are drawn anew.
     pub initializer_range: f64,
     /// Width of a RobertaDot's vectors, where it isn't the hidden size.
     pub output_embedding_size: Option<i64>,
@@ -96,11 +96,11 @@ struct File {
     is_decoder: Option<bool>,
     initializer_range: Option<f64>,
     output_embedding_size: Option<i64>,
-    hardmine: Option<Ours>,
+    hardmine: Option<HardmineSettings>,
 }
 
 #[derive(Deserialize)]
-struct Ours {
+struct HardmineSettings {
     document_model: Option<String>,
 }
 
@@ -129,6 +129,9 @@ fn family(fields: &Value) -> std::result::Result<Family, String> {
 
 impl Config {
     /// Reads a `config.json`.
+    ///
+    /// # Errors
+    /// The file is malformed, its family is not known, or a size in it can't be right.
     ///
     /// # Errors
     /// Missing or malformed file, a model of another family, sizes that make no sense.

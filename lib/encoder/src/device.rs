@@ -9,7 +9,7 @@ use std::str::FromStr;
 use hardmine_records::{Error, Result};
 use tch::Device;
 
-/// What `--device` says.
+/// The device that was asked for on the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// The first GPU if there is one that works, else the CPU.

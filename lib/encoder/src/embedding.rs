@@ -23,27 +23,27 @@ const WINDOW_TEXTS: usize = 32_768;
 /// Rows of a record batch.
 const RECORDS: usize = 4_096;
 
-/// How to encode.
+/// How a collection is encoded.
 pub struct Embedding<'a> {
     /// What encodes the texts; see [`Encoder::for_inference`](crate::Encoder::for_inference).
     pub encoder: &'a Network,
     /// How texts that are too long are shortened.
     pub truncation: Truncation,
-    /// Tokens of a batch.
+    /// How many token ids are encoded at once.
     pub batch_tokens: usize,
-    /// `Float32` or `Float16`.
+    /// Number type of the vectors that are written: `Float32` or `Float16`.
     pub float: DataType,
     /// The name of the tokens in errors.
     pub place: &'a str,
 }
 
-/// What came of a collection.
+/// What was encoded.
 pub struct Embedded {
-    /// Fingerprint of the keys.
+    /// Fingerprint of the texts' official ids, in their order.
     pub keys: Fingerprint,
-    /// Texts encoded.
+    /// Number of texts that were encoded.
     pub texts: u64,
-    /// Texts among them that were shortened.
+    /// Number of them that were too long and were cut.
     pub cut: u64,
 }
 

@@ -15,7 +15,7 @@ use crate::config::{Activation, read_json, read_text};
 pub(crate) enum Layout {
     /// `config.json` and weights with `embeddingHead` and `norm` in one file.
     RobertaDot,
-    /// sentence-transformers.
+    /// A `modules.json` with a folder for each module, as sentence-transformers has it.
     Modules(Vec<Module>),
 }
 
@@ -25,22 +25,22 @@ pub(crate) struct Module {
     pub entry: Value,
     /// Its folder, relative to the model's.
     pub path: PathBuf,
-    /// What it does.
+    /// What the module computes.
     pub step: Step,
     /// The text of its own `config.json`, where it has one.
     pub config: Option<String>,
 }
 
-/// What a module does.
+/// What a module computes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Step {
-    /// Token ids to hidden states.
+    /// Hidden states of token ids.
     Transformer,
-    /// Hidden states to one vector.
+    /// One vector of all hidden states of a text.
     Pooling(Pooling),
-    /// A matrix and an activation.
+    /// A product with a matrix, then an activation.
     Dense { inputs: i64, outputs: i64, bias: bool, activation: Activation },
-    /// Length 1.
+    /// The vector, divided by its length.
     Normalize,
 }
 

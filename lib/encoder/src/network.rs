@@ -60,17 +60,17 @@ impl Network {
         self.config.max_positions()
     }
 
-    /// Token ids are below this.
+    /// Number of token ids that the model knows; all ids are below it.
     pub fn vocabulary(&self) -> usize {
         self.config.vocab_size as usize
     }
 
-    /// Where it computes.
+    /// The device that it computes on.
     pub fn device(&self) -> Device {
         self.device
     }
 
-    /// What it computes in.
+    /// The number type of its matrix products.
     pub fn precision(&self) -> Precision {
         self.precision
     }

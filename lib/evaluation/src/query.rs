@@ -21,18 +21,18 @@ use crate::engine::{Engine, STACK, failed};
 use crate::tables::register;
 use crate::terms::check_length;
 
-/// How rows are written.
+/// The form in which the rows of a result are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResultFormat {
-    /// Columns in a frame, for people
+    /// A table to read.
     Table,
-    /// Comma-separated, with a header
+    /// Comma-separated values below a header.
     Csv,
-    /// Separated by tabs, with a header
+    /// Values between tabs, below a header.
     Tsv,
-    /// A list of objects, one for each row
+    /// A JSON list with an object for each row.
     Json,
-    /// Parquet; not to a terminal
+    /// Parquet, which is not written to a terminal.
     Parquet,
 }
 

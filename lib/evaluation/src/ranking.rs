@@ -12,9 +12,9 @@ use crate::{Judgements, Order, RunOptions};
 
 /// A run compared with its judgements.
 pub struct Ranking {
-    /// Rows of the run.
+    /// Number of rows of the run.
     pub rows: u64,
-    /// Queries of the run, judged or not.
+    /// Number of queries of the run, judged or not.
     pub lists: usize,
     pub(crate) judgements: Arc<Judgements>,
     /// Numbers of the judged queries of the run, in the run's order.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::RunScores;
 
-/// How values are shown.
+/// The form in which means are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportFormat {
     /// A row for each run, a column for each metric, four decimals

@@ -15,7 +15,7 @@ pub enum Order {
 /// How a run is read.
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
-    /// What decides a document's position.
+    /// What decides the position of a document in its list.
     pub order: Order,
     /// What integer ids of other programs' files are.
     pub ids: Option<IdSpace>,

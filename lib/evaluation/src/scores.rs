@@ -11,7 +11,30 @@ use hardmine_records::{Ids, Provenance, Result};
 use crate::engine::{Engine, failed};
 use crate::{Metric, Order, Ranking};
 
-/// How runs are evaluated.
+/// Computes metrics with an SQL engine that is started once for any number of runs.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use hardmine_evaluation::{Evaluation, Judgements, Metric, Order, Ranking, RunOptions};
+/// use hardmine_files::Input;
+///
+/// let folder = tempfile::tempdir()?;
+/// let file = |name: &str, text: &str| {
+///     let path = folder.path().join(name);
+///     std::fs::write(&path, text).map(|()| Input::Path(path))
+/// };
+/// let qrels = file("qrels.txt", "q 0 b 1\n")?; // Document b is relevant to query q,
+/// let run = file("run.tsv", "q\ta\t1\nq\tb\t2\n")?; // and the run has it in second place.
+///
+/// let judgements = Arc::new(Judgements::open(&qrels, None)?);
+/// let options = RunOptions { order: Order::Rank, ids: None, exclude_self: false };
+/// let ranking = Ranking::open(&run, &judgements, options)?;
+/// let mrr: Metric = "MRR@10".parse()?;
+/// let scores = Evaluation::new(Order::Rank, 1, false)?.score("run", &ranking, &[mrr])?;
+/// assert_eq!(scores.means().next().map(|(_, mean)| mean), Some(0.5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Evaluation {
     engine: Engine,
     order: Order,
@@ -19,11 +42,11 @@ pub struct Evaluation {
     complete: bool,
 }
 
-/// The values of one run.
+/// The metrics of one run.
 pub struct RunScores {
-    /// The run's name.
+    /// The name of the run in tables.
     pub run: String,
-    /// Queries of the run, judged or not.
+    /// Number of queries of the run, judged or not.
     pub lists: usize,
     /// Ids of the queries that the means are over.
     pub queries: Ids,

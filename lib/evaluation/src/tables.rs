@@ -61,7 +61,7 @@ impl NamedTable {
         }
     }
 
-    /// Where its rows are.
+    /// The file, folder or glob that has the rows.
     pub fn input(&self) -> &Input {
         &self.input
     }

@@ -33,7 +33,7 @@ pub enum Input {
     Opened(OpenedFile),
 }
 
-/// An open file and what it is called.
+/// A file that stays open as long as this is kept, with the name that errors use for it.
 #[derive(Clone, Debug)]
 pub struct OpenedFile {
     name: String,
@@ -43,7 +43,7 @@ pub struct OpenedFile {
 }
 
 impl OpenedFile {
-    /// `file`, called `name` in errors.
+    /// Keeps `file` open under the name `name`, which errors use.
     pub fn new(name: impl ToString, file: File) -> Self {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
         OpenedFile { name: name.to_string(), path, _file: Arc::new(file) }
@@ -73,7 +73,7 @@ impl fmt::Display for Input {
     }
 }
 
-/// What two of `inputs` name that can be read only once: standard input, or the same pipe.
+/// The name of an input that two of `inputs` share although it can be read only once: standard input, or a pipe.
 pub fn named_twice(inputs: &[&Input]) -> Option<String> {
     let pipe = |input: &Input| {
         let path = if let Input::Stdin = input { Path::new("/dev/stdin") } else { input.path() };
@@ -88,28 +88,28 @@ pub fn named_twice(inputs: &[&Input]) -> Option<String> {
     (0..inputs.len()).find(twice).map(|index| inputs[index].to_string())
 }
 
-/// What the first bytes say an input is.
+/// What an input is, as its first bytes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Arrow IPC file.
+    /// An Arrow IPC file.
     ArrowFile,
-    /// Arrow IPC stream.
+    /// An Arrow IPC stream.
     ArrowStream,
-    /// Parquet file.
+    /// A Parquet file.
     Parquet,
-    /// Anything else: text, until it turns out not to be.
+    /// Anything else. It is taken for text, and reading it as text may fail.
     Text,
 }
 
-/// An opened input.
+/// An input that has been opened, and whose first bytes have been looked at.
 pub struct Source {
     /// The name used in errors.
     pub name: String,
-    /// What it holds.
+    /// What its first bytes say it is.
     pub content: Content,
-    /// Its bytes, unpacked, from the beginning.
+    /// All of its bytes. A packed input is unpacked while it is read.
     pub reader: Box<dyn BufRead + Send>,
-    /// Whether it was packed, so that few bytes may have become many.
+    /// Whether it was packed. Then a small file may become very large, and readers set limits.
     pub packed: bool,
     file: Option<File>,
 }
@@ -148,7 +148,7 @@ impl Input {
     /// Opens the input and looks at its first bytes. A pipe can be opened once only.
     ///
     /// # Errors
-    /// A missing file, a folder, an empty input, a broken `.gz` or `.zst`.
+    /// The file is missing, is a folder, is empty, or is a broken `.gz` or `.zst`.
     pub fn open(&self) -> Result<Source> {
         let name = self.to_string();
         let (reader, file): (Box<dyn Read + Send>, _) = match self {
@@ -201,7 +201,10 @@ impl Input {
 }
 
 impl Source {
-    /// The input as a file one can seek in; pipes and packed files are copied to a temporary one.
+    /// The input as a file in which one can seek. Pipes and packed files are copied into a temporary file first.
+    ///
+    /// # Errors
+    /// The input can't be read, or the temporary folder has no space.
     pub fn into_file(mut self) -> Result<File> {
         let mut file = match self.file.take() {
             Some(file) => file,
@@ -215,25 +218,25 @@ impl Source {
         Ok(file)
     }
 
-    /// The input as lines of text.
+    /// The input as text, to be read line by line.
     pub fn into_lines(self) -> Lines {
         Lines::new(self.name, self.reader)
     }
 
-    /// The whole input as text, which may have `limit` bytes.
+    /// The whole input as text.
     ///
     /// # Errors
-    /// More bytes than that, and invalid UTF-8.
+    /// The text has more than `limit` bytes, or is not UTF-8.
     pub fn into_text(self, limit: u64) -> Result<String> {
         let bytes = read_at_most(self.reader, limit, &self.name)?;
         String::from_utf8(bytes).map_err(|e| Error::new(&self.name, format!("is not UTF-8: {}", e.utf8_error())))
     }
 }
 
-/// A whole file that is read at once, and that is known to be small: it may have `limit` bytes.
+/// Reads a whole file that is known to be small, such as a configuration.
 ///
 /// # Errors
-/// A missing file, a folder, and one with more bytes than that.
+/// The file is missing, is a folder, or has more than `limit` bytes.
 pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let name = path.display().to_string();
     let file = File::open(path).map_err(Error::io(&name))?;

@@ -6,17 +6,17 @@ use hardmine_records::{Error, Result};
 
 use crate::MappedTokens;
 
-/// Official id → internal id, for the keys of a tokens file.
+/// Looks up official ids among the keys of a tokens file, and finds their row numbers.
 pub struct KeyMap<'a> {
     rows: HashMap<&'a str, i64>,
     name: &'a str,
 }
 
 impl<'a> KeyMap<'a> {
-    /// Maps all keys of `tokens`.
+    /// Reads all keys of `tokens`, which takes a hash map of as many entries.
     ///
     /// # Errors
-    /// A key that occurs twice, with both rows.
+    /// A key occurs twice. The message names both rows.
     pub fn new(tokens: &'a MappedTokens) -> Result<Self> {
         let mut rows = HashMap::with_capacity(tokens.len());
         for row in 0..tokens.len() {
@@ -28,15 +28,15 @@ impl<'a> KeyMap<'a> {
         Ok(KeyMap { rows, name: tokens.name() })
     }
 
-    /// The row of `key`, if it is one.
+    /// The row number of `key`; none if the tokens file lacks it.
     pub fn get(&self, key: &str) -> Option<i64> {
         self.rows.get(key).copied()
     }
 
-    /// The row of `key`.
+    /// The row number of `key`, which stands in row `row` of the file `place`.
     ///
     /// # Errors
-    /// An unknown key, said of row `row` in file `place`.
+    /// The tokens file lacks the key. The message names `place` and `row`.
     pub fn row(&self, key: &str, place: &str, row: usize) -> Result<i64> {
         self.get(key).ok_or_else(|| {
             let text = format!("id '{key}' is not a key of {}", self.name);

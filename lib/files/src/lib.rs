@@ -1,5 +1,29 @@
 //! Where bytes come from and go to: inputs and outputs as they are named on a command line, records in Arrow, Parquet
 //! and text, memory maps, and files that appear whole or not at all.
+//!
+//! ```
+//! use hardmine_files::{Input, Output, Table, Writer};
+//! use hardmine_records::{Kind, QrelsBatch};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let text = folder.path().join("qrels.txt");
+//! std::fs::write(&text, "q1 0 d3 1\nq2 0 d7 0\n")?;
+//!
+//! // What a file holds is found from its content. Its batches have the columns of that kind.
+//! let mut qrels = Table::open_with_ids(&Input::from(text.as_path()), &[Kind::Qrels], None)?;
+//! let output = Output::parse(folder.path().join("qrels.parquet").as_os_str())?;
+//! let mut writer = Writer::create(&output, Kind::Qrels, qrels.schema(), qrels.provenance().clone())?;
+//! let mut relevant = 0;
+//! for batch in &mut qrels {
+//!     let batch = batch?;
+//!     relevant += QrelsBatch::new(&batch)?.relevance.values().iter().filter(|&&grade| grade > 0).count();
+//!     writer.write(&batch)?;
+//! }
+//! assert_eq!(relevant, 1);
+//! // Only now there is a file.
+//! assert_eq!(writer.finish()?, 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod ahead;
 mod behind;

@@ -25,15 +25,15 @@ impl Lines {
         Lines { name, reader, buffer: Vec::new(), number: 0, max_line: MAX_LINE }
     }
 
-    /// Allows lines of at most `bytes` bytes instead of [`MAX_LINE`].
+    /// Sets the number of bytes that a line may have; it is [`MAX_LINE`] otherwise.
     pub fn set_max_line(&mut self, bytes: usize) {
         self.max_line = bytes;
     }
 
-    /// The next line; none at the end.
+    /// The next line without its end; none at the end of the text.
     ///
     /// # Errors
-    /// Invalid UTF-8 and a line that is too long, with the line's number.
+    /// The line is not UTF-8 or is too long. The place has the line's number.
     pub fn next_line(&mut self) -> Result<Option<&str>> {
         self.buffer.clear();
         let most = self.max_line as u64 + 1;

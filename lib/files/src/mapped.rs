@@ -16,7 +16,10 @@ pub struct Mapped {
 }
 
 impl Mapped {
-    /// Maps the records of `kind` in `input`.
+    /// Maps the records in `input`, which must be of `kind`.
+    ///
+    /// # Errors
+    /// As [`Table::open`] and reading it; the temporary folder has no space.
     pub fn open(input: &Input, kind: Kind) -> Result<Mapped> {
         let mut table = Table::open(input, &[kind])?;
         if !table.is_mapped() {
@@ -31,7 +34,7 @@ impl Mapped {
         Ok(Mapped { name: table.name().to_owned(), provenance: table.provenance().clone(), batches, starts })
     }
 
-    /// The batches, in order.
+    /// All batches, in the order of the file.
     pub fn batches(&self) -> &[RecordBatch] {
         &self.batches
     }

@@ -11,7 +11,7 @@ pub struct MappedTokens {
 }
 
 impl MappedTokens {
-    /// Maps a tokens file.
+    /// Maps a tokens file. Anything but an `.arrow` file is first copied into a temporary one.
     ///
     /// # Errors
     /// As [`Table::open`](crate::Table::open), and ids that are not the row numbers.

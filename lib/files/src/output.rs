@@ -9,18 +9,18 @@ use crate::Input;
 use crate::paths::{descriptor, is_descriptor, resolve};
 use hardmine_records::{Error, Kind, Result};
 
-/// The form records are written in.
+/// The form in which records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Arrow IPC stream.
+    /// An Arrow IPC stream, which can be read while it is written.
     Stream,
-    /// Arrow IPC file.
+    /// An Arrow IPC file, which can be mapped into memory.
     File,
-    /// Parquet.
+    /// Parquet, packed with Zstandard except for vectors.
     Parquet,
-    /// MS MARCO's TSV.
+    /// MS MARCO's text: runs as `query document rank`, qrels as `query 0 document relevance`.
     Tsv,
-    /// TREC's columns.
+    /// TREC's text: runs as `query Q0 document rank score tag`, qrels as `query 0 document relevance`.
     Trec,
 }
 
@@ -58,10 +58,10 @@ impl fmt::Display for Output {
 }
 
 impl Output {
-    /// What `text` names; `-` is standard output, and so are its other names.
+    /// The output that an argument names. `-` is standard output, and so are its other names, such as `/dev/stdout`.
     ///
     /// # Errors
-    /// An ending that says nothing of the form, for the usage message.
+    /// The file name has an ending that belongs to no form. The text is meant for a message about wrong usage.
     pub fn parse(text: &OsStr) -> std::result::Result<Self, String> {
         let path = Path::new(text);
         if path.as_os_str() == STDOUT || is_descriptor(path, 1) {
@@ -84,7 +84,7 @@ impl Output {
         Ok(Output::Path(path.into(), format))
     }
 
-    /// Its path; `-` for standard output, as outputs are opened by.
+    /// The path under which [`OutputFile::create`](crate::OutputFile::create) opens it; `-` for standard output.
     pub fn path(&self) -> &Path {
         match self {
             Output::Stdout => Path::new(STDOUT),
@@ -92,7 +92,7 @@ impl Output {
         }
     }
 
-    /// The format of what is written.
+    /// The form in which records are written to it.
     pub fn format(&self) -> Format {
         match self {
             Output::Stdout => Format::Stream,

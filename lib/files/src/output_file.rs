@@ -38,7 +38,7 @@ impl OutputFile {
     /// Opens the output at `path`; `-` is standard output. A link to a file stays: what it points at is replaced.
     ///
     /// # Errors
-    /// The folder is missing or not writable, `path` is a folder, standard output is closed.
+    /// The folder is missing or not writable, `path` is itself a folder, or standard output is closed.
     pub fn create(path: &Path) -> Result<Self> {
         OutputFile::open(path, false)
     }
@@ -105,7 +105,7 @@ impl OutputFile {
     /// Ends the output: a file gets its name, once it is safely on disk.
     ///
     /// # Errors
-    /// What can't be written.
+    /// The rest can't be written, as when the disk is full. Nothing of the file is left then.
     pub fn commit(self) -> Result<()> {
         let OutputFile { place, mut writer, end } = self;
         writer.flush().and_then(|()| end_with(writer.get_mut(), end)).map_err(Error::io(place))

@@ -18,10 +18,11 @@ const UNPACKED: u64 = 256 << 20;
 /// How many times larger than its bytes a page may become in any case.
 const RATIO: u64 = 16;
 
-/// A Parquet file whose footer and pages have been checked.
+/// Opens a Parquet file after its footer and the headers of its pages have been checked, so that nothing in it can make
+/// the reader run out of stack or memory.
 ///
 /// # Errors
-/// A file that is cut off or damaged.
+/// The file is cut off or damaged.
 pub fn open_parquet(name: &str, file: File) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let broken = |what: String| Error::new(name, format!("is a truncated or broken Parquet file: {what}"));
     // SAFETY: the map is read right here; see MappedFile.
@@ -33,7 +34,7 @@ pub fn open_parquet(name: &str, file: File) -> Result<ParquetRecordBatchReaderBu
     Ok(builder)
 }
 
-/// What a Parquet file says of where it came from.
+/// Where a Parquet file came from, as its metadata says.
 pub fn provenance_in(builder: &ParquetRecordBatchReaderBuilder<File>) -> Provenance {
     let mut provenance = Provenance::from_metadata(builder.schema().metadata());
     for entry in builder.metadata().file_metadata().key_value_metadata().into_iter().flatten() {
@@ -44,7 +45,10 @@ pub fn provenance_in(builder: &ParquetRecordBatchReaderBuilder<File>) -> Provena
     provenance
 }
 
-/// The next batch of a reader that [`open_parquet`] began; none at the end.
+/// The next batch of a reader that [`open_parquet`] has opened; none at the end.
+///
+/// # Errors
+/// A page is damaged.
 pub fn next_batch(name: &str, reader: &mut ParquetRecordBatchReader) -> Result<Option<arrow::array::RecordBatch>> {
     foreign(name, || reader.next())?.transpose().map_err(Error::at(name))
 }

@@ -30,6 +30,17 @@ pub struct Table {
     assumed: bool,
 }
 
+/// What integer ids mean in a file of another program.
+#[derive(Clone, Copy, PartialEq)]
+enum ForeignIds {
+    /// Row numbers: only our own commands ask so.
+    AsTyped,
+    /// Ids of this space, as the user says.
+    Told(IdSpace),
+    /// Official ids, since nobody says anything.
+    Assumed,
+}
+
 /// What is done with the ranks of runs and negatives.
 enum Ranks {
     /// There are none in this kind, or nobody looks at them.
@@ -64,7 +75,7 @@ impl Table {
     /// # Errors
     /// As [`Table::open`].
     pub fn read(source: Source, accepted: &[Kind]) -> Result<Table> {
-        Table::read_with_ids(source, accepted, None)
+        Table::read_with_ids(source, accepted, ForeignIds::AsTyped)
     }
 
     /// [`Table::open`], but integer ids in files of other programs are of the space `ids`; where it is not given, they
@@ -73,7 +84,7 @@ impl Table {
     /// # Errors
     /// As [`Table::open`]; ids that can't be of the space `ids`.
     pub fn open_with_ids(input: &Input, accepted: &[Kind], ids: Option<IdSpace>) -> Result<Table> {
-        Table::read_with_ids(input.open()?, accepted, Some(ids))
+        Table::read_with_ids(input.open()?, accepted, ids.map_or(ForeignIds::Assumed, ForeignIds::Told))
     }
 
     /// Leaves ranks as they are: 0 where there are none. For those who order lists by score, or not at all.
@@ -85,7 +96,7 @@ impl Table {
         self
     }
 
-    fn read_with_ids(source: Source, accepted: &[Kind], foreign_ids: Option<Option<IdSpace>>) -> Result<Table> {
+    fn read_with_ids(source: Source, accepted: &[Kind], foreign_ids: ForeignIds) -> Result<Table> {
         let name = source.name.clone();
         match source.content {
             Content::Text if accepted.iter().any(|kind| kind.has_text_form()) => {
@@ -131,7 +142,7 @@ impl Table {
         mut batches: Batches,
         provenance: Provenance,
         known: Option<Kind>,
-        foreign_ids: Option<Option<IdSpace>>,
+        foreign_ids: ForeignIds,
     ) -> Result<Table> {
         let first = batches.next(&name)?;
         let sized = with_fixed_size(schema, first.as_ref());
@@ -145,17 +156,16 @@ impl Table {
         };
         let is_foreign = known.is_none() && provenance.kind(&name)?.is_none();
         let ids = match foreign_ids {
-            Some(Some(IdSpace::Internal)) | None => IntegerIds::AsTyped,
-            Some(_) if is_foreign => IntegerIds::Official,
-            Some(_) => IntegerIds::AsTyped,
+            ForeignIds::AsTyped | ForeignIds::Told(IdSpace::Internal) => IntegerIds::AsTyped,
+            _ if is_foreign => IntegerIds::Official,
+            _ => IntegerIds::AsTyped,
         };
         let conform = Conform::new(&name, kind, schema, ids, is_foreign)?;
-        if conform.made_official() && foreign_ids == Some(Some(IdSpace::Internal)) {
+        if conform.made_official() && foreign_ids == ForeignIds::Told(IdSpace::Internal) {
             let text = "the ids of queries or of documents are text, so that the others can't be row numbers";
             return Err(Error::new(name, text).hint("leave out --ids internal, or write both columns as integers"));
         }
-        let told = foreign_ids.is_some_and(|ids| ids.is_some());
-        let assumed = conform.made_official() && !told;
+        let assumed = conform.made_official() && !matches!(foreign_ids, ForeignIds::Told(_));
         let ranks = match kind {
             Kind::Run | Kind::Negatives => Ranks::Unknown,
             _ => Ranks::Unread,

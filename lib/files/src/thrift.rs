@@ -25,7 +25,7 @@ impl<'a> Thrift<'a> {
         Thrift { rest: bytes, last: vec![0] }
     }
 
-    /// What comes behind.
+    /// The bytes that have not been read yet.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }

@@ -37,14 +37,14 @@ impl FromStr for Fingerprint {
 pub struct KeyHasher(Sha256);
 
 impl KeyHasher {
-    /// Takes the next key.
+    /// Adds the next key.
     pub fn update(&mut self, key: &str) {
         // The length in front keeps "ab","c" apart from "a","bc".
         self.0.update((key.len() as u64).to_le_bytes());
         self.0.update(key.as_bytes());
     }
 
-    /// The fingerprint of all keys taken.
+    /// The fingerprint of all keys that were added, in their order.
     pub fn finish(self) -> Fingerprint {
         let digest = self.0.finalize();
         let mut bytes = [0; 16];

@@ -49,17 +49,17 @@ const OF_THE_FILE: [&str; 4] = [KIND, SCHEMA_VERSION, PROGRAM, COMMAND];
 pub struct Provenance(BTreeMap<String, String>);
 
 impl Provenance {
-    /// The value under `name`, one of the constants of this module.
+    /// The value of the entry `name`, which is one of the constants of this module.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// Sets the value under `name`.
+    /// Sets the entry `name`.
     pub fn set(&mut self, name: &str, value: impl ToString) {
         self.0.insert(name.into(), value.to_string());
     }
 
-    /// [`Provenance::set`] where a value is there.
+    /// Sets the entry `name` if there is a value for it, and leaves it as it is otherwise.
     pub fn set_some(&mut self, name: &str, value: Option<impl ToString>) {
         if let Some(value) = value {
             self.set(name, value);
@@ -72,12 +72,18 @@ impl Provenance {
         self.0.extend(inherited.map(|(name, value)| (name.clone(), value.clone())));
     }
 
-    /// The fingerprint under `name`, read from a file called `place`.
+    /// The fingerprint in the entry `name`; none if there is no such entry. `place` is the file, for errors.
+    ///
+    /// # Errors
+    /// The entry is not a fingerprint.
     pub fn fingerprint(&self, name: &str, place: &str) -> Result<Option<Fingerprint>> {
         self.get(name).map(|text| text.parse().map_err(|e| Error::new(place, format!("{name}: {e}")))).transpose()
     }
 
-    /// The kind of record the file says it is; none if it isn't ours.
+    /// The kind of record that the file `place` says it holds; none if the file is another program's.
+    ///
+    /// # Errors
+    /// The kind is unknown, or its schema has another version than ours.
     pub fn kind(&self, place: &str) -> Result<Option<Kind>> {
         let Some(name) = self.get(KIND) else { return Ok(None) };
         let kind =
@@ -92,31 +98,31 @@ impl Provenance {
         }
     }
 
-    /// What every file of ours says, before anything else is known.
+    /// Sets what every file of records says of itself: its kind, the version of its schema, and how it was made.
     pub fn stamp(&mut self, kind: Kind) {
         self.set(KIND, kind);
         self.set(SCHEMA_VERSION, kind.definition().version);
         self.stamp_program();
     }
 
-    /// What every file of ours says, also one that is not a record: this program and its command line.
+    /// Sets how a file was made: by this program, with its command line.
     pub fn stamp_program(&mut self) {
         self.set(PROGRAM, concat!("hardmine ", env!("CARGO_PKG_VERSION")));
         self.set(COMMAND, command_line(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())));
     }
 
-    /// From schema or footer metadata; what is not ours is left out.
+    /// Takes the provenance out of the metadata of a schema or of a Parquet footer. Other entries are left out.
     pub fn from_metadata<'a>(metadata: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
         let ours = metadata.into_iter().filter(|(name, _)| name.starts_with("hardmine."));
         Provenance(ours.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
-    /// As schema metadata.
+    /// All entries, as the metadata of a schema.
     pub fn to_metadata(&self) -> HashMap<String, String> {
         self.0.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// Entries in the order of their names.
+    /// All entries, in the alphabetical order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }

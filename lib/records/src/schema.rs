@@ -83,7 +83,7 @@ impl Kind {
     pub const ALL: [Kind; 7] =
         [Kind::Tokens, Kind::Embeddings, Kind::Qrels, Kind::Run, Kind::Negatives, Kind::Metrics, Kind::TrainingLog];
 
-    /// The kind's definition in `schemas/`.
+    /// The kind's columns and version, as `schemas/*.json` defines them.
     pub fn definition(self) -> &'static Definition {
         static DEFINITIONS: LazyLock<Vec<Definition>> = LazyLock::new(|| {
             [
@@ -102,12 +102,12 @@ impl Kind {
         &DEFINITIONS[self as usize]
     }
 
-    /// The kind's name.
+    /// The name of the kind, such as `run`.
     pub fn name(self) -> &'static str {
         &self.definition().kind
     }
 
-    /// The kind with this name.
+    /// The kind that has this name; none if there is no such kind.
     pub fn from_name(name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }

@@ -5,11 +5,12 @@ use crate::ids::IdSpace;
 use crate::provenance::{DOCS, Provenance, QUERIES};
 use crate::{Error, Result};
 
-/// Refuses two files whose internal ids (under `name` of each one's provenance) come from different
-/// tokens files. A side without a fingerprint is taken at its word.
+/// Refuses two files whose internal ids number the rows of different tokens files. Each side is given by the entry of its
+/// provenance that has the fingerprint, its name for errors, and its provenance. Where one of them has no fingerprint,
+/// nothing can be compared, and the files are accepted.
 ///
 /// # Errors
-/// Names both files and both fingerprints.
+/// The fingerprints differ, or one of them is not a fingerprint.
 pub fn check_same_space(
     (name, place, provenance): (&str, &str, &Provenance),
     (other_name, other_place, other): (&str, &str, &Provenance),
@@ -26,11 +27,12 @@ pub fn check_same_space(
     }
 }
 
-/// Refuses to take a document for its query where equal ids don't mean that: official ids do, and row numbers if
-/// queries and documents are rows of the same tokens file.
+/// Refuses the file `place`, whose ids are of the space `ids`, where a document with the id of its query need not be the
+/// same text. Equal official ids mean the same text; equal row numbers do so only if queries and documents are rows of
+/// the same tokens file.
 ///
 /// # Errors
-/// Names the file `place`, whose ids are of the space `ids`.
+/// The ids are row numbers, and the provenance does not say that they are of the same tokens file.
 pub fn check_self(place: &str, ids: IdSpace, provenance: &Provenance) -> Result<()> {
     let same = provenance.get(QUERIES).is_some() && provenance.get(QUERIES) == provenance.get(DOCS);
     if ids == IdSpace::Official || same {

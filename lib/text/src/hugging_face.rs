@@ -17,7 +17,7 @@ pub(crate) struct HuggingFace {
     /// Special tokens before and after every text.
     before: Vec<i32>,
     after: Vec<i32>,
-    /// Whether the ids of a text are those of its pieces; see [`pieces`].
+    /// Whether the ids of a text are those of its pieces; see [`words`].
     by_piece: bool,
     remarks: Vec<String>,
 }
@@ -92,7 +92,7 @@ impl HuggingFace {
         let end = out.len() + max_length.saturating_sub(self.after.len());
         out.extend_from_slice(&self.before);
         if self.by_piece {
-            for piece in pieces(text) {
+            for piece in words(text) {
                 cache.append(piece, out, |out| self.tokenize(piece, out))?;
                 if out.len() > end {
                     break;
@@ -154,7 +154,7 @@ fn without_what_makes_no_ids(parts: &mut Value) {
 
 /// The pieces of `text` that begin at a space after a visible ASCII character. No word, number or
 /// normalized character reaches over such a place.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
+fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut start = 0;
     std::iter::from_fn(move || {
         let rest = text.get(start..).filter(|rest| !rest.is_empty())?;

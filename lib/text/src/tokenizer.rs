@@ -14,6 +14,18 @@ use crate::transformers2::Transformers2;
 use crate::{Fields, FolderSettings};
 
 /// Turns texts into token ids, special tokens included, without padding.
+///
+/// ```
+/// use hardmine_text::{FolderSettings, Tokenizer};
+///
+/// let folder = tempfile::tempdir()?;
+/// std::fs::write(folder.path().join("vocab.txt"), "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhello\nworld\n")?;
+/// let tokenizer = Tokenizer::open(folder.path(), &FolderSettings::default())?;
+/// let mut ids = Vec::new();
+/// let was_cut = tokenizer.encode("Hello world", 512, &mut ids)?;
+/// assert_eq!((ids, was_cut), (vec![2, 5, 6, 3], false)); // [CLS] hello world [SEP]
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Tokenizer {
     scheme: Scheme,
     lower_case: bool,

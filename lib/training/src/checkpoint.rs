@@ -15,13 +15,13 @@ use crate::scaler::LossScaler;
 
 /// What changes from step to step, besides the parameters.
 pub struct State {
-    /// The next step.
+    /// Number of the step that comes next, from 0.
     pub step: u64,
-    /// Parameters and moments.
+    /// The parameters with the moments of the optimizer.
     pub optimizer: Optimizer,
-    /// Loss scale.
+    /// The loss scale of float16.
     pub scaler: LossScaler,
-    /// The log so far.
+    /// The training log of the steps before.
     pub log: Vec<Row>,
 }
 
@@ -97,7 +97,10 @@ impl Checkpoint {
         Ok(true)
     }
 
-    /// Removes the checkpoint of a run that is done.
+    /// Removes the checkpoint, once the run is done. It is no error if there is none.
+    ///
+    /// # Errors
+    /// The file is there and can't be removed.
     pub fn remove(&self) -> Result<()> {
         match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(self.path.display())(error)),
@@ -105,7 +108,7 @@ impl Checkpoint {
         }
     }
 
-    /// Where it is.
+    /// The path of the checkpoint, beside the model folder that is being made.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -90,7 +90,7 @@ pub struct IdOptions {
     pub skip_unknown: bool,
 }
 
-/// What was read.
+/// The documents that a file of judgements or negatives names for each query.
 pub struct Judged {
     /// The documents of each query.
     pub lists: DocumentLists,

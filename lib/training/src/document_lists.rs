@@ -49,7 +49,7 @@ impl DocumentLists {
         self
     }
 
-    /// The documents of `query`.
+    /// Row numbers of the documents of the query in row `query`; empty if it has none.
     pub fn of(&self, query: u32) -> &[u32] {
         &self.docs[self.starts[query as usize]..self.starts[query as usize + 1]]
     }
@@ -65,7 +65,7 @@ impl DocumentLists {
         (0..self.len() as u32).map(shared).sum()
     }
 
-    /// Number of queries.
+    /// Number of queries, with documents or without.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
     }

@@ -45,7 +45,7 @@ impl Documents {
             }
             // SAFETY: the numbers lie in the memory that `mapped` holds, which lives as long as `parts` do, and
             // nothing writes to them.
-            parts.push(unsafe { view(&batch) });
+            parts.push(unsafe { tensor_over(&batch) });
             firsts.push(rows);
             rows += batch.len() as i64;
         }
@@ -77,17 +77,17 @@ impl Documents {
         self.rows as usize
     }
 
-    /// Numbers of a vector.
+    /// E, how many numbers a vector has.
     pub fn dimension(&self) -> i64 {
         self.dimension
     }
 
-    /// Name of the file.
+    /// The name of the embeddings file in errors.
     pub fn name(&self) -> &str {
         self.mapped.name()
     }
 
-    /// Where the embeddings come from.
+    /// The provenance of the embeddings.
     pub fn provenance(&self) -> &Provenance {
         self.mapped.provenance()
     }
@@ -150,7 +150,7 @@ impl Documents {
 ///
 /// # Safety
 /// The memory of the batch must live as long as the tensor and all views of it, and nobody may write to either.
-unsafe fn view(batch: &EmbeddingsBatch) -> Tensor {
+unsafe fn tensor_over(batch: &EmbeddingsBatch) -> Tensor {
     let size = [batch.len() as i64, batch.dimension() as i64];
     let (numbers, kind): (*const u8, Kind) = match batch.numbers() {
         Numbers::F32(numbers) => (numbers.as_ptr().cast(), Kind::Float),

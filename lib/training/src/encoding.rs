@@ -6,7 +6,7 @@ use hardmine_files::MappedTokens;
 use hardmine_records::Result;
 use tch::{Kind, Tensor, no_grad};
 
-/// How texts are encoded.
+/// Encodes the texts of a batch in training mode, on all cores of a CPU.
 pub struct Encoding<'a> {
     encoder: &'a Encoder,
     workers: Workers,
@@ -16,11 +16,11 @@ pub struct Encoding<'a> {
 
 /// Texts to be encoded in training mode.
 pub struct Texts<'a> {
-    /// The file they are in.
+    /// The tokens file that the texts are in.
     pub tokens: &'a MappedTokens,
-    /// Their rows.
+    /// Row numbers of the texts, which may repeat.
     pub ids: Vec<u32>,
-    /// Tokens that a text keeps.
+    /// Most tokens of a text, special tokens included.
     pub max_length: usize,
     /// Seeds of the dropout of their chunks, in order.
     pub seed: Box<dyn Fn(u64) -> u64 + 'a>,
@@ -45,7 +45,7 @@ struct Chunk<'a> {
 }
 
 impl<'a> Encoding<'a> {
-    /// Encoding by `encoder`.
+    /// Prepares encoding by `encoder`. With a `chunk_size`, so many texts are encoded at a time, each twice.
     ///
     /// # Errors
     /// The system refuses to start threads.
@@ -53,7 +53,7 @@ impl<'a> Encoding<'a> {
         Ok(Encoding { encoder, workers: Workers::new(encoder.device())?, chunk_size })
     }
 
-    /// The threads it encodes on.
+    /// The threads on which texts are encoded.
     pub fn workers(&self) -> &Workers {
         &self.workers
     }

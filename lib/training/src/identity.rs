@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::document_lists::DocumentLists;
 use crate::method::Method;
-use crate::settings::Settings;
+use crate::settings::TrainingSettings;
 
 /// Digest of the settings, the model at the start, and all that is trained on, in hexadecimal. Texts and document
 /// embeddings go in by their number and provenance only, because they may be large.
@@ -16,7 +16,7 @@ pub fn identity(
     method: &Method,
     queries: &MappedTokens,
     relevant: &DocumentLists,
-    settings: &Settings,
+    settings: &TrainingSettings,
 ) -> String {
     let mut hash = Sha256::new();
     let settings = serde_json::to_string(settings).unwrap_or_default();

@@ -29,5 +29,5 @@ pub use identity::identity;
 pub use method::Method;
 pub use optimizer::Rule;
 pub use run::Run;
-pub use settings::Settings;
+pub use settings::TrainingSettings;
 pub use starting_model::starting_model;

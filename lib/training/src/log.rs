@@ -10,19 +10,19 @@ use tch::Tensor;
 /// What is said of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// The step, from 0.
+    /// Number of the step, from 0.
     pub step: u64,
     /// Passes over the queries when the step was done.
     pub epoch: f32,
     /// Loss of the batch before the update.
     pub loss: f32,
-    /// Rate of the update.
+    /// Learning rate of the update.
     pub learning_rate: f32,
     /// Global norm of the gradients before clipping.
     pub gradient_norm: f32,
     /// MRR@10 and Recall@10 of the retrieved lists, where there are any.
     pub retrieved: Option<(f32, f32)>,
-    /// Speed of the step.
+    /// Queries that the step trained on in a second.
     pub queries_per_second: f32,
 }
 

@@ -11,36 +11,36 @@ use crate::encoding::{Encoded, Encoding, Texts};
 use crate::losses::{adore, inbatch, randneg, star};
 use crate::ranked::RankedLists;
 use crate::sampler::{Sampler, dropout_seed};
-use crate::settings::Settings;
+use crate::settings::TrainingSettings;
 
 /// A method, with the documents it trains on.
 pub enum Method {
-    /// In-batch negatives.
+    /// Inbatch-Neg: the positives of the other queries of the batch are the negatives.
     InBatch {
-        /// The collection.
+        /// Token ids of all documents.
         docs: MappedTokens,
     },
     /// Negatives drawn at random from the whole collection.
     RandNeg {
-        /// The collection.
+        /// Token ids of all documents.
         docs: MappedTokens,
-        /// Documents drawn for each query.
+        /// How many random documents are drawn for each query.
         rand_num: u32,
     },
     /// Static hard negatives and in-batch negatives.
     Star {
-        /// The collection.
+        /// Token ids of all documents.
         docs: MappedTokens,
         /// What hard negatives are drawn from.
         negatives: DocumentLists,
-        /// Documents drawn for each query.
+        /// How many hard negatives are drawn for each query.
         hard_num: u32,
     },
-    /// Negatives retrieved at every step.
+    /// ADORE: the negatives are what the query encoder retrieves at every step.
     Adore {
-        /// The collection, embedded.
+        /// The vectors of all documents, which stay as they are.
         documents: Documents,
-        /// Documents retrieved for each query.
+        /// How many documents are retrieved for each query at every step.
         top_k: i64,
         /// The last position that counts in the metric that is optimized.
         metric_cut: Option<i64>,
@@ -49,32 +49,35 @@ pub enum Method {
 
 /// All that a step looks at, besides the method.
 pub struct Batches<'a> {
-    /// The queries' tokens.
+    /// Token ids of the training queries.
     pub tokens: &'a MappedTokens,
-    /// Relevant documents of the queries.
+    /// The relevant documents of each training query.
     pub relevant: &'a DocumentLists,
-    /// Draws.
+    /// Draws the queries of each step, and random negatives.
     pub sampler: Sampler<'a>,
-    /// Encodes.
+    /// Turns the drawn texts into vectors, and gradients at the vectors into gradients of the parameters.
     pub encoding: Encoding<'a>,
-    /// Settings of the run.
-    pub settings: &'a Settings,
-    /// Where the parameters are.
+    /// TrainingSettings of the run.
+    pub settings: &'a TrainingSettings,
+    /// The device that the parameters are on.
     pub device: Device,
 }
 
 /// The loss of a step, and what was found on the way to it.
 pub struct Forward<'a> {
-    /// A scalar that knows its graph.
+    /// The loss, a scalar. Gradients flow from it to the vectors of the batch.
     pub loss: Tensor,
-    /// MRR@10 and Recall@10 of the retrieved lists.
+    /// MRR@10 and Recall@10 of the lists that ADORE retrieved; none for the other methods.
     pub retrieved: Option<(f32, f32)>,
     queries: Encoded<'a>,
     docs: Option<Encoded<'a>>,
 }
 
 impl Method {
-    /// The loss of `queries` at `step`.
+    /// Encodes the batch `queries` (row numbers, (B,)) of step `step`, and computes its loss.
+    ///
+    /// # Errors
+    /// A text is empty or has a token that the model does not know.
     pub fn forward<'a>(&'a self, batches: &Batches<'a>, step: u64, queries: &[u32]) -> Result<Forward<'a>> {
         match self {
             Method::InBatch { docs } => batches.inbatch(step, queries, docs),
@@ -86,18 +89,18 @@ impl Method {
         }
     }
 
-    /// Refuses documents and lengths that don't go with `encoder`.
-    pub(crate) fn check(&self, encoder: &Encoder, settings: &Settings) -> Result<()> {
-        Settings::check_length("--max-query-length", settings.max_query_length, encoder)?;
+    /// Refuses documents of another dimension than the encoder's, and lengths that it has no positions for.
+    pub(crate) fn check(&self, encoder: &Encoder, settings: &TrainingSettings) -> Result<()> {
+        TrainingSettings::check_length("--max-query-length", settings.max_query_length, encoder)?;
         match self {
             Method::Adore { documents, .. } => documents.check(encoder),
             Method::InBatch { .. } | Method::RandNeg { .. } | Method::Star { .. } => {
-                Settings::check_length("--max-doc-length", settings.max_doc_length, encoder)
+                TrainingSettings::check_length("--max-doc-length", settings.max_doc_length, encoder)
             }
         }
     }
 
-    /// Where the documents come from.
+    /// The provenance of the documents: of their tokens, or for ADORE of their vectors.
     pub fn provenance(&self) -> &Provenance {
         match self {
             Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => docs.provenance(),
@@ -173,13 +176,13 @@ impl<'a> Batches<'a> {
     }
 
     fn queries(&self, step: u64, queries: &[u32]) -> Texts<'a> {
-        let Settings { seed, max_query_length, .. } = *self.settings;
+        let TrainingSettings { seed, max_query_length, .. } = *self.settings;
         let seed = Box::new(move |part| dropout_seed(seed, step, 2 * part));
         Texts { tokens: self.tokens, ids: queries.to_vec(), max_length: max_query_length, seed }
     }
 
     fn docs(&self, step: u64, tokens: &'a MappedTokens, docs: Vec<u32>) -> Texts<'a> {
-        let Settings { seed, max_doc_length, .. } = *self.settings;
+        let TrainingSettings { seed, max_doc_length, .. } = *self.settings;
         let seed = Box::new(move |part| dropout_seed(seed, step, 2 * part + 1));
         Texts { tokens, ids: docs, max_length: max_doc_length, seed }
     }

@@ -15,7 +15,7 @@ use crate::optimizer::{Optimizer, gradient_norm};
 use crate::sampler::Sampler;
 use crate::scaler::{LossScaler, Verdict};
 use crate::schedule::Schedule;
-use crate::settings::Settings;
+use crate::settings::TrainingSettings;
 
 /// Lines that say how it goes: so many in a short run, and at most so many steps between two of them.
 const LINES: u64 = 20;
@@ -34,13 +34,13 @@ impl<'a> Run<'a> {
     /// Prepares a run, or takes it up where its `checkpoint` was written.
     ///
     /// # Errors
-    /// Settings that don't fit the model; a checkpoint of another run.
+    /// TrainingSettings that don't fit the model; a checkpoint of another run.
     pub fn start(
         encoder: &'a Encoder,
         method: &'a Method,
         queries: &'a MappedTokens,
         relevant: &'a DocumentLists,
-        settings: &'a Settings,
+        settings: &'a TrainingSettings,
         checkpoint: Checkpoint,
     ) -> Result<Self> {
         method.check(encoder, settings)?;

@@ -53,17 +53,17 @@ impl<'a> Sampler<'a> {
         sampler
     }
 
-    /// Queries a batch has, but for the last one of an epoch.
+    /// Number of queries in a batch; the last batch of an epoch may have fewer.
     pub fn batch_size(&self) -> usize {
         self.batch_size
     }
 
-    /// Batches an epoch has; the last one may be smaller.
+    /// Number of batches in an epoch.
     pub fn batches(&self) -> u64 {
         self.queries.len().div_ceil(self.batch_size) as u64
     }
 
-    /// The queries of `step`.
+    /// Row numbers of the queries of step `step`, counted from 0. Every epoch has all queries once, in a new order.
     pub fn batch(&mut self, step: u64) -> &[u32] {
         if self.epoch != step / self.batches() {
             self.epoch = step / self.batches();

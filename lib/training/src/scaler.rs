@@ -8,9 +8,9 @@ const LEAST: f64 = 1.0;
 /// What the loss is multiplied by before it goes backward: halved when a gradient overflows, doubled after 2,000
 /// steps without.
 pub struct LossScaler {
-    /// The factor now.
+    /// The factor of the next step.
     pub scale: f64,
-    /// Steps since it changed.
+    /// Number of steps since the factor has changed.
     pub steady: u32,
     active: bool,
 }
@@ -43,14 +43,14 @@ impl LossScaler {
     }
 }
 
-/// What becomes of a step.
+/// What is done with the gradients of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is made.
+    /// They are finite, and the parameters are updated.
     Make,
-    /// It is left out: the next one has a smaller scale.
+    /// They overflowed. The parameters stay as they are, and the next step has a smaller scale.
     Skip,
-    /// It overflows without any scale.
+    /// They overflow although nothing is scaled: the run has diverged.
     Diverged,
 }
 

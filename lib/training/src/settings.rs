@@ -6,40 +6,41 @@ use serde::Serialize;
 
 use crate::optimizer::Rule;
 
-/// Settings that all methods have.
+/// TrainingSettings that all methods have.
 #[derive(Clone, Debug, Serialize)]
-pub struct Settings {
-    /// Passes over the queries, at least 1.
+pub struct TrainingSettings {
+    /// How many times training goes over the queries, at least 1.
     pub epochs: u64,
-    /// No more steps than these.
+    /// Training stops after this many steps, if they are fewer than those of all epochs.
     pub steps: Option<u64>,
-    /// Queries a step, at least 1.
+    /// Number of queries in each step, at least 1.
     pub batch_size: usize,
-    /// Rule of update.
+    /// How gradients change the parameters.
     pub optimizer: Rule,
-    /// Highest learning rate.
+    /// The learning rate at its highest, after the warm-up.
     pub learning_rate: f64,
-    /// Steps until it is reached.
+    /// Number of steps in which the learning rate rises from 0.
     pub warmup_steps: u64,
-    /// Tokens a query keeps.
+    /// Most tokens of a query, special tokens included.
     pub max_query_length: usize,
-    /// Tokens a document keeps.
+    /// Most tokens of a document, special tokens included.
     pub max_doc_length: usize,
-    /// Texts whose graph is kept at a time; of all of a batch if none.
+    /// How many texts are encoded at a time, each twice, so that memory does not grow with the batch. None encodes the
+    /// whole batch once.
     pub chunk_size: Option<usize>,
     /// Whether gradients are computed in float16 and need a loss scale.
     pub scale_loss: bool,
-    /// Seed of all draws.
+    /// Seed of everything that is drawn at random.
     pub seed: u64,
-    /// Steps between checkpoints, at least 1.
+    /// Number of steps between two checkpoints, at least 1.
     #[serde(skip)]
     pub save_every: u64,
 }
 
-impl Settings {
+impl TrainingSettings {
     /// The paper's settings for methods that train both sides.
     pub fn both_sides() -> Self {
-        Settings {
+        TrainingSettings {
             epochs: 100,
             steps: None,
             batch_size: 256,
@@ -57,14 +58,14 @@ impl Settings {
 
     /// The paper's settings for ADORE, which trains the query encoder alone.
     pub fn query_side() -> Self {
-        Settings {
+        TrainingSettings {
             epochs: 6,
             batch_size: 32,
             optimizer: Rule::AdamW,
             learning_rate: 5e-6,
             warmup_steps: 2000,
             max_query_length: 64,
-            ..Settings::both_sides()
+            ..TrainingSettings::both_sides()
         }
     }
 

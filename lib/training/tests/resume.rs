@@ -8,12 +8,12 @@ use std::path::Path;
 use common::{encoder, lists, run, settings, star, tokens};
 use hardmine_encoder::Encoder;
 use hardmine_files::MappedTokens;
-use hardmine_training::{DocumentLists, Encoding, Rule, Settings, Texts};
+use hardmine_training::{DocumentLists, Encoding, Rule, Texts, TrainingSettings};
 use tch::{Device, Kind, Tensor};
 
 /// Batches of 5 out of 16 queries: the order and the draws matter.
-fn small_batches(save_every: u64) -> Settings {
-    Settings { epochs: 2, batch_size: 5, save_every, ..settings(Rule::AdamW) }
+fn small_batches(save_every: u64) -> TrainingSettings {
+    TrainingSettings { epochs: 2, batch_size: 5, save_every, ..settings(Rule::AdamW) }
 }
 
 fn saved(encoder: &Encoder, folder: &Path) -> Vec<u8> {
@@ -69,7 +69,7 @@ fn a_checkpoint_of_other_settings_is_refused() {
     let encoder = encoder(home, false);
     run(&encoder, &method, &queries, &relevant, &settings, &output).train(|_| ()).unwrap();
 
-    let other = Settings { learning_rate: 0.5, ..settings };
+    let other = TrainingSettings { learning_rate: 0.5, ..settings };
     let identity = hardmine_training::identity(&encoder, &method, &queries, &relevant, &other);
     let checkpoint = hardmine_training::Checkpoint::beside(&output, identity);
     let refused = hardmine_training::Run::start(&encoder, &method, &queries, &relevant, &other, checkpoint);
@@ -81,7 +81,7 @@ fn a_checkpoint_of_other_settings_is_refused() {
 fn trained(home: &Path, relevant: &DocumentLists, chunk_size: Option<usize>, dropout: bool) -> Vec<(String, Tensor)> {
     let queries = tokens(home, "queries");
     let method = star(home, &queries);
-    let settings = Settings { chunk_size, epochs: 3, ..settings(Rule::Lamb) };
+    let settings = TrainingSettings { chunk_size, epochs: 3, ..settings(Rule::Lamb) };
     let encoder = encoder(home, dropout);
     run(&encoder, &method, &queries, relevant, &settings, &home.join("model")).train(|_| ()).unwrap();
     encoder.parameters().iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect()

@@ -10,6 +10,20 @@ use crate::schema::{Kind, negatives, run};
 use crate::{Error, Result};
 
 /// The rows of a run, or of negatives, which have the same columns.
+///
+/// ```
+/// use hardmine_records::{Ids, Kind, RunBatch};
+///
+/// let rows = RunBatch {
+///     queries: Ids::Official(vec!["q1", "q1"].into()),
+///     docs: Ids::Official(vec!["d7", "d3"].into()),
+///     ranks: vec![1, 2].into(),
+///     scores: vec![0.9, 0.4].into(),
+/// };
+/// let records = rows.into_records(Kind::Run)?;
+/// assert_eq!(RunBatch::new(&records)?.docs.text(1), "d3");
+/// # Ok::<(), hardmine_records::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct RunBatch {
     /// Query of each row.

@@ -18,7 +18,7 @@ const EPSILON: f64 = 1e-8;
 /// Numbers of a parameter that a CPU updates at once: few enough that all arrays of the update stay in its cache.
 const PIECE: i64 = 65_536;
 
-/// A rule of update.
+/// How gradients change the parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Rule {
     /// Layer-wise adapted steps, for large batches.
@@ -78,7 +78,7 @@ struct Piece {
 
 impl Slot {
     /// The parameter in pieces, beside those of its `gradient`; none if that is undefined.
-    fn pieces(&self, gradient: &Tensor) -> Vec<Piece> {
+    fn split(&self, gradient: &Tensor) -> Vec<Piece> {
         if !gradient.defined() {
             return Vec::new();
         }
@@ -138,7 +138,7 @@ impl Optimizer {
         let factor = (LARGEST_NORM / (norm + 1e-6)).min(1.0) / loss_scale;
         let (rule, updates) = (self.rule, self.updates);
         let updated: Vec<_> = no_grad(|| {
-            self.slots.iter().zip(&gradients).map(|(slot, gradient)| (slot.pieces(gradient), slot.decay)).collect()
+            self.slots.iter().zip(&gradients).map(|(slot, gradient)| (slot.split(gradient), slot.decay)).collect()
         });
         workers.map(updated, |(pieces, decay)| match rule {
             Rule::Lamb => lamb::update(pieces, factor, rate, decay, workers),
@@ -146,7 +146,7 @@ impl Optimizer {
         });
     }
 
-    /// Updates made so far.
+    /// Number of updates that have been made.
     pub fn updates(&self) -> i32 {
         self.updates
     }

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field};
 use hardmine_encoder::{Encoder, Precision};
 use hardmine_files::{Input, MappedTokens, Output, Writer};
 use hardmine_records::{Kind, Provenance, schema};
-use hardmine_training::{DocumentLists, Method, Rule, Run, Settings, data};
+use hardmine_training::{DocumentLists, Method, Rule, Run, TrainingSettings, data};
 use tch::Device;
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -76,8 +76,8 @@ pub fn lists(name: &str, queries: &MappedTokens, docs: &MappedTokens) -> Documen
 }
 
 /// The settings that the reference's figures were made with.
-pub fn settings(optimizer: Rule) -> Settings {
-    Settings {
+pub fn settings(optimizer: Rule) -> TrainingSettings {
+    TrainingSettings {
         epochs: 6,
         steps: None,
         batch_size: 16,
@@ -105,7 +105,7 @@ pub fn run<'a>(
     method: &'a Method,
     queries: &'a MappedTokens,
     relevant: &'a DocumentLists,
-    settings: &'a Settings,
+    settings: &'a TrainingSettings,
     output: &Path,
 ) -> Run<'a> {
     let identity = hardmine_training::identity(encoder, method, queries, relevant, settings);
