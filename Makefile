@@ -43,7 +43,7 @@ $(DEPS)/minilm/config.json: ; $(FETCH) model
 $(DEPS)/azure-cli/__main__.py: ; $(FETCH) azure-cli
 $(DEPS)/patchelf/patchelf: ; $(FETCH) patchelf
 
-## build: build the binaries into $CARGO_TARGET_DIR/release (first time 25 to 40 minutes on two cores)
+## build: build the binaries into $CARGO_TARGET_DIR/release (first time about 12 minutes on two cores)
 build: setup
 	cargo build --release --bins
 
