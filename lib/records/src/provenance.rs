@@ -32,6 +32,14 @@ pub const TEXT_KIND: &str = "hardmine.text_kind";
 pub const MAX_LENGTH: &str = "hardmine.max_length";
 /// How many special tokens every list begins and ends with: two numbers.
 pub const SPECIAL_TOKENS: &str = "hardmine.special_tokens";
+/// Text that was put in front of every text before it was tokenized. Empty where that was nothing.
+pub const PROMPT: &str = "hardmine.prompt";
+/// How many ids every list begins with that are of the prompt, special tokens before it included.
+pub const PROMPT_TOKENS: &str = "hardmine.prompt_tokens";
+/// Of document vectors: the prompt that the encoder asks for before the queries that will search them.
+pub const QUERY_PROMPT: &str = "hardmine.query_prompt";
+/// To how many dimensions the encoder's vectors were cut.
+pub const DIMENSIONS: &str = "hardmine.dimensions";
 /// Older program whose tokenization was reproduced.
 pub const COMPAT: &str = "hardmine.compat";
 /// Arithmetic of the encoder.

@@ -5,7 +5,7 @@ use crate::provenance::*;
 use crate::schema::{Column, ColumnType, Definition};
 
 /// What each entry of the metadata holds.
-const METADATA: [(&str, &str); 17] = [
+const METADATA: [(&str, &str); 21] = [
     (KIND, "kind of record"),
     (SCHEMA_VERSION, "version of the kind's schema"),
     (PROGRAM, "program and version that wrote the file"),
@@ -25,6 +25,16 @@ const METADATA: [(&str, &str); 17] = [
         SPECIAL_TOKENS,
         "how many special tokens every list of ids begins and ends with, such as `1 1`; who shortens a list keeps them",
     ),
+    (PROMPT, "text that was put in front of every text before it was tokenized; empty where that was nothing"),
+    (
+        PROMPT_TOKENS,
+        "how many ids every list begins with that are of the prompt, special tokens before it included; who shortens a list keeps them",
+    ),
+    (
+        QUERY_PROMPT,
+        "of document vectors: the prompt that the encoder asks for before the queries that will search them",
+    ),
+    (DIMENSIONS, "to how many dimensions the encoder's vectors were cut"),
     (COMPAT, "older program whose tokenization was reproduced: `transformers-2`, or absent"),
     (PRECISION, "arithmetic of the encoder: `f32`, `bf16` or `f16`"),
     (SEED, "seed of random draws"),
