@@ -12,7 +12,7 @@ use hardmine_encoder::{
 };
 use hardmine_files::{Input, Output, Table, Writer};
 use hardmine_records::{Error, Kind, Provenance, provenance, schema};
-use hardmine_text::{FolderSettings, Tokenizer};
+use hardmine_text::{FolderSettings, TextKind, Tokenizer};
 
 /// Encodes tokenized texts into vectors
 ///
@@ -72,6 +72,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(1..))]
     batch_tokens: Option<u32>,
 
+    /// Accept texts whose prompt is not the one that the model asks for
+    #[arg(long)]
+    other_prompt: bool,
+
     #[command(flatten)]
     common: Common,
 }
@@ -91,6 +95,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let mut tokens = Table::open(&args.tokens, &[Kind::Tokens])?;
     let settings = FolderSettings::read(&args.model)?;
     check_tokenizer(&tokens, &args.model, &settings)?;
+    let kind = TextKind::of(tokens.provenance());
+    check_prompt(&tokens, kind, &settings, args.other_prompt)?;
     prepare_process();
     let encoder = Encoder::load_pooled(&args.model, args.device.open()?, args.precision, args.pooling)?.for_inference();
     settings.warn_of_vectors(encoder.normalizes());
@@ -108,6 +114,10 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     about.set(provenance::PRECISION, args.precision);
     for name in [provenance::KEYS, provenance::TOKENIZER, provenance::COMPAT, provenance::TEXT_KIND] {
         about.set_some(name, tokens.provenance().get(name));
+    }
+    about.set_some(provenance::PROMPT, tokens.provenance().prompt());
+    if kind != Some(TextKind::Query) {
+        about.set(provenance::QUERY_PROMPT, settings.prompts().of(TextKind::Query));
     }
     let stored = tokens.provenance().get(provenance::MAX_LENGTH).and_then(|length| length.parse().ok());
     about.set(provenance::MAX_LENGTH, stored.unwrap_or(max_length).min(max_length));
@@ -141,6 +151,20 @@ fn check_tokenizer(tokens: &Table, model: &Path, settings: &FolderSettings) -> R
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses tokens that don't have the prompt that the model asks for, and warns of one that it doesn't know.
+fn check_prompt(tokens: &Table, kind: Option<TextKind>, settings: &FolderSettings, other: bool) -> Result<(), Error> {
+    let (prompts, kind) = (settings.prompts(), kind.unwrap_or(TextKind::Passage));
+    prompts.check(tokens.name(), tokens.provenance(), kind, other)?;
+    match tokens.provenance().prompt().unwrap_or_default() {
+        "" => {}
+        prompt if !other && prompts.of(kind).is_empty() && !prompts.contains(prompt) => {
+            tracing::warn!("{}: made with the prompt {prompt:?}, but the model asks for none", tokens.name());
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn max_length(args: &Args, encoder: &Network, settings: &FolderSettings) -> Result<usize, Error> {

@@ -48,6 +48,10 @@ pub(crate) struct Args {
     #[arg(long)]
     exclude_self: bool,
 
+    /// Accept queries whose prompt is not the one that the documents' encoder asks for
+    #[arg(long)]
+    other_prompt: bool,
+
     /// Device for exact search: cpu, cuda or cuda:N. auto takes the first GPU if there is one. The device does not
     /// change the run. A faiss index is searched on the GPU only if faiss was built for it
     #[arg(long, default_value_t)]
@@ -80,8 +84,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let top_k = usize::from(args.top_k.get());
     let memory = (args.memory as usize) << 20;
     prepare_process();
-    let (device, parameters, exclude_self) = (args.device.open()?, args.search_parameters, args.exclude_self);
-    let settings = RankSettings { top_k, exclude_self, device, memory, parameters };
+    let (exclude_self, other_prompt) = (args.exclude_self, args.other_prompt);
+    let (device, parameters) = (args.device.open()?, args.search_parameters);
+    let settings = RankSettings { top_k, exclude_self, other_prompt, device, memory, parameters };
     // SAFETY: no other thread is at work yet. One waits for signals, and those that libraries started wait for work.
     let ranker = unsafe { Ranker::open(&args.queries, &args.index, settings)? };
     let run = schema::run(IdSpace::Internal);

@@ -7,8 +7,8 @@ use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_files::{Input, Output, Writer};
-use hardmine_records::{Kind, Provenance, provenance, schema};
-use hardmine_text::{Corpus, FolderSettings, Judged, TextKind, Tokenizer, tokenize};
+use hardmine_records::{Error, Kind, Provenance, provenance, schema};
+use hardmine_text::{Corpus, FolderSettings, Judged, Prompts, TextKind, Tokenizer, tokenize};
 
 /// Turns the texts of a collection or of queries into token ids
 ///
@@ -17,9 +17,16 @@ use hardmine_text::{Corpus, FolderSettings, Judged, TextKind, Tokenizer, tokeniz
 /// recognizes the form from the content, and skips blank lines and a first TSV line that names the columns. The output
 /// has one row for each text: its row number, its id, and its token ids, with special tokens and without padding.
 ///
-/// White space at both ends of a text is removed. A title is put in front of its text with a space between, as BEIR
-/// does; the url, title and body of a document are joined with spaces as well. The settings beside the tokenizer are
-/// followed as transformers and sentence-transformers follow them. A warning names those that are not followed.
+/// A text in one piece is tokenized as it is, white space included. A title is put in front of its text with a space
+/// between, and what comes of it is stripped, as BEIR does. Of a document with url, title and body, each field is
+/// stripped, and those that are not empty are joined with spaces. The settings beside the tokenizer are followed as
+/// transformers and sentence-transformers follow them. A warning names those that are not followed.
+///
+/// Many models were trained with a prompt such as "query: " in front of their queries, and lose much without it. tokenize
+/// reads the prompts from config_sentence_transformers.json in the model folder, and puts the one for --kind in front of
+/// every text: that named query for queries; that named document, passage or corpus (the first that is there) for other
+/// texts; otherwise the folder's default prompt. The prompt counts towards --max-length, and a long text is cut at its
+/// end. embed, train and rank refuse texts whose prompt is not the one that the model asks for.
 #[derive(Parser)]
 #[command(
     version,
@@ -50,8 +57,21 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(3..))]
     max_length: Option<u32>,
 
+    /// Put this in front of every text, whatever prompt the model folder has. No space is added, so a prompt usually
+    /// ends with one
+    #[arg(long, value_name = "TEXT", group = "choice of prompt", conflicts_with = "compat")]
+    prompt: Option<String>,
+
+    /// Put the prompt that has this name in the model folder in front of every text, whatever --kind says
+    #[arg(long, value_name = "NAME", group = "choice of prompt", conflicts_with = "compat")]
+    prompt_name: Option<String>,
+
+    /// Put nothing in front of the texts, even if the model folder has a prompt for them
+    #[arg(long, group = "choice of prompt")]
+    no_prompt: bool,
+
     /// Tokenize as RoBERTa's tokenizer in version 2 of transformers did: lower-cased, cut to 10,000 characters,
-    /// documents as url<sep>title<sep>body. Only the published checkpoints of STAR and ADORE need this. The folder must
+    /// documents as url<sep>title<sep>body, without a prompt. Only the published checkpoints of STAR and ADORE need this. The folder must
     /// have vocab.json and merges.txt
     #[arg(long, value_name = "VERSION", value_parser = ["transformers-2"])]
     compat: Option<String>,
@@ -82,12 +102,15 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let settings = FolderSettings::read(&args.tokenizer)?;
     let tokenizer = match args.compat {
         Some(_) => Tokenizer::open_transformers2(&args.tokenizer)?,
-        None => Tokenizer::open(&args.tokenizer, &settings)?,
+        None => {
+            let prompt = prompt(&args, settings.prompts())?;
+            Tokenizer::open(&args.tokenizer, &settings)?.with_prompt(prompt)?
+        }
     };
     let max_length = args.max_length.map(|ids| ids as usize).or(settings.max_length());
     let max_length = max_length.unwrap_or(args.kind.default_length());
     tokenizer.check_length(max_length)?;
-    settings.warn_of_texts(args.kind);
+    settings.warn_of_texts();
     tokenizer.warn();
     if args.judged.is_some() && args.kind != TextKind::Query {
         tracing::warn!("--judged keeps texts whose ids are those of judged queries, but --kind is {}", args.kind);
@@ -101,6 +124,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     about.set(provenance::MAX_LENGTH, max_length);
     let (before, after) = tokenizer.special_tokens();
     about.set(provenance::SPECIAL_TOKENS, format!("{before} {after}"));
+    about.set(provenance::PROMPT, tokenizer.prompt());
+    about.set(provenance::PROMPT_TOKENS, tokenizer.prompt_tokens());
     about.set_some(provenance::COMPAT, args.compat);
     let mut writer = Writer::create(&args.output, Kind::Tokens, schema::tokens(), about)?;
 
@@ -112,6 +137,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     writer.provenance_mut().set(provenance::KEYS, summary.keys);
     writer.finish()?;
     judged.iter().flat_map(Judged::notes).for_each(|note| report.note(note));
+    if !tokenizer.prompt().is_empty() {
+        report.note(format!("with the prompt {:?}", tokenizer.prompt()));
+    }
     if summary.empty > 0 {
         report.note(format!("{} empty texts", summary.empty));
     }
@@ -122,6 +150,19 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         report.note(format!("{} queries without judgements left out", summary.unjudged));
     }
     Ok(())
+}
+
+/// What goes in front of the texts: what the options say, and otherwise what the model asks for.
+fn prompt<'a>(args: &'a Args, prompts: &'a Prompts) -> Result<&'a str, Error> {
+    match (&args.prompt, &args.prompt_name) {
+        (Some(text), _) => Ok(text),
+        (_, Some(name)) => prompts.named(name),
+        _ if args.no_prompt => Ok(""),
+        _ => {
+            prompts.warn(args.kind);
+            Ok(prompts.of(args.kind))
+        }
+    }
 }
 
 /// A length in MiB, such as 64, or in bytes, such as 4096B; as a number of bytes.

@@ -9,6 +9,7 @@ use hardmine_encoder::{DeviceChoice, Encoder, Precision, digest, prepare_process
 use hardmine_files::{Input, MappedTokens};
 use hardmine_records::Provenance;
 use hardmine_records::provenance::{DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED};
+use hardmine_text::{FolderSettings, TextKind};
 use hardmine_training::data::{IdOptions, Judged, TextRows, read_negatives, read_qrels};
 use hardmine_training::{
     Checkpoint, DocumentLists, Documents, Method, ModelFolder, Rule, Run, TrainingSettings, identity, log,
@@ -116,6 +117,9 @@ struct Shared {
     /// Leave out judgements and negatives whose query or document is not in the tokens files. Their number is printed
     #[arg(long)]
     skip_unknown: bool,
+    /// Accept texts whose prompt is not the one that the model asks for. The trained model asks for theirs
+    #[arg(long)]
+    other_prompt: bool,
     /// Model folder to write
     #[arg(short, long)]
     output: PathBuf,
@@ -255,6 +259,28 @@ impl Choice {
     }
 }
 
+/// Refuses texts that don't have the prompts that the starting model asks for, unless `--other-prompt` is given or it
+/// asks for none. The trained model will ask for the prompts that it was trained with.
+fn take_prompts(
+    encoder: &mut Encoder,
+    shared: &Shared,
+    queries: &MappedTokens,
+    method: &Method,
+) -> Result<(), hardmine_records::Error> {
+    let start = FolderSettings::read(&shared.init)?;
+    let check = |tokens: &MappedTokens, kind| {
+        start.prompts().check(tokens.name(), tokens.provenance(), kind, shared.other_prompt)
+    };
+    let kind = TextKind::of(method.provenance()).filter(|&kind| kind != TextKind::Query).unwrap_or(TextKind::Passage);
+    check(queries, TextKind::Query)?;
+    // The embeddings that ADORE searches were checked when they were made.
+    method.docs().map_or(Ok(()), |docs| check(docs, kind))?;
+    let [query, document] = [(queries.provenance(), TextKind::Query), (method.provenance(), kind)]
+        .map(|(about, kind)| about.prompt().filter(|&prompt| prompt != start.prompts().of(kind)));
+    encoder.set_prompts(query, document);
+    Ok(())
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
     rate.ok_or_else(|| "expected a number from 0, such as 1e-4".into())
@@ -273,6 +299,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let mut encoder = starting_model(&shared.init, shared.device.open()?, shared.precision, shared.seed)?;
     let queries = MappedTokens::open(&shared.queries)?;
     let (method, relevant) = args.method.open(&queries, &encoder)?;
+    take_prompts(&mut encoder, shared, &queries, &method)?;
     let docs = method.provenance();
     let identity = identity(&encoder, &method, &queries, &relevant, &settings);
     let checkpoint = Checkpoint::beside(folder.path(), identity);

@@ -22,6 +22,8 @@ pub struct Encoder {
     pub(crate) parameters: Vec<(String, Tensor)>,
     /// Vectors don't depend on it, but transformers would draw a new one if a saved model had none.
     pub(crate) pooler: Vec<(String, Tensor)>,
+    /// Prompts by name that the saved folder asks for instead of its own.
+    pub(crate) prompts: Vec<(&'static str, String)>,
     pub(crate) folder: PathBuf,
 }
 
@@ -152,7 +154,7 @@ impl Encoder {
         }
         let folder = folder.to_path_buf();
         let network = Network { config, transformer, head, device, precision, digest };
-        Ok(Encoder { network, layout, parameters, pooler, folder })
+        Ok(Encoder { network, layout, parameters, pooler, prompts: Vec::new(), folder })
     }
 
     /// What is needed to encode, and no more: it can be neither trained nor saved. The transformer's matrices are cast
@@ -184,6 +186,13 @@ impl Encoder {
     /// These are the tensors that [`Network::encode`] computes with: update them in place.
     pub fn parameters(&self) -> &[(String, Tensor)] {
         &self.parameters
+    }
+
+    /// Makes `query` and `document` the prompts that the saved folder asks for. With none, it keeps what it was loaded
+    /// with.
+    pub fn set_prompts(&mut self, query: Option<&str>, document: Option<&str>) {
+        let named = [("query", query), ("document", document)];
+        self.prompts = named.into_iter().filter_map(|(name, prompt)| Some((name, prompt?.to_owned()))).collect();
     }
 
     /// Makes this the query encoder of documents encoded by the model with this digest, or, with none, one

@@ -23,8 +23,11 @@ const COMPANIONS: [&str; 10] = [
     "merges.txt",
     "sentencepiece.bpe.model",
     "sentence_bert_config.json",
-    "config_sentence_transformers.json",
+    SENTENCE_TRANSFORMERS,
 ];
+
+/// The file of sentence-transformers with the similarity and the prompts.
+const SENTENCE_TRANSFORMERS: &str = "config_sentence_transformers.json";
 
 impl Encoder {
     /// Writes the model into `folder`, in the layout it was loaded from, with the tokenizer's files
@@ -48,8 +51,11 @@ impl Encoder {
             }
             let entries: Vec<&Value> = modules.iter().map(|module| &module.entry).collect();
             write_json(&folder.join("modules.json"), &json!(entries))?;
-            say_inner_product(&folder.join("config_sentence_transformers.json"))?;
+            say_inner_product(&folder.join(SENTENCE_TRANSFORMERS))?;
             modules.iter().try_for_each(|module| self.save_module(folder, module))?;
+        }
+        if !self.prompts.is_empty() {
+            say_prompts(&folder.join(SENTENCE_TRANSFORMERS), &self.prompts)?;
         }
         let dense = self.dense_prefixes();
         let tensors = self.parameters.iter().chain(&self.pooler).map(|(name, tensor)| (name.as_str(), tensor));
@@ -101,9 +107,26 @@ impl Encoder {
 
 /// Models are trained by inner products, and sentence-transformers would take the cosine where nothing is said.
 fn say_inner_product(file: &Path) -> Result<()> {
-    let mut config: Map<String, Value> = if file.is_file() { read_json(file)? } else { Map::new() };
+    let mut config = read_or_empty(file)?;
     config.insert("similarity_fn_name".into(), json!("dot"));
     write_json(file, &Value::Object(config))
+}
+
+/// Adds `prompts` to those of the folder, in place of those with the same names.
+fn say_prompts(file: &Path, prompts: &[(&str, String)]) -> Result<()> {
+    let mut config = read_or_empty(file)?;
+    let all = config.entry("prompts").or_insert(Value::Null);
+    if !all.is_object() {
+        *all = json!({});
+    }
+    for (name, prompt) in prompts {
+        all[name] = json!(prompt);
+    }
+    write_json(file, &Value::Object(config))
+}
+
+fn read_or_empty(file: &Path) -> Result<Map<String, Value>> {
+    if file.is_file() { read_json(file) } else { Ok(Map::new()) }
 }
 
 fn create(folder: &Path) -> Result<()> {

@@ -88,6 +88,12 @@ impl Provenance {
         self.get(name).map(|text| text.parse().map_err(|e| Error::new(place, format!("{name}: {e}")))).transpose()
     }
 
+    /// The prompt of the texts, which is empty if they have none, as in files that we wrote before we knew of prompts.
+    /// None if another program made the tokens and doesn't say.
+    pub fn prompt(&self) -> Option<&str> {
+        self.get(PROMPT).or(self.get(TOKENIZER).map(|_| ""))
+    }
+
     /// The kind of record that the file `place` says it holds; none if the file is another program's.
     ///
     /// # Errors

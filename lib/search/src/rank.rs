@@ -41,8 +41,9 @@ impl Ranker {
     /// apart by content.
     ///
     /// # Errors
-    /// Unreadable files, other kinds of records, dimensions that differ, vectors of models that do not belong together
-    /// (where a file says so before it has been read to its end).
+    /// Unreadable files, other kinds of records, dimensions that differ, vectors of models that do not belong together,
+    /// queries with another prompt than the documents' encoder asks for (where a file says so before it has been read
+    /// to its end).
     ///
     /// # Safety
     /// No other thread of this process may be at work, because a faiss index is read and searched in a copy of the
@@ -59,7 +60,7 @@ impl Ranker {
             let text = format!("has {} dimensions, but {name} has {}", queries.dim(), documents.dim());
             return Err(Error::new(queries.name(), text).hint("encode queries and documents with the same model"));
         }
-        check_models(queries.name(), queries.provenance(), &name, documents.provenance())?;
+        check_pair(&queries, &name, &documents, &settings)?;
         let kind = |of: &Provenance| of.get(provenance::TEXT_KIND).map(str::to_owned);
         if let (Some(asking), Some(searched)) = (kind(queries.provenance()), kind(documents.provenance()))
             && (asking != "query" && searched == "query")
@@ -103,7 +104,7 @@ impl Ranker {
             }
         }
         // Streams tell their model and keys at the latest at their end.
-        check_models(queries.name(), queries.provenance(), &name, documents.provenance())?;
+        check_pair(&queries, &name, &documents, &settings)?;
         let run = run_provenance(queries.provenance(), documents.provenance());
         if settings.exclude_self {
             check_self(queries.name(), IdSpace::Internal, &run)?;
@@ -120,6 +121,40 @@ fn run_provenance(queries: &Provenance, documents: &Provenance) -> Provenance {
     run.set_some(provenance::MODEL, queries.get(provenance::MODEL));
     run.set_some(provenance::DOCUMENT_MODEL, documents.get(provenance::MODEL));
     run
+}
+
+/// Refuses queries and documents that do not belong together.
+fn check_pair(queries: &EmbeddingBlocks, name: &str, documents: &Documents, settings: &RankSettings) -> Result<()> {
+    check_models(queries.name(), queries.provenance(), name, documents.provenance())?;
+    match settings.other_prompt {
+        true => Ok(()),
+        false => check_prompts(queries.name(), queries.provenance(), name, documents.provenance()),
+    }
+}
+
+/// Refuses queries with another prompt than the documents' encoder asks for. Where a file does not say, there is nothing
+/// to compare. Nor is there for queries with an encoder of their own, as ADORE trains it: `embed` compared their prompt
+/// with what that encoder asks for.
+fn check_prompts(name: &str, queries: &Provenance, documents_name: &str, documents: &Provenance) -> Result<()> {
+    let own_encoder = queries.get(provenance::DOCUMENT_MODEL).is_some();
+    match (queries.prompt(), documents.get(provenance::QUERY_PROMPT)) {
+        (Some(found), Some(asked)) if found != asked && !own_encoder => {
+            let or_none = |prompt: &str| match prompt {
+                "" => "no prompt".to_owned(),
+                prompt => format!("the prompt {prompt:?}"),
+            };
+            let text = format!(
+                "its queries have {}, but the encoder of {documents_name} asks for {}",
+                or_none(found),
+                or_none(asked)
+            );
+            Err(Error::new(name, text).hint(
+                "make them with tokenize --kind query and the model of the documents, or take them as they are with \
+                 --other-prompt",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses vectors of encoders that do not belong together. Where a file names no model, there is nothing to compare.

@@ -1,14 +1,13 @@
 //! What a model folder says of its texts besides the tokenizer: the settings that sentence-transformers reads.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use hardmine_records::Result;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::TextKind;
 use crate::files::{home, read_json};
+use crate::prompts::{self, Prompts};
 use crate::tokenizer_config::TokenizerConfig;
 
 /// The names that the settings of the Transformer module have had.
@@ -22,17 +21,17 @@ const MODULE_SETTINGS: [&str; 7] = [
     "sentence_xlnet_config.json",
 ];
 
-/// The settings of a model folder in the layout of sentence-transformers. A folder of another layout says nothing.
+/// The settings of a model folder in the layout of sentence-transformers. A folder of another layout says nothing but
+/// its prompts.
 #[derive(Debug, Default)]
 pub struct FolderSettings {
     max_length: Option<usize>,
     lower_case: bool,
     /// Settings of the Transformer module that nothing here follows, with the file they are in.
     not_followed: Vec<String>,
+    prompts: Prompts,
     /// The file of the following settings.
     place: String,
-    prompts: BTreeMap<String, String>,
-    default_prompt_name: Option<String>,
     similarity: Option<String>,
     truncate_dim: Option<u64>,
 }
@@ -51,8 +50,6 @@ struct Module {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Model {
-    prompts: Option<BTreeMap<String, Option<String>>>,
-    default_prompt_name: Option<String>,
     similarity_fn_name: Option<String>,
     truncate_dim: Option<u64>,
 }
@@ -63,9 +60,9 @@ impl FolderSettings {
     /// # Errors
     /// Malformed files.
     pub fn read(path: &Path) -> Result<Self> {
-        let list = path.join("modules.json");
-        if !list.is_file() {
-            return Ok(FolderSettings::default());
+        let prompts = Prompts::read(path)?;
+        if !path.join("modules.json").is_file() {
+            return Ok(FolderSettings { prompts, ..FolderSettings::default() });
         }
         let home = home(path)?;
         let file = MODULE_SETTINGS.into_iter().map(|name| home.join(name)).find(|file| file.is_file());
@@ -74,16 +71,14 @@ impl FolderSettings {
         let not_followed = module.others.iter().filter(|(name, value)| changes_vectors(name, value));
         let not_followed = not_followed.map(|(name, value)| format!("{}: {name} is {value}", place.display()));
 
-        let file = path.join("config_sentence_transformers.json");
+        let file = path.join(prompts::FILE_NAME);
         let model: Model = if file.is_file() { read_json(&file)? } else { Model::default() };
-        let prompts = model.prompts.unwrap_or_default().into_iter();
         Ok(FolderSettings {
             max_length: longest(module.max_seq_length, &home)?,
             lower_case: module.do_lower_case.unwrap_or(false),
             not_followed: not_followed.collect(),
+            prompts,
             place: file.display().to_string(),
-            prompts: prompts.filter_map(|(name, text)| Some((name, text?))).collect(),
-            default_prompt_name: model.default_prompt_name,
             similarity: model.similarity_fn_name,
             truncate_dim: model.truncate_dim,
         })
@@ -99,30 +94,13 @@ impl FolderSettings {
         self.lower_case
     }
 
-    /// The prompt that sentence-transformers puts in front of a text: of the names for its kind the first there is,
-    /// else the default.
-    fn prompt(&self, kind: TextKind) -> Option<&str> {
-        let names: &[&str] = match kind {
-            TextKind::Query => &["query"],
-            TextKind::Passage | TextKind::Document => &["document", "passage", "corpus"],
-        };
-        let of_kind = names.iter().find_map(|&name| self.prompts.get(name));
-        let default = || self.default_prompt_name.as_ref().and_then(|name| self.prompts.get(name));
-        of_kind.or_else(default).map(String::as_str).filter(|prompt| !prompt.is_empty())
+    /// The prompts that the model's texts have in front.
+    pub fn prompts(&self) -> &Prompts {
+        &self.prompts
     }
 
-    /// Warns of the settings for texts of this `kind` that `tokenize` does not follow.
-    pub fn warn_of_texts(&self, kind: TextKind) {
-        if let Some(prompt) = self.prompt(kind) {
-            tracing::warn!(
-                "{}: its prompt {prompt:?} is not put in front of the texts, as sentence-transformers does; \
-                 hint: put it there in the input",
-                self.place
-            );
-        }
-        if let Some(name) = self.default_prompt_name.as_ref().filter(|&name| !self.prompts.contains_key(name)) {
-            tracing::warn!("{}: default_prompt_name is {name:?}, which is none of its prompts", self.place);
-        }
+    /// Warns of the settings for texts that `tokenize` does not follow.
+    pub fn warn_of_texts(&self) {
         for setting in &self.not_followed {
             tracing::warn!("{setting}, which is not followed here");
         }

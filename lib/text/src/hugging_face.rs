@@ -1,13 +1,14 @@
-//! Tokenizers that Hugging Face's `tokenizers` runs, sped up where a text may be cut at its spaces.
+//! Tokenizers that Hugging Face's `tokenizers` runs, sped up where a text may be cut at its spaces (see `pieces.rs`).
 
 use hardmine_files::foreign;
 use hardmine_records::{Error, Result};
 use serde_json::{Value, json};
-use tokenizers::{Encoding, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Token, Tokenizer};
+use tokenizers::{Encoding, ModelWrapper, Token, Tokenizer};
 
 use crate::cache::PieceCache;
 use crate::digest::Digester;
 use crate::files::{TokenizerFiles, read};
+use crate::pieces::{holds_by_piece, pieces};
 use crate::tokenizer_config::TokenizerConfig;
 use crate::vocabulary::{bert, roberta};
 
@@ -17,7 +18,7 @@ pub(crate) struct HuggingFace {
     /// Special tokens before and after every text.
     before: Vec<i32>,
     after: Vec<i32>,
-    /// Whether the ids of a text are those of its pieces; see [`words`].
+    /// Whether the ids of a text are those of its pieces.
     by_piece: bool,
     remarks: Vec<String>,
 }
@@ -53,7 +54,7 @@ impl HuggingFace {
         }
         let (before, after) = special_tokens(&tokenizer).map_err(Error::at(files.place()))?;
         config.compare_special_tokens(!before.is_empty(), !after.is_empty(), &mut remarks)?;
-        let by_piece = by_piece(&tokenizer);
+        let by_piece = holds_by_piece(&tokenizer);
         Ok(HuggingFace { tokenizer, before, after, by_piece, remarks })
     }
 
@@ -92,7 +93,7 @@ impl HuggingFace {
         let end = out.len() + max_length.saturating_sub(self.after.len());
         out.extend_from_slice(&self.before);
         if self.by_piece {
-            for piece in words(text) {
+            for piece in pieces(text) {
                 cache.append(piece, out, |out| self.tokenize(piece, out))?;
                 if out.len() > end {
                     break;
@@ -152,39 +153,6 @@ fn without_what_makes_no_ids(parts: &mut Value) {
     }
 }
 
-/// The pieces of `text` that begin at a space after a visible ASCII character. No word, number or
-/// normalized character reaches over such a place.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let rest = text.get(start..).filter(|rest| !rest.is_empty())?;
-        let bytes = rest.as_bytes();
-        let end = (1..bytes.len()).find(|&at| bytes[at] == b' ' && bytes[at - 1].is_ascii_graphic());
-        let piece = &rest[..end.unwrap_or(rest.len())];
-        start += piece.len();
-        Some(piece)
-    })
-}
-
-/// Whether a text may be tokenized piece by piece: it is known of these components, and not of those
-/// that look across spaces (Metaspace, Unigram over whole texts, other patterns).
-fn by_piece(tokenizer: &Tokenizer) -> bool {
-    let normalizer = match tokenizer.get_normalizer() {
-        None => true,
-        Some(normalizer) => matches!(
-            normalizer,
-            NormalizerWrapper::BertNormalizer(_) | NormalizerWrapper::Lowercase(_) | NormalizerWrapper::NFC(_)
-        ),
-    };
-    let pre_tokenizer = match tokenizer.get_pre_tokenizer() {
-        Some(PreTokenizerWrapper::BertPreTokenizer(_)) => true,
-        Some(PreTokenizerWrapper::ByteLevel(byte_level)) => byte_level.use_regex,
-        _ => false,
-    };
-    let mut added = tokenizer.get_added_tokens_decoder().into_values();
-    normalizer && pre_tokenizer && added.all(|token| !token.rstrip && !token.content.contains(char::is_whitespace))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -196,6 +164,7 @@ mod tests {
     use hardmine_files::Input;
 
     use super::*;
+    use crate::pieces::tests::texts;
 
     fn encode(tokenizer: &HuggingFace, text: &str, max_length: usize) -> Vec<i32> {
         let mut ids = Vec::new();
@@ -266,13 +235,6 @@ mod tests {
     #[test]
     fn piece_by_piece_is_the_same_as_whole() {
         let words = "the a ##a ##b ##c b c d ##d . , ' 4 ##2 < s > / [ ] mask ##ing é 中 文 e ##e";
-        let pieces = [
-            " ", " ", " ", "  ", "\t", "\n", "\u{a0}", "\u{3000}", "\0", "\u{200b}", "\u{301}", "[MASK]", "[mask]",
-            "<s>", "<mask>", "</s>", "a", "ab", "The", "4", "42", "é", "e\u{301}", "İ", "ß", "Σ", "中", "文", "😀",
-            "'", "'s", ".", ",", "x",
-        ];
-        let texts =
-            prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..12).prop_map(|parts| parts.concat());
         for mut tokenizer in [wordpiece(words, None), byte_level()] {
             assert!(tokenizer.by_piece);
             let mut runner = TestRunner::new(Config { cases: 5_000, failure_persistence: None, ..Config::default() });
@@ -282,7 +244,7 @@ mod tests {
                 tokenizer.by_piece = by_piece;
                 encode(&tokenizer, text, 12)
             };
-            let outcome = runner.run(&texts, |text| {
+            let outcome = runner.run(&texts(), |text| {
                 prop_assert_eq!(ids(true, &text), ids(false, &text));
                 Ok(())
             });

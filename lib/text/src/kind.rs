@@ -1,7 +1,10 @@
 //! What a text is used as, and how the fields of a corpus become the one text that is tokenized.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+
+use hardmine_records::{Provenance, provenance};
 
 use crate::python;
 
@@ -27,6 +30,11 @@ impl TextKind {
             TextKind::Passage | TextKind::Document => 512,
         }
     }
+
+    /// What the texts with the provenance `about` are; none if another program made the tokens.
+    pub fn of(about: &Provenance) -> Option<Self> {
+        about.get(provenance::TEXT_KIND)?.parse().ok()
+    }
 }
 
 impl fmt::Display for TextKind {
@@ -49,6 +57,13 @@ impl FromStr for TextKind {
 pub enum Fields {
     /// A text in one piece.
     Text(String),
+    /// A text with a title, as BEIR has it.
+    Titled {
+        /// Its title, which is not empty.
+        title: String,
+        /// Its text.
+        text: String,
+    },
     /// An MS MARCO document.
     Document {
         /// Its address.
@@ -61,14 +76,16 @@ pub enum Fields {
 }
 
 impl Fields {
-    /// The text that encoders in sentence-transformers layout expect: fields stripped, empty ones left
-    /// out, the others joined with one space.
-    pub fn joined(&self) -> String {
+    /// The text that encoders in sentence-transformers layout expect. A text in one piece is taken as it is, white space
+    /// included. A title and its text are joined with a space and stripped, as BEIR does. Of a document the fields are
+    /// stripped, empty ones are left out, and the others are joined with a space.
+    pub fn joined(&self) -> Cow<'_, str> {
         match self {
-            Fields::Text(text) => python::strip(text).to_owned(),
+            Fields::Text(text) => Cow::Borrowed(text),
+            Fields::Titled { title, text } => Cow::Owned(python::strip(&format!("{title} {text}")).to_owned()),
             Fields::Document { url, title, body } => {
                 let fields = [url, title, body].map(|field| python::strip(field));
-                fields.into_iter().filter(|field| !field.is_empty()).collect::<Vec<_>>().join(" ")
+                Cow::Owned(fields.into_iter().filter(|field| !field.is_empty()).collect::<Vec<_>>().join(" "))
             }
         }
     }
@@ -78,6 +95,7 @@ impl Fields {
     pub fn joined_for_transformers2(&self) -> String {
         let mut text = match self {
             Fields::Text(text) => python::strip_end(text).to_owned(),
+            Fields::Titled { title, text } => python::strip_end(&format!("{title} {text}")).to_owned(),
             Fields::Document { url, title, body } => [url, title, body].map(|f| python::strip_end(f)).join("<sep>"),
         };
         if let Some((end, _)) = text.char_indices().nth(10_000) {
@@ -86,10 +104,20 @@ impl Fields {
         text
     }
 
-    /// A text with a title in front, joined as BEIR does; an empty title is left out.
+    /// Whether there is nothing but white space.
+    pub(crate) fn is_blank(&self) -> bool {
+        let blank = |text: &String| text.chars().all(python::is_space);
+        match self {
+            Fields::Text(text) => blank(text),
+            Fields::Titled { title, text } => blank(title) && blank(text),
+            Fields::Document { url, title, body } => blank(url) && blank(title) && blank(body),
+        }
+    }
+
+    /// A text that may have a title. An empty title is none.
     pub(crate) fn titled(title: Option<&str>, text: String) -> Self {
         match title {
-            Some(title) if !title.is_empty() => Fields::Text(format!("{title} {text}")),
+            Some(title) if !title.is_empty() => Fields::Titled { title: title.to_owned(), text },
             _ => Fields::Text(text),
         }
     }
@@ -98,6 +126,7 @@ impl Fields {
     pub(crate) fn len(&self) -> usize {
         match self {
             Fields::Text(text) => text.len(),
+            Fields::Titled { title, text } => title.len() + text.len(),
             Fields::Document { url, title, body } => url.len() + title.len() + body.len(),
         }
     }
@@ -116,6 +145,16 @@ mod tests {
         assert_eq!(document("u ", " t", "b").joined(), "u t b");
         assert_eq!(document("u", " ", "b").joined(), "u b");
         assert_eq!(document("", "", " ").joined(), "");
+        assert!(document("", "", " ").is_blank());
+    }
+
+    #[test]
+    fn a_text_in_one_piece_is_taken_as_it_is_and_one_with_a_title_is_stripped() {
+        assert_eq!(Fields::titled(None, " a \n".into()).joined(), " a \n");
+        assert_eq!(Fields::titled(Some(""), " a ".into()).joined(), " a ");
+        assert_eq!(Fields::titled(Some(" t"), " a ".into()).joined(), "t  a");
+        assert_eq!(Fields::titled(Some(" t"), " a ".into()).joined_for_transformers2(), " t  a");
+        assert!(Fields::Text(" \x1c\u{a0}".into()).is_blank());
     }
 
     #[test]

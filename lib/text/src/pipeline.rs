@@ -22,7 +22,7 @@ pub struct Summary {
     pub keys: Fingerprint,
     /// Texts written.
     pub rows: u64,
-    /// Texts among them with nothing in them: they have special tokens only.
+    /// Texts among them with nothing in them but white space.
     pub empty: u64,
     /// Texts among them that had more token ids than were kept.
     pub cut: u64,
@@ -133,7 +133,7 @@ fn encode(batch: Batch, tokenizer: &Tokenizer, max_length: usize) -> Result<Toke
                     .encode(&text, max_length, &mut tokens.ids)
                     .map_err(|e| Error::new(format!("text '{key}'"), e))?;
                 tokens.lengths.push(tokens.ids.len() - start);
-                tokens.empty += u64::from(text.is_empty());
+                tokens.empty += u64::from(fields.is_blank());
                 tokens.cut += u64::from(cut);
             }
             Ok(tokens)

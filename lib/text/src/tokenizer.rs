@@ -1,5 +1,6 @@
 //! The tokenizer of a model folder, whatever kind it is.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -29,6 +30,10 @@ use crate::{Fields, FolderSettings};
 pub struct Tokenizer {
     scheme: Scheme,
     lower_case: bool,
+    /// What stands in front of every text.
+    prompt: String,
+    /// How many ids every text begins with that are of the prompt; see [`Tokenizer::prompt_tokens`].
+    prompt_tokens: usize,
     /// One for each thread, so that none waits for another.
     caches: Vec<Mutex<PieceCache>>,
 }
@@ -62,11 +67,38 @@ impl Tokenizer {
 
     fn new(scheme: Scheme, lower_case: bool) -> Self {
         let caches = (0..rayon::current_num_threads()).map(|_| Mutex::default()).collect();
-        Tokenizer { scheme, lower_case, caches }
+        Tokenizer { scheme, lower_case, prompt: String::new(), prompt_tokens: 0, caches }
+    }
+
+    /// The same tokenizer with `prompt` put in front of every text, without a space between. Texts for version 2 of
+    /// transformers have no prompts.
+    ///
+    /// # Errors
+    /// A prompt that the tokenizer has no ids for.
+    pub fn with_prompt(mut self, prompt: &str) -> Result<Self> {
+        self.prompt = prompt.to_owned();
+        if !prompt.is_empty() {
+            let mut ids = Vec::new();
+            self.encode(&self.prepare(&Fields::Text(String::new())), i32::MAX as usize, &mut ids)
+                .map_err(|e| Error::new(format!("prompt {prompt:?}"), e))?;
+            self.prompt_tokens = ids.len() - self.special_tokens().1;
+        }
+        Ok(self)
+    }
+
+    /// What stands in front of every text; empty if nothing does.
+    pub fn prompt(&self) -> &str {
+        &self.prompt
+    }
+
+    /// How many ids the prompt has by itself with the special tokens before it, and without those after it. This is the
+    /// `prompt_length` of sentence-transformers; 0 without a prompt.
+    pub fn prompt_tokens(&self) -> usize {
+        self.prompt_tokens
     }
 
     /// Digest of what the tokenizer does to a text: the first 16 bytes of a SHA-256. A tokenizer that was saved
-    /// again, in another place or form, has the same one.
+    /// again, in another place or form, has the same one. The prompt is not part of it.
     ///
     /// # Errors
     /// A tokenizer that can't be written as JSON.
@@ -88,17 +120,21 @@ impl Tokenizer {
         }
     }
 
-    /// Refuses a `max_length` that leaves no room for a text beside the special tokens.
+    /// Refuses a `max_length` that leaves no room for a text beside the special tokens and the prompt.
     ///
     /// # Errors
-    /// As said.
+    /// The limit is too low.
     pub fn check_length(&self, max_length: usize) -> Result<()> {
         let (before, after) = self.special_tokens();
-        if max_length > before + after {
+        let taken = self.prompt_tokens.max(before) + after;
+        if max_length > taken {
             return Ok(());
         }
-        let message = format!("leaves no room for a text: it has {} special tokens", before + after);
-        Err(Error::new(format!("--max-length {max_length}"), message))
+        let what = match self.prompt_tokens {
+            0 => format!("it has {taken} special tokens"),
+            _ => format!("its prompt and special tokens are {taken}"),
+        };
+        Err(Error::new(format!("--max-length {max_length}"), format!("leaves no room for a text: {what}")))
     }
 
     /// Warns of the settings beside the tokenizer's files that are not followed.
@@ -108,19 +144,25 @@ impl Tokenizer {
         }
     }
 
-    /// Joins `fields` into the text the tokenizer's models expect.
-    pub fn prepare(&self, fields: &Fields) -> String {
-        match &self.scheme {
+    /// The text that is tokenized: the prompt, and `fields` joined as the tokenizer's models expect.
+    pub fn prepare<'a>(&self, fields: &'a Fields) -> Cow<'a, str> {
+        if let Scheme::Transformers2(_) = self.scheme {
+            return Cow::Owned(fields.joined_for_transformers2());
+        }
+        let text = match self.prompt.is_empty() {
+            true => fields.joined(),
+            false => Cow::Owned(format!("{}{}", self.prompt, fields.joined())),
+        };
+        match self.lower_case {
             // As Python lower-cases a whole text, which Rust does alike: a final sigma is told from others.
-            Scheme::HuggingFace(_) if self.lower_case => fields.joined().to_lowercase(),
-            Scheme::HuggingFace(_) => fields.joined(),
-            Scheme::Transformers2(_) => fields.joined_for_transformers2(),
+            true => Cow::Owned(text.to_lowercase()),
+            false => text,
         }
     }
 
     /// Appends the ids of a prepared `text` to `out`: at most `max_length`, see [`Tokenizer::check_length`]; of a
     /// longer text the first ones and the special tokens at the end. Says whether the text was cut. An empty text
-    /// has special tokens only.
+    /// has special tokens only, and those of the prompt.
     ///
     /// # Errors
     /// A text the tokenizer has no ids for.

@@ -100,6 +100,14 @@ impl Method {
         }
     }
 
+    /// Token ids of all documents; none for ADORE, which has their vectors.
+    pub fn docs(&self) -> Option<&MappedTokens> {
+        match self {
+            Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => Some(docs),
+            Method::Adore { .. } => None,
+        }
+    }
+
     /// The provenance of the documents: of their tokens, or for ADORE of their vectors.
     pub fn provenance(&self) -> &Provenance {
         match self {
