@@ -211,7 +211,8 @@ mod tests {
         let lines = br#"{"_id": "a", "title": "T", "text": "x\ty", "metadata": {}}
 {"_id": 3, "title": "", "text": "z"}
 {"id": "c", "title": null, "text": "z"}"#;
-        assert_eq!(read(lines, TextKind::Passage), Ok(vec![text("a", "T x\ty"), text("3", "z"), text("c", "z")]));
+        let titled = Text { key: "a".into(), fields: Fields::titled(Some("T"), "x\ty".into()) };
+        assert_eq!(read(lines, TextKind::Passage), Ok(vec![titled, text("3", "z"), text("c", "z")]));
     }
 
     #[test]

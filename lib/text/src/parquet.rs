@@ -142,8 +142,8 @@ mod tests {
             ("id", Arc::new(Int32Array::from(vec![10, -2]))),
             ("title", strings(&[Some("T"), None])),
         ]);
-        let text = |key: &str, text: &str| Text { key: key.into(), fields: Fields::Text(text.into()) };
-        assert_eq!(texts, Ok(vec![text("10", "T a"), text("-2", "b")]));
+        let text = |key: &str, title, text: &str| Text { key: key.into(), fields: Fields::titled(title, text.into()) };
+        assert_eq!(texts, Ok(vec![text("10", Some("T"), "a"), text("-2", None, "b")]));
     }
 
     #[test]

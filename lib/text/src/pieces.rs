@@ -338,28 +338,30 @@ pub(crate) mod tests {
             json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": true});
     }
 
+    /// The fixture's merges were trained over whole texts, those of Gemma itself within words.
+    fn without_tokens_over_spaces(json: &mut Value) {
+        let joins = |token: &str| token.trim_start_matches(MARK).contains(MARK);
+        let text =
+            |merge: &Value| merge.as_array().unwrap().iter().map(|part| part.as_str().unwrap()).collect::<String>();
+        json["model"]["vocab"].as_object_mut().unwrap().retain(|token, _| !joins(token));
+        json["model"]["merges"].as_array_mut().unwrap().retain(|merge| !joins(&text(merge)));
+    }
+
     #[test]
     fn piece_by_piece_is_the_same_as_whole() {
-        let names = [
-            "bert",
-            "distilbert",
-            "mpnet",
-            "nomic_bert",
-            "modernbert_cls",
-            "modernbert_mean",
-            "qwen3",
-            "gemma3",
-            "xlm_roberta",
-        ];
+        let names =
+            ["bert", "distilbert", "mpnet", "nomic_bert", "modernbert_cls", "modernbert_mean", "qwen3", "xlm_roberta"];
         let mut tokenizers: Vec<(&str, Tokenizer)> = names.map(|name| (name, tokenizer(&fixture(name)))).into();
-        let changes: [(&str, &str, fn(&mut Value)); 5] = [
+        let changes: [(&str, &str, fn(&mut Value)); 6] = [
             ("one ▁ of several spaces", "xlm_roberta", |json| squeezing(json, "▁", "always")),
             ("one space of several, ▁ at the beginning", "xlm_roberta", |json| squeezing(json, " ", "first")),
             ("no ▁ in front", "xlm_roberta", |json| squeezing(json, "▁", "never")),
             ("Llama 3's pattern", "qwen3", |json| {
                 json["pre_tokenizer"]["pretokenizers"][0]["pattern"] = json!({"Regex": PATTERNS[1]});
             }),
-            ("tokens of marks", "gemma3", |json| {
+            ("no tokens over spaces", "gemma3", without_tokens_over_spaces),
+            ("added tokens of marks", "gemma3", |json| {
+                without_tokens_over_spaces(json);
                 let tokens = json["added_tokens"].as_array_mut().unwrap();
                 tokens.extend([added("▁▁", 676, true), added("▁▁▁", 677, false), added("\n", 678, false)]);
             }),
@@ -393,15 +395,17 @@ pub(crate) mod tests {
                 json["normalizer"]["normalizers"][0] = bert;
             }),
             ("a mark in front of every text", "gemma3", |json| {
+                without_tokens_over_spaces(json);
                 let marks = json["normalizer"].take();
                 let prepend = json!({"type": "Prepend", "prepend": "▁"});
                 json["normalizer"] = json!({"type": "Sequence", "normalizers": [prepend, marks]});
             }),
-            ("a token over a space", "gemma3", |json| json["model"]["vocab"]["a▁b"] = json!(676)),
+            ("tokens over spaces", "gemma3", |_| {}),
             ("an added token over a space", "bert", |json| {
                 json["added_tokens"].as_array_mut().unwrap().push(added("a b", 487, false));
             }),
             ("an added token that is over a space when normalized", "gemma3", |json| {
+                without_tokens_over_spaces(json);
                 json["added_tokens"].as_array_mut().unwrap().push(added("a ", 676, true));
             }),
             ("a token that white space after it belongs to", "bert", |json| {
