@@ -19,6 +19,7 @@ mod model_folders;
 mod outputs;
 mod pipeline;
 mod pipes;
+mod prompts;
 mod properties;
 mod rank;
 mod records;

@@ -91,29 +91,16 @@ fn settings_beside_the_tokenizer_are_followed() {
 fn settings_that_are_not_followed_are_named() {
     let folder = Folder::new();
     folder.copy_model("bert", "m");
-    let said =
-        |kind: &str| folder.run(&format!("tokenize --tokenizer m --kind {kind} queries.dev.small.tsv")).ok().stderr;
-    let prompts = |prompts: serde_json::Value, default: Option<&str>| {
-        let config = json!({"prompts": prompts, "default_prompt_name": default});
-        write_json(&folder, "m/config_sentence_transformers.json", config);
-    };
-    prompts(json!({"query": "", "document": ""}), Some("query"));
-    assert!(!said("query").contains("prompt"));
-    prompts(json!({"query": "find: ", "passage": "text: "}), None);
-    assert!(said("query").contains("its prompt \"find: \" is not put in front"));
-    assert!(said("passage").contains("its prompt \"text: \" is not put in front"));
-    prompts(json!({"all": "text: "}), Some("all"));
-    assert!(said("query").contains("its prompt \"text: \" is not put in front"));
-    prompts(json!({}), None);
+    let said = || folder.run("tokenize --tokenizer m --kind query queries.dev.small.tsv").ok().stderr;
     write_json(&folder, "m/sentence_bert_config.json", json!({"unpad_inputs": true, "tokenizer_args": {"a": 1}}));
-    assert!(said("query").contains("m/sentence_bert_config.json: tokenizer_args is {\"a\":1}, which is not followed"));
+    assert!(said().contains("m/sentence_bert_config.json: tokenizer_args is {\"a\":1}, which is not followed"));
     write_json(
         &folder,
         "m/tokenizer_config.json",
         json!({"truncation_side": "left", "tokenizer_class": "T5Tokenizer"}),
     );
-    assert!(said("query").contains("truncation_side is left"));
-    assert!(said("query").contains("tokenizer_class T5Tokenizer is not known"));
+    assert!(said().contains("truncation_side is left"));
+    assert!(said().contains("tokenizer_class T5Tokenizer is not known"));
 }
 
 #[test]

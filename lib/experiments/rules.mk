@@ -55,13 +55,17 @@ reproduce-$(TASK): $(STAR)/config.json $(ADORE_STAR)/config.json $(TASK)-publish
 # ---- settings ---------------------------------------------------------------------------------------------
 
 TOKENIZE = $(BIN)/tokenize --tokenizer $(INIT) $(if $(COMPAT),--compat $(lastword $(COMPAT)))
-EMBED = $(BIN)/embed --device $(DEVICE) --precision $(PRECISION)
+# A prompt of yours is meant, also where a model asks for another one.
+prompt = $(if $($(1)),--prompt $(call quoted,$($(1))))
+OTHER_PROMPT = $(if $(QUERY_PROMPT)$(DOC_PROMPT),--other-prompt)
+EMBED = $(BIN)/embed $(OTHER_PROMPT) --device $(DEVICE) --precision $(PRECISION)
+RANK = $(BIN)/rank $(OTHER_PROMPT) --device $(DEVICE)
 TRAIN = --optimizer $(OPTIMIZER) --learning-rate $(LEARNING_RATE) --warmup-steps $(WARMUP_STEPS) \
 	--batch-size $(BATCH_SIZE) --steps $(STEPS) --max-query-length $(TRAIN_QUERY_LENGTH) \
-	$(if $(CHUNK_SIZE),--chunk-size $(CHUNK_SIZE)) --precision $(PRECISION) --device $(DEVICE) --seed $(SEED)
+	$(OTHER_PROMPT) $(if $(CHUNK_SIZE),--chunk-size $(CHUNK_SIZE)) --precision $(PRECISION) --device $(DEVICE) --seed $(SEED)
 TRAIN_ADORE = --optimizer $(ADORE_OPTIMIZER) --learning-rate $(ADORE_LEARNING_RATE) \
 	--warmup-steps $(ADORE_WARMUP_STEPS) --batch-size $(ADORE_BATCH_SIZE) --epochs $(ADORE_EPOCHS) \
-	$(if $(ADORE_STEPS),--steps $(ADORE_STEPS)) --top-k $(ADORE_TOP_K) --max-query-length $(ADORE_QUERY_LENGTH) \
+	$(OTHER_PROMPT) $(if $(ADORE_STEPS),--steps $(ADORE_STEPS)) --top-k $(ADORE_TOP_K) --max-query-length $(ADORE_QUERY_LENGTH) \
 	--device $(DEVICE) --seed $(SEED) $(if $(METRIC_CUT),--metric-cut $(METRIC_CUT))
 
 # The settings that decide what is in a folder. DEVICE, CHUNK_SIZE and the number of
@@ -69,7 +73,8 @@ TRAIN_ADORE = --optimizer $(ADORE_OPTIMIZER) --learning-rate $(ADORE_LEARNING_RA
 training := OPTIMIZER LEARNING_RATE WARMUP_STEPS BATCH_SIZE STEPS TRAIN_QUERY_LENGTH $(TRAIN_LENGTH) PRECISION SEED
 adore    := ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS ADORE_BATCH_SIZE ADORE_EPOCHS ADORE_STEPS \
 	ADORE_TOP_K ADORE_QUERY_LENGTH SEED METRIC_CUT
-settings.tokens               := DATA INIT COMPAT
+# Prompts are recorded where they are given.
+settings.tokens               := DATA INIT COMPAT $(foreach name,QUERY_PROMPT DOC_PROMPT,$(if $($(name)),$(name)))
 settings.inbatch-neg          := $(training)
 settings.rand-neg             := $(training) RAND_NUM
 settings.negatives            := INIT_STAR QUERY_LENGTH NEGATIVES MARGIN PRECISION
@@ -88,9 +93,14 @@ settings.runs                 := QUERY_LENGTH TOP_K PRECISION
 # nothing: a model that took days must not be lost because of a mistyped number, nor pass for what it is not.
 # Correct a line in FOLDER.settings where only a path has changed. (COMPAT may be given as an option.)
 folder = $(@D)
-now    = $(foreach name,$(settings.$(notdir $(folder))),$(name)=$(lastword $($(name))))
+now    = $(foreach name,$(settings.$(notdir $(folder))),$(name)=$(call word_of,$(name)))
 was    = $(file <$(folder).settings)
-RECORD = printf '%s\n' $(now) > $(folder).settings
+RECORD = printf '%s\n' $(foreach line,$(now),$(call quoted,$(line))) > $(folder).settings
+# A value in one word. The spaces of a prompt are written as ␣.
+word_of = $(if $(filter %_PROMPT,$(1)),$(subst $(space),␣,$($(1))),$(lastword $($(1))))
+space  := $(subst ,, )
+# A word of the shell.
+quoted = '$(subst ','\'',$(1))'
 
 kept := $(tokens) $(negatives) $(embeddings) $(runs) $(ROWS:%=$(models)/%) $(models)/start \
 	$(if $(INIT_STAR),$(models)/warm-up) $(if $(STAR),$(models)/published-star) $(if $(ADORE_STAR),$(models)/published-adore-star)
@@ -98,7 +108,7 @@ kept := $(tokens) $(negatives) $(embeddings) $(runs) $(ROWS:%=$(models)/%) $(mod
 made := $(foreach folder,$(kept),$(if $(wildcard $(folder)/* $(folder).checkpoint),$(folder)))
 ifneq ($(MAKECMDGOALS),$(TASK)-table)
 $(foreach folder,$(made),$(if $(was),$(if $(filter-out $(was),$(now))$(filter-out $(now),$(was)),\
-  $(error $(folder) was made with $(filter-out $(now),$(was)), now $(filter-out $(was),$(now)); \
+  $(error $(folder) was made with $(or $(filter-out $(now),$(was)),no prompt), now $(or $(filter-out $(was),$(now)),no prompt); \
     hint: give that setting or another OUT$(if $(filter-out $(GIVEN_ROWS),$(notdir $(folder))),; \
     or remove $(folder) to have it and all that follows from it made again)))))
 endif
@@ -127,16 +137,16 @@ test_qrels          := $(firstword $(wildcard $(TEST_QRELS) $(TEST_QRELS).gz $(T
 leaderboard_queries := $(firstword $(wildcard $(LEADERBOARD_QUERIES) $(LEADERBOARD_QUERIES).gz $(LEADERBOARD_QUERIES).zst) $(LEADERBOARD_QUERIES))
 
 $(tokens)/docs.arrow: $(docs) | $(tokens)
-	$(TOKENIZE) --kind $(KIND) $< -o $@
+	$(TOKENIZE) --kind $(KIND) $(call prompt,DOC_PROMPT) $< -o $@
 
 $(tokens)/train.arrow: $(train_queries) $(train_qrels)
 $(tokens)/dev.arrow: $(dev_queries) $(dev_qrels)
 $(tokens)/test.arrow: $(test_queries) $(test_qrels)
 $(tokens)/train.arrow $(tokens)/dev.arrow $(tokens)/test.arrow: | $(tokens)
-	$(TOKENIZE) --kind query --judged $(word 2,$^) $< -o $@
+	$(TOKENIZE) --kind query $(call prompt,QUERY_PROMPT) --judged $(word 2,$^) $< -o $@
 
 $(tokens)/leaderboard.arrow: $(leaderboard_queries) | $(tokens)
-	$(TOKENIZE) --kind query $< -o $@
+	$(TOKENIZE) --kind query $(call prompt,QUERY_PROMPT) $< -o $@
 
 $(qrels)/train.parquet: $(train_qrels) $(tokens)/train.arrow $(tokens)/docs.arrow | $(qrels)
 	$(BIN)/remap-ids --to internal --queries $(tokens)/train.arrow --docs $(tokens)/docs.arrow $< -o $@
@@ -162,7 +172,7 @@ star_from := $(if $(INIT_STAR),warm-up,rand-neg)
 $(negatives)/train.parquet: $(models)/$(star_from)/config.json $(embeddings)/$(star_from).arrow $(tokens)/train.arrow \
   $(qrels)/train.parquet | $(negatives)
 	$(EMBED) --model $(<D) --max-length $(QUERY_LENGTH) $(tokens)/train.arrow \
-	  | $(BIN)/rank --index $(embeddings)/$(star_from).arrow --top-k $$(($(NEGATIVES) + $(MARGIN))) --device $(DEVICE) \
+	  | $(RANK) --index $(embeddings)/$(star_from).arrow --top-k $$(($(NEGATIVES) + $(MARGIN))) \
 	  | $(BIN)/mine-negatives --qrels $(qrels)/train.parquet --top-k $(NEGATIVES) -o $@
 
 $(models)/star/config.json: $(models)/$(star_from)/config.json $(negatives)/train.parquet $(pairs) | $(models)
@@ -194,7 +204,7 @@ $(all_rows:%=$(embeddings)/%.arrow): $(embeddings)/%.arrow: $(models)/%/config.j
 
 # The queries are encoded by the row's model (the first prerequisite) and searched among documents (the second).
 SEARCH = $(EMBED) --model $(<D) --max-length $(query_length) $(document_model) $(word 3,$^) \
-	| $(BIN)/rank --index $(word 2,$^) --top-k $(top_k) --device $(DEVICE) \
+	| $(RANK) --index $(word 2,$^) --top-k $(top_k) \
 	| $(BIN)/remap-ids --to official --queries $(word 3,$^) --docs $(tokens)/docs.arrow -o $@
 query_length = $(QUERY_LENGTH)
 top_k        = $(TOP_K)

@@ -27,6 +27,9 @@ ADORE_STAR ?=
 PAPER ?= no
 COMPAT ?= $(if $(filter-out no,$(PAPER)),transformers-2)
 PUBLISHED ?= $(PAPER)
+# What goes in front of every query and every document, instead of the prompts that INIT asks for. One line.
+QUERY_PROMPT ?=
+DOC_PROMPT ?=
 # The rows of the table.
 TABLE_ROWS ?= $(ROWS)
 

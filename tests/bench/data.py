@@ -121,6 +121,29 @@ def run_ours(bench, binary, *arguments):
     return done.stdout
 
 
+def unigram(bench, name, collection):
+    """A Unigram tokenizer with XLM-RoBERTa's normalizer, pre-tokenizer and special tokens, and 32,000 pieces trained on
+    `collection`, which is called `name`: XLM-RoBERTa's own vocabulary is in no package."""
+    path = bench.data / f"unigram-{name}"
+    if not path.exists():
+        from tokenizers import Tokenizer, models, processors, trainers
+
+        like = Tokenizer.from_file(str(bench.root / "tests/fixtures/encoders/xlm_roberta/tokenizer.json"))
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.normalizer, tokenizer.pre_tokenizer = like.normalizer, like.pre_tokenizer
+        special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        trainer = trainers.UnigramTrainer(
+            vocab_size=32_000, special_tokens=special, unk_token="<unk>", show_progress=False
+        )
+        tokenizer.train_from_iterator((text for _, text in lines(collection)), trainer)
+        ends = [(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
+        tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> $B </s>", ends)
+        with whole(path) as temporary:
+            temporary.mkdir(exist_ok=True)
+            tokenizer.save(str(temporary / "tokenizer.json"))
+    return path
+
+
 def roberta(bench):
     """A model of RoBERTa-base's shape: its tokenizer's files, random weights, first-token pooling, in the layout of
     sentence-transformers."""

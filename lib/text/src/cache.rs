@@ -1,5 +1,5 @@
-//! Remembers the token ids of short pieces of text: natural language repeats its words, and a look-up
-//! costs a tenth of tokenizing one.
+//! Remembers the token ids of short pieces of text. Natural language repeats its words, and a look-up costs a tenth of
+//! tokenizing one.
 
 use std::collections::HashMap;
 

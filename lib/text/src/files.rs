@@ -1,4 +1,4 @@
-//! The files a tokenizer is made of: which of them are there, and what they hold.
+//! Finds and reads the files that a tokenizer is made of.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,25 +9,26 @@ use hardmine_records::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// What can't be read here, but tells that there is a tokenizer.
+/// Files that we can't read. Where one is there, the error can say more than that there is no tokenizer.
 const SENTENCEPIECE: [&str; 4] = ["sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model"];
 
 /// The files that define one tokenizer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TokenizerFiles {
-    /// Whatever Hugging Face's tokenizers can express.
+    /// A `tokenizer.json`, which can hold any tokenizer of Hugging Face's.
     Json(PathBuf),
-    /// `vocab.json` and `merges.txt`: byte-level BPE.
+    /// The folder of a `vocab.json` and a `merges.txt`, which make a byte-level BPE.
     ByteLevel(PathBuf),
-    /// `vocab.txt`: WordPiece.
+    /// The folder of a `vocab.txt`, which makes a WordPiece tokenizer.
     WordPiece(PathBuf),
 }
 
 impl TokenizerFiles {
-    /// What `path`, a folder or a `tokenizer.json`, holds. Of several the one that comes first above.
+    /// Finds the tokenizer in `path`, which is a folder or a `tokenizer.json`. If a folder has files for several, the
+    /// one that comes first above is taken.
     ///
     /// # Errors
-    /// Nothing is there.
+    /// There is no tokenizer that can be read.
     pub(crate) fn find(path: &Path) -> Result<Self> {
         let attributes = fs::metadata(path).map_err(|e| {
             Error::io(path.display())(e).hint("--tokenizer names a folder with tokenizer.json, or that file")
@@ -85,7 +86,7 @@ impl TokenizerFiles {
     }
 }
 
-/// Bytes that a file of a tokenizer may have, ten times the largest known.
+/// The most bytes that a file of a tokenizer may have, ten times as many as the largest known one has.
 const MAX_SIZE: u64 = 512 << 20;
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
@@ -96,7 +97,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|e| Error::new(path.display(), e.utf8_error()))
 }
 
-/// Token → id.
+/// Reads a `vocab.json`: the id of each token.
 pub(crate) fn read_vocabulary(path: &Path) -> Result<HashMap<String, u32>> {
     let vocabulary: HashMap<String, u32> = serde_json::from_slice(&read(path)?)
         .map_err(|e| Error::new(path.display(), format!("expected a JSON object of tokens and ids: {e}")))?;
@@ -110,7 +111,8 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&read(path)?).map_err(Error::at(path.display()))
 }
 
-/// The folder of the transformer and its tokenizer: that of the Transformer module where there is a `modules.json`.
+/// The folder that the transformer and its tokenizer are in: that of the Transformer module if there is a
+/// `modules.json`, and `path` itself otherwise.
 pub(crate) fn home(path: &Path) -> Result<PathBuf> {
     let list = path.join("modules.json");
     if !list.is_file() {

@@ -12,13 +12,13 @@ use crate::pieces::{holds_by_piece, pieces};
 use crate::tokenizer_config::TokenizerConfig;
 use crate::vocabulary::{bert, roberta};
 
-/// The tokenizer.
+/// A tokenizer of Hugging Face's crate, and what is known of it beforehand.
 pub(crate) struct HuggingFace {
     tokenizer: Tokenizer,
-    /// Special tokens before and after every text.
+    /// Ids of the special tokens that every text has before and after its own.
     before: Vec<i32>,
     after: Vec<i32>,
-    /// Whether the ids of a text are those of its pieces.
+    /// Whether the ids of a text are those of its pieces, so that the pieces can be looked up.
     by_piece: bool,
     remarks: Vec<String>,
 }
@@ -63,7 +63,7 @@ impl HuggingFace {
         (self.before.len(), self.after.len())
     }
 
-    /// What of the settings beside the tokenizer is not followed.
+    /// Says which of the settings beside the tokenizer are not followed.
     pub(crate) fn remarks(&self) -> &[String] {
         &self.remarks
     }
@@ -82,7 +82,7 @@ impl HuggingFace {
         Ok(())
     }
 
-    /// Appends the at most `max_length` token ids of `text` to `out`; says whether there were more.
+    /// Appends at most `max_length` token ids of `text` to `out`. Returns whether there were more.
     pub(crate) fn encode(
         &self,
         text: &str,

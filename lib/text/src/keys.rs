@@ -1,16 +1,16 @@
-//! The keys seen so far, in little memory.
+//! Remembers the keys of a corpus in little memory, to find those that come twice.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher};
 
-/// Numbers below this have a bit each: at most 32 MB.
+/// Keys that are numbers below this take a bit each, which is 32 MB at most.
 const DENSE: u64 = 1 << 28;
 
 /// Recognizes keys that come twice.
 ///
-/// MS MARCO's passage ids are the numbers 0, 1, 2, … and take a bit each (1.1 MB in all). Of other keys
-/// a 64-bit hash is kept, 9 to 18 bytes a key: 3.2 million document ids take 38 MB, and the chance that
-/// any two different ones among them are taken for the same is under one in a million.
+/// MS MARCO's passage ids are the numbers 0, 1, 2, … and take a bit each (1.1 MB in all). Of any other key, a 64-bit
+/// hash is kept, which takes 9 to 18 bytes. The 3.2 million ids of MS MARCO's documents take 38 MB, and the chance that
+/// two different ones among them are taken for the same is under one in a million.
 #[derive(Default)]
 pub(crate) struct KeySet {
     dense: Vec<u64>,
@@ -18,7 +18,7 @@ pub(crate) struct KeySet {
 }
 
 impl KeySet {
-    /// Takes `key`; false if it was there already.
+    /// Remembers `key`. Returns false if it was there already.
     pub(crate) fn insert(&mut self, key: &str) -> bool {
         let Some(number) = canonical_number(key) else {
             let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
@@ -34,7 +34,7 @@ impl KeySet {
     }
 }
 
-/// `key` as a number, if it is a small one written as programs write it.
+/// The number that `key` is, if it is below [`DENSE`] and written without leading zeros, so that it has one spelling.
 fn canonical_number(key: &str) -> Option<u64> {
     let digits = key.as_bytes();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) || digits.len() > 1 && digits[0] == b'0' {
@@ -43,7 +43,7 @@ fn canonical_number(key: &str) -> Option<u64> {
     key.parse().ok().filter(|&number| number < DENSE)
 }
 
-/// What is hashed is a hash.
+/// A hasher for keys that are hashes themselves.
 #[derive(Default)]
 struct AsIs(u64);
 

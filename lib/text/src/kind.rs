@@ -20,10 +20,10 @@ pub enum TextKind {
 }
 
 impl TextKind {
-    /// The names, as on the command line.
+    /// The names that the command line takes.
     pub const NAMES: [&str; 3] = ["passage", "document", "query"];
 
-    /// Token ids kept unless told otherwise, special tokens included: 64 for queries, else 512.
+    /// How many token ids are kept by default, special tokens included: 64 for queries, and 512 for other texts.
     pub fn default_length(self) -> usize {
         match self {
             TextKind::Query => 64,
@@ -90,8 +90,8 @@ impl Fields {
         }
     }
 
-    /// The text that the encoders of Zhan et al. (SIGIR 2021) were trained on: fields stripped at their
-    /// end only, joined with a literal `<sep>`, cut to 10,000 characters.
+    /// The text that the encoders of Zhan et al. (SIGIR 2021) were trained on. The fields are stripped at their end only
+    /// and joined with a literal `<sep>`, and the whole is cut to 10,000 characters.
     pub fn joined_for_transformers2(&self) -> String {
         let mut text = match self {
             Fields::Text(text) => python::strip_end(text).to_owned(),
@@ -122,7 +122,7 @@ impl Fields {
         }
     }
 
-    /// Bytes of text held.
+    /// How many bytes of text the fields have.
     pub(crate) fn len(&self) -> usize {
         match self {
             Fields::Text(text) => text.len(),

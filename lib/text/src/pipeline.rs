@@ -9,24 +9,24 @@ use rayon::prelude::*;
 
 use crate::{Corpus, Judged, Text, Tokenizer};
 
-/// A batch ends with so many texts, or so many bytes of them, whichever comes first.
+/// A batch has at most this many texts, and ends early when they have this many bytes.
 const BATCH_ROWS: usize = 8192;
 const BATCH_BYTES: usize = 8 << 20;
-/// Texts that a core takes at once.
+/// How many texts a core takes at once.
 const SHARE: usize = 64;
 
-/// What came of a corpus.
+/// Counts of what was done with a corpus.
 #[derive(Debug)]
 pub struct Summary {
     /// Fingerprint of the keys of the rows.
     pub keys: Fingerprint,
-    /// Texts written.
+    /// Number of texts that were written.
     pub rows: u64,
-    /// Texts among them with nothing in them but white space.
+    /// How many of them have nothing in them but white space.
     pub empty: u64,
-    /// Texts among them that had more token ids than were kept.
+    /// How many of them had more token ids than were kept.
     pub cut: u64,
-    /// Texts left out because nobody judged them.
+    /// Number of texts that were left out because nobody judged them.
     pub unjudged: u64,
 }
 
@@ -34,7 +34,7 @@ pub struct Summary {
 /// (`id, key, token_ids`, ids from 0 on) to `write` in order. No list is longer than `max_length`.
 ///
 /// # Errors
-/// The first of reading, tokenizing or `write`; and when no text is judged.
+/// The first error of reading, tokenizing or `write`. It is an error, too, if no text is judged.
 pub fn tokenize(
     corpus: Corpus,
     tokenizer: &Tokenizer,

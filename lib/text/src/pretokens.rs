@@ -1,9 +1,15 @@
-//! GPT-2's split of a text into the pieces that byte-pair encoding works on:
-//! `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`, as a scanner.
+//! A scanner that splits a text into the pieces that byte-pair encoding works on, as GPT-2's pattern does:
+//! `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
+//!
+//! Which characters are letters (`\p{L}`) and numbers (`\p{N}`) is what Unicode 16.0 says, whose tables the crate
+//! `unicode-general-category` has. Python's `regex`, which ran the pattern for the reference, has the tables of its own
+//! release. A letter or number that one of the two doesn't know yet is to it a character of neither class, so that a
+//! text with such a character may be split otherwise there, and have other token ids. These are characters of scripts
+//! that are new in Unicode, and a few that changed class.
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// The classes of the pattern; every character is of one.
+/// The classes that the pattern knows. Every character is of one of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     Letter,
@@ -57,7 +63,7 @@ fn first(text: &str) -> &str {
     if let Some(next) = text[space..].chars().next().map(class).filter(|&next| next != Class::Space) {
         return &text[..space + run(&text[space..], next)];
     }
-    // White space leaves its last character to the word that follows, unless it is the only one.
+    // The last character of white space goes with the word that follows, unless it is the only one.
     let end = run(text, Class::Space);
     let last = text[..end].chars().next_back().map_or(0, char::len_utf8);
     &text[..if end == text.len() || last == end { end } else { end - last }]

@@ -1,4 +1,4 @@
-//! A text of a corpus.
+//! One text of a corpus, before it is tokenized.
 
 use crate::Fields;
 
@@ -7,6 +7,6 @@ use crate::Fields;
 pub struct Text {
     /// The official id.
     pub key: String,
-    /// What it says.
+    /// Its words, in the fields that the corpus has them in.
     pub fields: Fields,
 }

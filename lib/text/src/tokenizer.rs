@@ -30,11 +30,13 @@ use crate::{Fields, FolderSettings};
 pub struct Tokenizer {
     scheme: Scheme,
     lower_case: bool,
-    /// What stands in front of every text.
+    /// What stands in front of every text; empty if nothing does.
     prompt: String,
-    /// How many ids every text begins with that are of the prompt; see [`Tokenizer::prompt_tokens`].
+    /// See [`Tokenizer::prompt_tokens`].
     prompt_tokens: usize,
-    /// One for each thread, so that none waits for another.
+    /// How many ids stand before the first that depends on the text: those of special tokens and of the prompt.
+    leading_tokens: usize,
+    /// There is a cache for each thread, so that no thread waits for another.
     caches: Vec<Mutex<PieceCache>>,
 }
 
@@ -49,7 +51,7 @@ impl Tokenizer {
     /// beside these files are followed, and `settings`, which are those of the folder.
     ///
     /// # Errors
-    /// None of these is there, or it can't be read.
+    /// There is no such file, or it can't be read.
     pub fn open(path: &Path, settings: &FolderSettings) -> Result<Self> {
         let tokenizer = HuggingFace::open(&TokenizerFiles::find(path)?, path.is_file())?;
         Ok(Self::new(Scheme::HuggingFace(Box::new(tokenizer)), settings.lower_case()))
@@ -67,21 +69,30 @@ impl Tokenizer {
 
     fn new(scheme: Scheme, lower_case: bool) -> Self {
         let caches = (0..rayon::current_num_threads()).map(|_| Mutex::default()).collect();
-        Tokenizer { scheme, lower_case, prompt: String::new(), prompt_tokens: 0, caches }
+        let tokenizer =
+            Tokenizer { scheme, lower_case, prompt: String::new(), prompt_tokens: 0, leading_tokens: 0, caches };
+        let leading_tokens = tokenizer.special_tokens().0;
+        Tokenizer { leading_tokens, ..tokenizer }
     }
 
     /// The same tokenizer with `prompt` put in front of every text, without a space between. Texts for version 2 of
     /// transformers have no prompts.
     ///
     /// # Errors
-    /// A prompt that the tokenizer has no ids for.
+    /// The tokenizer has no ids for the prompt.
     pub fn with_prompt(mut self, prompt: &str) -> Result<Self> {
-        self.prompt = prompt.to_owned();
         if !prompt.is_empty() {
-            let mut ids = Vec::new();
-            self.encode(&self.prepare(&Fields::Text(String::new())), i32::MAX as usize, &mut ids)
-                .map_err(|e| Error::new(format!("prompt {prompt:?}"), e))?;
-            self.prompt_tokens = ids.len() - self.special_tokens().1;
+            let ids = |text: &str| {
+                let mut ids = Vec::new();
+                let text = self.cased(format!("{prompt}{text}").into());
+                let done = self.encode(&text, i32::MAX as usize, &mut ids);
+                done.map_err(|e| Error::new(format!("prompt {prompt:?}"), e)).map(|_| ids)
+            };
+            let (alone, one, other) = (ids("")?, ids("a")?, ids("1")?);
+            self.prompt_tokens = alone.len() - self.special_tokens().1;
+            // The end of the prompt may become part of the text's first token, so that two texts are compared.
+            self.leading_tokens = one.iter().zip(&other).take_while(|(a, b)| a == b).count();
+            self.prompt = prompt.to_owned();
         }
         Ok(self)
     }
@@ -101,7 +112,7 @@ impl Tokenizer {
     /// again, in another place or form, has the same one. The prompt is not part of it.
     ///
     /// # Errors
-    /// A tokenizer that can't be written as JSON.
+    /// The tokenizer can't be written as JSON.
     pub fn digest(&self) -> Result<String> {
         let mut digester = Digester::default();
         digester.add(&json!(self.lower_case));
@@ -125,8 +136,7 @@ impl Tokenizer {
     /// # Errors
     /// The limit is too low.
     pub fn check_length(&self, max_length: usize) -> Result<()> {
-        let (before, after) = self.special_tokens();
-        let taken = self.prompt_tokens.max(before) + after;
+        let taken = self.leading_tokens + self.special_tokens().1;
         if max_length > taken {
             return Ok(());
         }
@@ -153,6 +163,11 @@ impl Tokenizer {
             true => fields.joined(),
             false => Cow::Owned(format!("{}{}", self.prompt, fields.joined())),
         };
+        self.cased(text)
+    }
+
+    /// `text` in lower case if the folder says so.
+    fn cased<'a>(&self, text: Cow<'a, str>) -> Cow<'a, str> {
         match self.lower_case {
             // As Python lower-cases a whole text, which Rust does alike: a final sigma is told from others.
             true => Cow::Owned(text.to_lowercase()),
@@ -160,12 +175,12 @@ impl Tokenizer {
         }
     }
 
-    /// Appends the ids of a prepared `text` to `out`: at most `max_length`, see [`Tokenizer::check_length`]; of a
-    /// longer text the first ones and the special tokens at the end. Says whether the text was cut. An empty text
-    /// has special tokens only, and those of the prompt.
+    /// Appends at most `max_length` ids of a prepared `text` to `out` ([`Tokenizer::check_length`] says which limits
+    /// make sense). A longer text keeps its first ids and the special tokens at its end. Returns whether the text was
+    /// cut.
     ///
     /// # Errors
-    /// A text the tokenizer has no ids for.
+    /// The tokenizer has no ids for the text.
     pub fn encode(&self, text: &str, max_length: usize, out: &mut Vec<i32>) -> Result<bool> {
         let thread = rayon::current_thread_index().unwrap_or(0) % self.caches.len();
         let mut cache = self.caches[thread].lock().unwrap_or_else(PoisonError::into_inner);

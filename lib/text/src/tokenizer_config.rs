@@ -13,34 +13,36 @@ use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 use crate::files::read;
 
-/// The settings of one folder.
+/// The settings that stand beside a tokenizer in one folder.
 #[derive(Default)]
 pub(crate) struct TokenizerConfig {
     /// The name of the file in messages.
     place: String,
     class: Class,
     values: Map<String, Value>,
-    /// `added_tokens.json`: ids by token.
+    /// What `added_tokens.json` says: the id of each added token.
     added: BTreeMap<String, u32>,
 }
 
-/// Classes of transformers by what they do to a tokenizer that they load.
+/// The classes of transformers, told apart by what each does to a tokenizer that it loads.
 #[derive(Default, PartialEq)]
 enum Class {
-    /// Takes it as it stands.
+    /// The class takes the tokenizer as it is stored.
     #[default]
     Plain,
-    /// Sets the normalizer from the settings.
+    /// The class sets the normalizer from the settings.
     Bert,
-    /// Sets the space in front from the settings.
+    /// As [`Class::Bert`], with special tokens like RoBERTa's.
+    Mpnet,
+    /// The class decides from the settings whether a space goes in front of a text.
     Roberta,
-    /// Has RoBERTa's special tokens and sets nothing.
+    /// The class has RoBERTa's special tokens and changes nothing.
     XlmRoberta,
     Unknown(String),
 }
 
 impl Class {
-    /// By `tokenizer_class`, without a "Fast" at its end, or else by `model_type`.
+    /// Goes by `tokenizer_class`, without a "Fast" at its end, and where that is absent by `model_type`.
     fn find(tokenizer_class: Option<&str>, model_type: Option<&str>) -> Class {
         match tokenizer_class.map(|name| name.strip_suffix("Fast").unwrap_or(name)) {
             Some(
@@ -54,10 +56,12 @@ impl Class {
             ) => Class::Bert,
             Some("RobertaTokenizer" | "LongformerTokenizer" | "BartTokenizer") => Class::Roberta,
             Some("XLMRobertaTokenizer" | "CamembertTokenizer") => Class::XlmRoberta,
-            Some("PreTrainedTokenizer" | "TokenizersBackend") => Class::Plain,
+            Some("MPNetTokenizer") => Class::Mpnet,
+            Some("PreTrainedTokenizer" | "TokenizersBackend" | "Qwen2Tokenizer" | "GemmaTokenizer") => Class::Plain,
             Some(name) => Class::Unknown(name.to_owned()),
             None => match model_type {
                 Some("bert" | "distilbert" | "electra" | "mobilebert" | "convbert") => Class::Bert,
+                Some("mpnet") => Class::Mpnet,
                 Some("roberta" | "longformer") => Class::Roberta,
                 Some("xlm-roberta" | "camembert") => Class::XlmRoberta,
                 _ => Class::Plain,
@@ -65,7 +69,7 @@ impl Class {
         }
     }
 
-    /// The special tokens that a tokenizer of this class has where nothing else is said.
+    /// The special tokens that a tokenizer of this class has if the settings don't name others.
     fn special_tokens(&self) -> &[(&str, &str)] {
         match self {
             Class::Bert => &[
@@ -82,12 +86,26 @@ impl Class {
                 ("pad_token", "<pad>"),
                 ("mask_token", "<mask>"),
             ],
+            Class::Mpnet => &[
+                ("bos_token", "<s>"),
+                ("eos_token", "</s>"),
+                ("sep_token", "</s>"),
+                ("cls_token", "<s>"),
+                ("unk_token", "[UNK]"),
+                ("pad_token", "<pad>"),
+                ("mask_token", "<mask>"),
+            ],
             Class::Plain | Class::Unknown(_) => &[],
         }
     }
+
+    /// Whether the white space before the mask belongs to it.
+    fn mask_takes_space(&self) -> bool {
+        matches!(self, Class::Roberta | Class::XlmRoberta | Class::Mpnet)
+    }
 }
 
-/// An entry for a token, in whichever of the forms there are.
+/// A token as the settings name it: by its text alone, or with its properties.
 #[derive(Clone, Deserialize)]
 #[serde(untagged)]
 enum Token {
@@ -112,7 +130,7 @@ impl Token {
         }
     }
 
-    /// The same, with the white space before it, where only its text is given.
+    /// The same token. Where only its text is given, it also takes the white space before it.
     fn stripping_left(self) -> Token {
         match self {
             Token::Text(content) => Token::Whole {
@@ -142,11 +160,11 @@ impl TokenizerConfig {
     /// Reads what stands in `folder`.
     ///
     /// # Errors
-    /// Malformed files.
+    /// A file is malformed.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
         let file = |name: &str| folder.join(name);
         let mut values: Map<String, Value> = read_json(&file("tokenizer_config.json"))?;
-        // The older form of the same.
+        // Older versions of transformers wrote the same settings to a file of their own.
         if !values.contains_key("added_tokens_decoder") {
             values.extend(read_json::<Map<String, Value>>(&file("special_tokens_map.json"))?);
         }
@@ -162,7 +180,7 @@ impl TokenizerConfig {
         })
     }
 
-    /// The setting `name`; none where it is absent or null.
+    /// The setting `name`; none if it is absent or null.
     pub(crate) fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let value = self.values.get(name).filter(|value| !value.is_null());
         let parse = |value: &Value| {
@@ -171,7 +189,7 @@ impl TokenizerConfig {
         value.map(parse).transpose()
     }
 
-    /// The special token called `name`, such as `cls_token`, or else `usual`.
+    /// The special token called `name`, such as `cls_token`; `usual` if the settings don't name it.
     pub(crate) fn special_token(&self, name: &str, usual: &str) -> Result<String> {
         Ok(self.get::<Token>(name)?.map_or(usual.to_owned(), |token| token.content().to_owned()))
     }
@@ -182,13 +200,13 @@ impl TokenizerConfig {
         Ok(length.filter(|length| (1.0..1e9).contains(length)).map(|length| length as usize))
     }
 
-    /// Changes `tokenizer` as loading it in transformers would. What is not done goes to `remarks`.
+    /// Changes `tokenizer` as transformers would when it loads it. Adds to `remarks` what of it is not done here.
     ///
     /// # Errors
-    /// Settings of the wrong type.
+    /// A setting has the wrong type.
     pub(crate) fn apply(&self, tokenizer: &mut Tokenizer, remarks: &mut Vec<String>) -> Result<()> {
         match &self.class {
-            Class::Bert => self.set_normalizer(tokenizer)?,
+            Class::Bert | Class::Mpnet => self.set_normalizer(tokenizer)?,
             Class::Roberta => self.set_space_in_front(tokenizer)?,
             Class::XlmRoberta | Class::Plain => {}
             Class::Unknown(name) => remarks.push(format!(
@@ -205,7 +223,7 @@ impl TokenizerConfig {
         Ok(())
     }
 
-    /// Says of special tokens that are asked for and not there, or there and not wanted.
+    /// Adds to `remarks` which special tokens are asked for and not there, or there and not wanted.
     pub(crate) fn compare_special_tokens(&self, before: bool, after: bool, remarks: &mut Vec<String>) -> Result<()> {
         for (name, there) in [("add_bos_token", before), ("add_eos_token", after)] {
             if let Some(wanted) = self.get::<bool>(name)?
@@ -274,8 +292,7 @@ impl TokenizerConfig {
             let usual =
                 usual.filter(|_| !self.values.contains_key(name)).map(|(_, token)| Token::Text((*token).into()));
             let token = self.get(name)?.or(usual);
-            // The white space before RoBERTa's mask belongs to it.
-            let strips = name == "mask_token" && matches!(self.class, Class::Roberta | Class::XlmRoberta);
+            let strips = name == "mask_token" && self.class.mask_takes_space();
             tokens.extend(token.map(|token| if strips { token.stripping_left() } else { token }));
         }
         for name in ["additional_special_tokens", "extra_special_tokens"] {
@@ -290,7 +307,7 @@ impl TokenizerConfig {
     }
 }
 
-/// What a JSON file holds; the default where there is none.
+/// Reads a JSON file. A file that is not there gives the default.
 fn read_json<T: DeserializeOwned + Default>(path: &Path) -> Result<T> {
     match path.is_file() {
         true => serde_json::from_slice(&read(path)?).map_err(Error::at(path.display())),

@@ -1,5 +1,5 @@
-//! RoBERTa's byte-level BPE as version 2 of transformers ran it, which the published checkpoints of
-//! Zhan et al. (SIGIR 2021) need: lower-casing, a space in front, white space lost before special tokens.
+//! RoBERTa's byte-level BPE as version 2 of transformers ran it, which the published checkpoints of Zhan et al. (SIGIR
+//! 2021) need. It lower-cases a text, puts a space in front of it, and drops the white space before special tokens.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,18 +13,18 @@ use crate::files::{read_text, read_vocabulary};
 use crate::pretokens::pretokens;
 use crate::python;
 
-/// Beginning, end, unknown, padding, mask.
+/// The special tokens: beginning, end, unknown, padding and mask.
 const SPECIAL: [&str; 5] = ["<s>", "</s>", "<unk>", "<pad>", "<mask>"];
 
-/// The tokenizer.
+/// The tokenizer, with its symbols numbered.
 pub(crate) struct Transformers2 {
-    /// Symbol of each byte.
+    /// The symbol of each byte.
     bytes: [u32; 256],
-    /// Two neighbouring symbols → rank of their merge (lower is earlier) and the symbol they become.
+    /// For two neighbouring symbols, the rank of their merge (a lower one comes earlier) and the symbol that they become.
     merges: HashMap<(u32, u32), (u32, u32)>,
-    /// Token id of each symbol.
+    /// The token id of each symbol.
     ids: Vec<i32>,
-    /// Token ids of [`SPECIAL`].
+    /// The token ids of [`SPECIAL`].
     special: [i32; 5],
     /// Digest of the vocabulary and the merges.
     digest: String,
@@ -72,7 +72,7 @@ impl Transformers2 {
         digester.add(&json!(["transformers-2", self.digest]));
     }
 
-    /// Appends the at most `max_length` token ids of `text` to `out`; says whether there were more.
+    /// Appends at most `max_length` token ids of `text` to `out`. Returns whether there were more.
     pub(crate) fn encode(
         &self,
         text: &str,
@@ -106,7 +106,7 @@ impl Transformers2 {
         Ok(cut)
     }
 
-    /// Byte-pair encoding: as long as there is one, the pair of earliest rank is merged wherever it occurs.
+    /// Byte-pair encoding: the pair with the earliest rank is merged wherever it occurs, until no pair has a merge.
     fn merge(&self, pretoken: &str, out: &mut Vec<i32>) {
         let mut word: Vec<u32> = pretoken.bytes().map(|byte| self.bytes[byte as usize]).collect();
         while let Some((_, left, right, merged)) = word
@@ -129,7 +129,7 @@ impl Transformers2 {
     }
 }
 
-/// Numbers the strings that occur in merges: they need not all be in the vocabulary.
+/// Numbers the strings that occur in merges, which need not all be in the vocabulary.
 #[derive(Default)]
 struct Symbols {
     numbers: HashMap<String, u32>,
@@ -148,8 +148,8 @@ impl Symbols {
     }
 }
 
-/// The visible character that stands for each byte in byte-level vocabularies: itself where Latin-1 has
-/// a visible one, else the next from U+0100 on.
+/// The visible character that stands for each byte in byte-level vocabularies. Where the byte is a visible character of
+/// Latin-1, it is that character, and otherwise the next one from U+0100 on.
 fn byte_names() -> [char; 256] {
     let mut next = 0x100;
     std::array::from_fn(|byte| match byte as u8 {
@@ -161,8 +161,8 @@ fn byte_names() -> [char; 256] {
     })
 }
 
-/// Every code point lower-cased on its own, after a space unless white space comes first. Special
-/// tokens are lower case already, so they come out as they are.
+/// Lower-cases every code point of `text` on its own, and puts a space in front unless the text begins with white space.
+/// Special tokens are lower case already, so they come out as they are.
 fn lowercase_after_space(text: &str) -> String {
     let mut lower = String::with_capacity(text.len() + 1);
     if text.chars().next().is_some_and(|c| !python::is_space(c)) {
@@ -177,7 +177,7 @@ fn lowercase_after_space(text: &str) -> String {
     lower
 }
 
-/// Where the next special token of `text` starts, and which it is.
+/// The place in `text` where the next special token begins, and its number in [`SPECIAL`].
 fn next_special(text: &str) -> Option<(usize, usize)> {
     text.match_indices('<')
         .find_map(|(at, _)| SPECIAL.iter().position(|token| text[at..].starts_with(token)).map(|which| (at, which)))

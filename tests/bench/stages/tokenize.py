@@ -21,7 +21,8 @@ def run(bench):
     for name, collection, _ in data.text_of(bench):
         texts = data.repeated(bench, collection, MEGABYTES)
         megabytes = texts.stat().st_size / 1e6
-        for family, model in [("WordPiece", bench.minilm), ("byte-level BPE", roberta)]:
+        unigram = data.unigram(bench, name, collection)
+        for family, model in [("WordPiece", bench.minilm), ("byte-level BPE", roberta), ("Unigram", unigram)]:
             mine = bench.work / "tokens.parquet"
             theirs = {kind: bench.work / f"tokens-{kind}.parquet" for kind in ("batch", "fast", "one", "all")}
             ours = Program("tokenize", bench.ours("tokenize", "--tokenizer", model, texts, "-o", mine))
