@@ -62,7 +62,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TEXT", group = "choice of prompt", conflicts_with = "compat")]
     prompt: Option<String>,
 
-    /// Put the prompt that has this name in the model folder in front of every text, whatever --kind says
+    /// Put the prompt that has this name in the model folder in front of every text, whatever kind they are of
     #[arg(long, value_name = "NAME", group = "choice of prompt", conflicts_with = "compat")]
     prompt_name: Option<String>,
 
