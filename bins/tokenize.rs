@@ -22,11 +22,11 @@ use hardmine_text::{Corpus, FolderSettings, Judged, Prompts, TextKind, Tokenizer
 /// stripped, and those that are not empty are joined with spaces. The settings beside the tokenizer are followed as
 /// transformers and sentence-transformers follow them. A warning names those that are not followed.
 ///
-/// Many models were trained with a prompt such as "query: " in front of their queries, and lose much without it. tokenize
-/// reads the prompts from config_sentence_transformers.json in the model folder, and puts the one for --kind in front of
-/// every text: that named query for queries; that named document, passage or corpus (the first that is there) for other
-/// texts; otherwise the folder's default prompt. The prompt counts towards --max-length, and a long text is cut at its
-/// end. embed, train and rank refuse texts whose prompt is not the one that the model asks for.
+/// Many models were trained with a prompt such as "query: " in front of their queries, and lose much without it.
+/// tokenize reads the prompts from config_sentence_transformers.json in the model folder, and puts the one for --kind in
+/// front of every text: that named query for queries; that named document, passage or corpus (the first that is there)
+/// for other texts; otherwise the folder's default prompt. The prompt counts towards --max-length, and a long text is
+/// cut at its end. embed, train and rank refuse texts whose prompt is not the one that the model asks for.
 #[derive(Parser)]
 #[command(
     version,
@@ -71,8 +71,8 @@ pub(crate) struct Args {
     no_prompt: bool,
 
     /// Tokenize as RoBERTa's tokenizer in version 2 of transformers did: lower-cased, cut to 10,000 characters,
-    /// documents as url<sep>title<sep>body, without a prompt. Only the published checkpoints of STAR and ADORE need this. The folder must
-    /// have vocab.json and merges.txt
+    /// documents as url<sep>title<sep>body, without a prompt. Only the published checkpoints of STAR and ADORE need
+    /// this. The folder must have vocab.json and merges.txt
     #[arg(long, value_name = "VERSION", value_parser = ["transformers-2"])]
     compat: Option<String>,
 

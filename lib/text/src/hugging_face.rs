@@ -1,4 +1,4 @@
-//! Tokenizers that Hugging Face's `tokenizers` runs, sped up where a text may be cut at its spaces (see `pieces.rs`).
+//! Tokenizers that Hugging Face's `tokenizers` runs, sped up where a text may be cut at its spaces (see `pieces`).
 
 use hardmine_files::foreign;
 use hardmine_records::{Error, Result};
