@@ -7,6 +7,7 @@ use hardmine_records::{Error, Result};
 use serde_json::{Map, Value, json};
 
 use crate::Encoder;
+use crate::Similarity;
 use crate::checkpoint::{self, SAFETENSORS};
 use crate::config::read_json;
 use crate::modules::{Layout, Module, Step};
@@ -46,12 +47,12 @@ impl Encoder {
             let limits = home.join("sentence_bert_config.json");
             if !limits.exists() {
                 // sentence-transformers 3 asks a hub for it where it is missing.
-                let longest = self.config.max_positions();
+                let longest = self.config.sizes.max_tokens;
                 write_json(&limits, &json!({ "max_seq_length": longest, "do_lower_case": false }))?;
             }
             let entries: Vec<&Value> = modules.iter().map(|module| &module.entry).collect();
             write_json(&folder.join("modules.json"), &json!(entries))?;
-            say_inner_product(&folder.join(SENTENCE_TRANSFORMERS))?;
+            say_similarity(&folder.join(SENTENCE_TRANSFORMERS), self.similarity())?;
             modules.iter().try_for_each(|module| self.save_module(folder, module))?;
         }
         if !self.prompts.is_empty() {
@@ -105,10 +106,10 @@ impl Encoder {
     }
 }
 
-/// Models are trained by inner products, and sentence-transformers would take the cosine where nothing is said.
-fn say_inner_product(file: &Path) -> Result<()> {
+/// Says how the model was trained, because sentence-transformers takes the cosine where nothing is said.
+fn say_similarity(file: &Path, similarity: Similarity) -> Result<()> {
     let mut config = read_or_empty(file)?;
-    config.insert("similarity_fn_name".into(), json!("dot"));
+    config.insert("similarity_fn_name".into(), json!(similarity.to_string()));
     write_json(file, &Value::Object(config))
 }
 
