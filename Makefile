@@ -40,6 +40,7 @@ $(DEPS)/torch/build-version: ; $(FETCH) torch
 $(DEPS)/cmake/bin/cmake: ; $(FETCH) cmake
 $(DEPS)/blas/lib/liblapack.so: $(SETUP_TORCH) ; $(FETCH) blas $(TORCH_LIB)
 $(DEPS)/minilm/config.json: ; $(FETCH) model
+$(DEPS)/mpnet/config.json: ; $(FETCH) mpnet
 $(DEPS)/azure-cli/__main__.py: ; $(FETCH) azure-cli
 $(DEPS)/patchelf/patchelf: ; $(FETCH) patchelf
 

@@ -18,10 +18,10 @@ fuzz: build
 	    -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=1000000 -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=20; \
 	done
 
-## neighbours: pyarrow, DuckDB, faiss, ir_measures, transformers and sentence-transformers open our files (4 GB of packages)
+## neighbours: pyarrow, DuckDB, faiss, ir_measures, transformers and sentence-transformers open our files (4 GB of packages, 0.4 GB of a model)
 .PHONY: neighbours
-neighbours: build $(DEPS)/minilm/config.json $(DEPS)/neighbours/installed
-	BIN=$(BIN) MODEL=$(DEPS)/minilm $(DEPS)/neighbours/bin/python tests/neighbours/test_neighbours.py
+neighbours: build $(DEPS)/minilm/config.json $(DEPS)/mpnet/config.json $(DEPS)/neighbours/installed $(QUICKSTART)/data/collection.tsv
+	BIN=$(BIN) MODEL=$(DEPS)/minilm MPNET=$(DEPS)/mpnet TEXTS=$(QUICKSTART)/data/collection.tsv $(DEPS)/neighbours/bin/python tests/neighbours/test_neighbours.py
 
 ## bench: ours beside what users would pick instead, one table in out/bench (an hour; 4 GB of packages, 11 GB of data)
 ## bench-STAGE: one stage, never two at a time (-j): tokenize embed embed-bf16 train-star train-adore rank rank-limit mine-negatives score memory beside quickstart

