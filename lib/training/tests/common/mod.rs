@@ -69,7 +69,7 @@ pub fn lists(name: &str, queries: &MappedTokens, docs: &MappedTokens) -> Documen
     let (queries, docs) = (data::TextRows::of_tokens(queries), data::TextRows::of_tokens(docs));
     let file = input(&fixture(name));
     if name.starts_with("negatives") {
-        data::read_negatives(&file, &queries, &docs, data::IdOptions::default()).unwrap().lists
+        data::read_negatives(&file, &queries, &docs, data::IdOptions::default()).unwrap().0.lists
     } else {
         data::read_qrels(&file, &queries, &docs, data::IdOptions::default()).unwrap().lists
     }
@@ -86,17 +86,17 @@ pub fn settings(optimizer: Rule) -> TrainingSettings {
         warmup_steps: 2,
         max_query_length: 12,
         max_doc_length: 40,
-        chunk_size: None,
         scale_loss: false,
         seed: 0,
         save_every: 1000,
+        ..TrainingSettings::both_sides()
     }
 }
 
 pub fn star(folder: &Path, queries: &MappedTokens) -> Method {
     let docs = tokens(folder, "docs");
     let negatives = lists("negatives.tsv", queries, &docs);
-    Method::Star { docs, negatives, hard_num: 1 }
+    Method::Star { docs, negatives, hard_num: 1, teacher: None }
 }
 
 /// A run without a checkpoint from before, beside `output`.
