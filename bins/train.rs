@@ -136,10 +136,6 @@ struct Shared {
     /// Model folder to write
     #[arg(short, long)]
     output: PathBuf,
-    #[command(flatten)]
-    loss: LossOptions,
-    #[command(flatten)]
-    update: UpdateOptions,
     /// How many times to go over the training queries [default: 100; adore 6]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     epochs: Option<u64>,
@@ -172,6 +168,10 @@ struct Shared {
     /// Number type of the encoder's matrix products: f32, bf16 or f16. Parameters, scores and losses are always float32
     #[arg(long, default_value_t)]
     precision: Precision,
+    #[command(flatten)]
+    loss: LossOptions,
+    #[command(flatten)]
+    update: UpdateOptions,
 }
 
 impl Choice {

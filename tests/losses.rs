@@ -292,7 +292,7 @@ fn options_that_do_not_go_together_are_wrong_usage() {
 fn what_does_not_fit_the_model_is_refused() {
     let folder = collection();
     let refused = |method: &str, options: &str, texts: &[&str]| {
-        folder.run(&line(method, &format!("{options} --steps 1 -o model"))).fails(texts);
+        folder.run(&line(method, &format!("{options} --steps 1 -o model"))).arg("-q").fails(texts);
     };
     refused(
         "inbatch",

@@ -1,6 +1,5 @@
 //! The options of `train` that say what is minimized.
 
-use clap::builder::TypedValueParser;
 use hardmine_command::one_of;
 use hardmine_encoder::Similarity;
 use hardmine_files::Input;
@@ -16,13 +15,20 @@ enum Name {
     Kl,
 }
 
+const LOSSES: [(&str, &str, Name); 4] = [
+    ("softplus", "The paper's: softplus of negative minus positive, for each pair of documents", Name::Softplus),
+    ("infonce", "Cross-entropy of the positive among all candidates", Name::InfoNce),
+    ("marginmse", "The teacher's margins, by squared error (star)", Name::MarginMse),
+    ("kl", "The teacher's distribution, by Kullback-Leibler divergence (star)", Name::Kl),
+];
+
 /// What training minimizes. The defaults are the paper's.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Loss")]
 pub(crate) struct LossOptions {
     /// What training minimizes. In every loss, a document that the qrels say is relevant to a query is never a negative
     /// of that query, whatever it was drawn for
-    #[arg(long, default_value = "softplus", value_parser = names())]
+    #[arg(long, default_value = "softplus", value_parser = one_of(&LOSSES))]
     loss: Name,
     /// Divide scores by this number. 0.05 is a scale of 20. The default is 1, but 0.05 for infonce and kl with cosine,
     /// whose scores lie between -1 and 1
@@ -37,7 +43,7 @@ pub(crate) struct LossOptions {
     teacher_temperature: Option<f64>,
     /// Train vectors that can be cut: the loss is the sum of those of vectors cut to each of these numbers of
     /// dimensions, for instance 768,256,64
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', value_parser = clap::value_parser!(i64).range(1..))]
     dimensions: Vec<i64>,
 }
 
@@ -45,15 +51,6 @@ pub(crate) struct LossOptions {
 pub(crate) fn no_teacher(negatives: &Input) -> Error {
     Error::new(negatives, "has no teacher's scores, which the loss learns from")
         .hint("give --teacher RUN, or make the negatives with mine-negatives --teacher RUN")
-}
-
-fn names() -> impl TypedValueParser<Value = Name> {
-    one_of(&[
-        ("softplus", "The paper's: softplus of negative minus positive, for each pair of documents", Name::Softplus),
-        ("infonce", "Cross-entropy of the positive among all candidates", Name::InfoNce),
-        ("marginmse", "The teacher's margins, by squared error (star)", Name::MarginMse),
-        ("kl", "The teacher's distribution, by Kullback-Leibler divergence (star)", Name::Kl),
-    ])
 }
 
 fn temperature(text: &str) -> Result<f64, String> {
@@ -75,12 +72,7 @@ impl LossOptions {
     /// Says what is wrong with options that don't go together. `cuts_metric` and `has_teacher` say whether these options
     /// of methods are given.
     pub(crate) fn check(&self, method: &str, cuts_metric: bool, has_teacher: bool) -> Result<(), String> {
-        let name = match self.loss {
-            Name::Softplus => "softplus",
-            Name::InfoNce => "infonce",
-            Name::MarginMse => "marginmse",
-            Name::Kl => "kl",
-        };
+        let (name, ..) = LOSSES[self.loss as usize];
         let wrong = match () {
             () if has_teacher && !self.needs_teacher() => format!("--teacher is for marginmse and kl, not for {name}"),
             () if self.needs_teacher() && method != "star" => {

@@ -1,16 +1,27 @@
 //! The options of `train` that say how gradients change the parameters, and how the learning rate goes.
 
-use clap::builder::TypedValueParser;
 use clap::value_parser;
 use hardmine_command::one_of;
 use hardmine_training::{Decay, Freeze, Rule, TrainingSettings};
+
+const OPTIMIZERS: [(&str, &str, Rule); 3] = [
+    ("lamb", "LAMB, for large batches", Rule::Lamb),
+    ("adamw", "AdamW as the paper was trained with, for small batches", Rule::AdamW),
+    ("torch-adamw", "AdamW as PyTorch has it, and sentence-transformers with it", Rule::TorchAdamW),
+];
+
+const SCHEDULES: [(&str, &str, Decay); 3] = [
+    ("linear", "It falls to 0 at the last step", Decay::Linear),
+    ("cosine", "It falls to 0 at the last step, as half a cosine wave does", Decay::Cosine),
+    ("constant", "It stays where it is", Decay::Constant),
+];
 
 /// How parameters are updated. The defaults are the paper's.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Updates")]
 pub(crate) struct UpdateOptions {
-    /// Optimizer: lamb suits large batches, adamw small ones [default: lamb; adore adamw]
-    #[arg(long)]
+    /// What the updates follow [default: lamb; adore adamw]
+    #[arg(long, value_parser = one_of(&OPTIMIZERS))]
     optimizer: Option<Rule>,
     /// Learning rate at its highest, after the warm-up [default: 1e-4; adore 5e-6]
     #[arg(long, value_parser = from_0)]
@@ -19,7 +30,7 @@ pub(crate) struct UpdateOptions {
     #[arg(long)]
     warmup_steps: Option<u64>,
     /// How the learning rate goes on after the warm-up
-    #[arg(long, default_value = "linear", value_parser = schedules())]
+    #[arg(long, default_value = "linear", value_parser = one_of(&SCHEDULES))]
     schedule: Decay,
     /// Share of itself that a parameter loses at each update, times the learning rate. Biases and the weights of norms
     /// are spared, except the norm of a RobertaDot's head, which decays as in the paper
@@ -35,14 +46,6 @@ pub(crate) struct UpdateOptions {
     /// negatives of a query are still those of its own batch
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(1..))]
     accumulate: u64,
-}
-
-fn schedules() -> impl TypedValueParser<Value = Decay> {
-    one_of(&[
-        ("linear", "It falls to 0 at the last step", Decay::Linear),
-        ("cosine", "It falls to 0 at the last step, as half a cosine wave does", Decay::Cosine),
-        ("constant", "It stays where it is", Decay::Constant),
-    ])
 }
 
 fn from_0(text: &str) -> Result<f64, String> {

@@ -2,9 +2,7 @@
 
 mod adamw;
 mod lamb;
-
-use std::fmt;
-use std::str::FromStr;
+mod torch_adamw;
 
 use hardmine_encoder::Workers;
 use serde::Serialize;
@@ -21,29 +19,10 @@ const PIECE: i64 = 65_536;
 pub enum Rule {
     /// Layer-wise adapted steps, for large batches.
     Lamb,
-    /// Adam with decoupled weight decay.
+    /// Adam with decoupled weight decay, in the form that the paper was trained with.
     AdamW,
-}
-
-impl FromStr for Rule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "lamb" => Ok(Rule::Lamb),
-            "adamw" => Ok(Rule::AdamW),
-            _ => Err("expected lamb or adamw".into()),
-        }
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Rule::Lamb => "lamb",
-            Rule::AdamW => "adamw",
-        })
-    }
+    /// The same in the form of PyTorch.
+    TorchAdamW,
 }
 
 /// How parameters are updated, besides the learning rate.
@@ -112,13 +91,18 @@ pub fn gradient_norm(gradients: &[Tensor], workers: &Workers) -> f64 {
 }
 
 impl Piece {
-    /// Takes the gradient, multiplied by `factor`, into the moments and returns m/(√v + ε).
-    fn direction(&mut self, factor: f64) -> Tensor {
+    /// Takes the gradient, multiplied by `factor`, into the moments.
+    fn add_gradient(&mut self, factor: f64) {
         if factor != 1.0 {
             let _ = self.gradient.g_mul_scalar_(factor);
         }
         let _ = self.mean.lerp_(&self.gradient, 1.0 - BETA_1);
         let _ = self.square.lerp_(&self.gradient.square(), 1.0 - BETA_2);
+    }
+
+    /// Takes the gradient, multiplied by `factor`, into the moments and returns m/(√v + ε).
+    fn direction(&mut self, factor: f64) -> Tensor {
+        self.add_gradient(factor);
         &self.mean / (self.square.sqrt() + EPSILON)
     }
 }
@@ -155,6 +139,7 @@ impl Optimizer {
         workers.map(updated, |(pieces, decay)| match rule {
             Rule::Lamb => lamb::update(pieces, factor, rate, decay, workers),
             Rule::AdamW => adamw::update(pieces, factor, updates, rate, decay, workers),
+            Rule::TorchAdamW => torch_adamw::update(pieces, factor, updates, rate, decay, workers),
         });
     }
 
@@ -241,9 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn adamw_decays_after_its_step() {
+    fn adamw_decays_after_its_step_and_pytorchs_before() {
         let decayed = |p: f64| p * (1.0 - 0.1 * 0.01);
         assert_close(&stepped(Rule::AdamW, (0.3, -0.4), 1.0), [decayed(3.0 - 0.1), decayed(4.0 + 0.1)]);
+        assert_close(&stepped(Rule::TorchAdamW, (0.3, -0.4), 1.0), [decayed(3.0) - 0.1, decayed(4.0) + 0.1]);
     }
 
     #[test]
@@ -252,7 +238,7 @@ mod tests {
         let start = Tensor::arange(size, (Kind::Double, Device::Cpu)).sin() * 0.01;
         // Pieces whose updates differ: a norm of one piece is not that of the parameter.
         let gradient = Tensor::arange(size, (Kind::Double, Device::Cpu)).cos() * 1e-6 + 1e-9;
-        for rule in [Rule::Lamb, Rule::AdamW] {
+        for rule in [Rule::Lamb, Rule::AdamW, Rule::TorchAdamW] {
             let parameters = [("a.weight".to_string(), start.to_kind(Kind::Float).view([1, size]))];
             let mut optimizer = Optimizer::new(settings(rule), &parameters);
             let workers = Workers::new(Device::Cpu).unwrap();
@@ -274,15 +260,19 @@ mod tests {
                     let step = 0.1 * (1.0 - BETA_2).sqrt() / (1.0 - BETA_1);
                     (&start - direction * step) * (1.0 - 0.1 * WEIGHT_DECAY)
                 }
+                Rule::TorchAdamW => {
+                    let direction = &gradient / (gradient.abs() + EPSILON);
+                    &start * (1.0 - 0.1 * WEIGHT_DECAY) - direction * 0.1
+                }
             };
             let difference = (parameters[0].1.detach().to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
-            assert!(difference < 1e-6, "{rule}: off by {difference:e}");
+            assert!(difference < 1e-6, "{rule:?}: off by {difference:e}");
         }
     }
 
     #[test]
     fn the_loss_scale_does_not_show() {
-        for rule in [Rule::Lamb, Rule::AdamW] {
+        for rule in [Rule::Lamb, Rule::AdamW, Rule::TorchAdamW] {
             assert_eq!(stepped(rule, (3.0, 4.0), 1024.0), stepped(rule, (3.0, 4.0), 1.0));
         }
     }
