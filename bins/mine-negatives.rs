@@ -7,7 +7,7 @@ use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_files::{Input, Output, Table, Writer, read_ahead};
 use hardmine_mining::{Miner, Rules};
 use hardmine_records::provenance::{DOCS, QUERIES};
-use hardmine_records::{Error, Kind, Provenance, Result, check_same_space, check_self, schema};
+use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, check_same_space, check_self, schema};
 
 /// Takes each query's best-ranked documents that are not relevant to it, as its static hard negatives
 #[derive(Parser)]
@@ -36,6 +36,11 @@ pub(crate) struct Args {
     #[arg(long)]
     exclude_self: bool,
 
+    /// Run of another ranker, with a score for every negative and for every relevant document. Its scores are put beside
+    /// the negatives, for train star --loss marginmse and kl. It is held in memory
+    #[arg(long, value_name = "RUN")]
+    teacher: Option<Input>,
+
     #[command(flatten)]
     foreign: ForeignIds,
 
@@ -53,23 +58,26 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    let inputs = [&args.run, &args.qrels];
+    let inputs: Vec<&Input> = [&args.run, &args.qrels].into_iter().chain(&args.teacher).collect();
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
     let mut qrels = Table::open_with_ids(&args.qrels, &[Kind::Qrels], args.foreign.ids)?;
     let run = Table::open_with_ids(&args.run, &[Kind::Run], args.foreign.ids)?;
     let (name, qrels_name, judged) = (run.name().to_owned(), qrels.name().to_owned(), qrels.provenance().clone());
     let ids = run.ids();
-    if ids != qrels.ids() {
-        let text = format!("its ids are {ids}, those of {qrels_name} are {}", qrels.ids());
-        let hint = "remap-ids makes them the same; or --ids internal, if integers of another program are row numbers";
-        return Err(Error::new(name, text).hint(hint).into());
-    }
+    check_same_ids(&name, ids, &qrels_name, qrels.ids())?;
     check_same_split(&name, run.provenance(), &qrels_name, &judged)?;
 
-    let schema = schema::negatives(ids);
     let rules = Rules { top_k: args.top_k as usize, exclude_self: args.exclude_self };
-    let mut miner = Miner::new(&mut qrels, rules)?;
+    let (mut miner, mut schema, mut teacher_notes) =
+        (Miner::new(&mut qrels, rules)?, schema::negatives(ids), Vec::new());
+    if let Some(teacher) = &args.teacher {
+        let mut teacher = Table::open_with_ids(teacher, &[Kind::Run], args.foreign.ids)?.without_ranks();
+        check_same_ids(teacher.name(), teacher.ids(), &qrels_name, ids)?;
+        miner = miner.with_teacher(&mut teacher)?;
+        check_same_split(teacher.name(), teacher.provenance(), &qrels_name, &judged)?;
+        (schema, teacher_notes) = (schema::taught_negatives(ids), teacher.notes());
+    }
     let mut writer = Writer::create(&args.output, Kind::Negatives, schema, run.provenance().clone())?;
     report.progress(None, "rows");
     let run = read_ahead(run, 2, |batch| {
@@ -99,11 +107,19 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
             summary.twins
         ));
     }
-    let notes = qrels.notes().into_iter().chain(run.notes()).chain(writer.notes());
+    let notes = qrels.notes().into_iter().chain(run.notes()).chain(teacher_notes).chain(writer.notes());
     notes.for_each(|note| report.note(note));
     writer.provenance_mut().merge(run.provenance());
     writer.finish()?;
     Ok(())
+}
+
+fn check_same_ids(name: &str, ids: IdSpace, qrels: &str, of_qrels: IdSpace) -> Result<()> {
+    if ids == of_qrels {
+        return Ok(());
+    }
+    let hint = "remap-ids makes them the same; or --ids internal, if integers of another program are row numbers";
+    Err(Error::new(name, format!("its ids are {ids}, those of {qrels} are {of_qrels}")).hint(hint))
 }
 
 fn check_same_split(run: &str, of_run: &Provenance, qrels: &str, of_qrels: &Provenance) -> Result<()> {

@@ -84,7 +84,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let (name, kind) = (table.name().to_owned(), table.kind());
     remap.check(&name, table.provenance())?;
 
-    let mut writer = Writer::create(&args.output, kind, remap.schema(kind), table.provenance().clone())?;
+    let mut writer =
+        Writer::create(&args.output, kind, remap.schema(kind, &table.schema()), table.provenance().clone())?;
     report.progress(None, "rows");
     let table = read_ahead(table, 2, |batch| {
         let batch = remap.apply(&name, kind, &batch)?;

@@ -8,13 +8,21 @@ use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_encoder::{DeviceChoice, Encoder, Precision, Similarity, digest, prepare_process};
 use hardmine_files::{Input, MappedTokens};
 use hardmine_records::Provenance;
-use hardmine_records::provenance::{DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED};
+use hardmine_records::provenance::{DIMENSIONS, DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED};
 use hardmine_text::{FolderSettings, TextKind};
 use hardmine_training::data::{IdOptions, Judged, TextRows, read_negatives, read_qrels};
 use hardmine_training::{
-    Checkpoint, DocumentLists, Documents, Method, ModelFolder, Rule, Run, TrainingSettings, identity, log,
-    starting_model,
+    Checkpoint, Chunks, DocumentLists, Documents, Method, ModelFolder, Run, TaughtPairs, Teacher, TrainingSettings,
+    identity, log, starting_model,
 };
+
+#[path = "train/loss.rs"]
+mod loss;
+#[path = "train/update.rs"]
+mod update;
+
+use loss::LossOptions;
+use update::UpdateOptions;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -61,18 +69,22 @@ enum Choice {
     Star {
         #[command(flatten)]
         texts: Texts,
-        /// How many hard negatives to draw for each query. Every query of the batch is trained against all of them
+        /// Hard negatives of the training queries, from mine-negatives
         #[arg(long)]
         negatives: Input,
-        /// Hard negatives drawn for each query; every query of the batch sees all of them
+        /// How many hard negatives to draw for each query. Every query of the batch is trained against all of them
         #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
         hard_num: u32,
+        /// Run of another ranker that marginmse and kl learn from: a score for every relevant document and every hard
+        /// negative. Without it, the file of negatives must have scores (mine-negatives --teacher)
+        #[arg(long, value_name = "RUN")]
+        teacher: Option<Input>,
         #[command(flatten)]
         shared: Shared,
     },
     /// Trains the query encoder alone, against what it retrieves at every step from fixed document embeddings
     Adore {
-        /// Last position that counts in the reciprocal rank that is optimized [default: every position counts]
+        /// Embeddings of all documents, made by the model that training starts from. They stay as they are
         #[arg(long)]
         embeddings: Input,
         /// Tokens of the documents, to look up official ids in; not needed with internal qrels (see remap-ids)
@@ -81,7 +93,7 @@ enum Choice {
         /// Documents retrieved for each query at every step
         #[arg(long, default_value_t = 200, value_parser = value_parser!(i64).range(1..))]
         top_k: i64,
-        /// Positions after this one don't count in the metric that is optimized [default: all count]
+        /// Last position that counts in the reciprocal rank that is optimized [default: every position counts]
         #[arg(long, value_parser = value_parser!(i64).range(1..))]
         metric_cut: Option<i64>,
         #[command(flatten)]
@@ -131,21 +143,12 @@ struct Shared {
     /// How many times to go over the training queries [default: 100; adore 6]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// Stop after this many steps. The learning rate falls to 0 at the last of them
+    /// Stop after this many steps. A learning rate that falls is 0 at the last of them
     #[arg(long)]
     steps: Option<u64>,
-    /// Queries in each step [default: 256; adore 32]
+    /// Queries in each batch [default: 256; adore 32]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     batch_size: Option<u64>,
-    /// Learning rate at its highest, after the warm-up [default: 1e-4; adore 5e-6]
-    #[arg(long, value_parser = rate)]
-    learning_rate: Option<f64>,
-    /// Number of steps in which the learning rate rises from 0 to its highest value [default: 1000; adore 2000]
-    #[arg(long)]
-    warmup_steps: Option<u64>,
-    /// Optimizer: lamb suits large batches, adamw small ones [default: lamb; adore adamw]
-    #[arg(long)]
-    optimizer: Option<Rule>,
     /// Most tokens of a query to train on [default: 24; adore 64]
     #[arg(long)]
     max_query_length: Option<usize>,
@@ -154,6 +157,9 @@ struct Shared {
     /// draws
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     chunk_size: Option<u64>,
+    /// As --chunk-size, but encode as many texts at a time as have this many tokens together
+    #[arg(long, conflicts_with = "chunk_size", value_parser = value_parser!(u64).range(1..))]
+    chunk_tokens: Option<u64>,
     /// Number of steps between two checkpoints
     #[arg(long, default_value_t = 1000, value_parser = value_parser!(u64).range(1..))]
     save_every: u64,
@@ -166,6 +172,10 @@ struct Shared {
     /// Number type of the encoder's matrix products: f32, bf16 or f16. Parameters, scores and losses are always float32
     #[arg(long, default_value_t)]
     precision: Precision,
+    #[command(flatten)]
+    loss: LossOptions,
+    #[command(flatten)]
+    update: UpdateOptions,
 }
 
 impl Choice {
@@ -185,34 +195,48 @@ impl Choice {
         }
     }
 
+    /// The method's name on the command line.
+    fn name(&self) -> &'static str {
+        match self {
+            Choice::Inbatch { .. } => "inbatch",
+            Choice::Randneg { .. } => "randneg",
+            Choice::Star { .. } => "star",
+            Choice::Adore { .. } => "adore",
+        }
+    }
+
     /// All files that are read.
     fn inputs(&self) -> Vec<&Input> {
         let own = match self {
             Choice::Inbatch { texts, .. } | Choice::Randneg { texts, .. } => vec![&texts.docs],
-            Choice::Star { texts, negatives, .. } => vec![&texts.docs, negatives],
+            Choice::Star { texts, negatives, teacher, .. } => {
+                [&texts.docs, negatives].into_iter().chain(teacher).collect()
+            }
             Choice::Adore { embeddings, docs, .. } => [embeddings].into_iter().chain(docs).collect(),
         };
         let Shared { queries, qrels, .. } = self.shared();
         [vec![queries, qrels], own].concat()
     }
 
-    fn settings(&self) -> TrainingSettings {
+    /// The settings of a run whose vectors are compared by `similarity`.
+    fn settings(&self, similarity: Similarity) -> TrainingSettings {
         let (shared, texts) = (self.shared(), self.texts());
         let paper = if texts.is_some() { TrainingSettings::both_sides() } else { TrainingSettings::query_side() };
-        TrainingSettings {
+        let texts_at_once = shared.chunk_size.map(|size| Chunks::Texts(size as usize));
+        let settings = TrainingSettings {
             epochs: shared.epochs.unwrap_or(paper.epochs),
             steps: shared.steps,
             batch_size: shared.batch_size.map_or(paper.batch_size, |size| size as usize),
-            optimizer: shared.optimizer.unwrap_or(paper.optimizer),
-            learning_rate: shared.learning_rate.unwrap_or(paper.learning_rate),
-            warmup_steps: shared.warmup_steps.unwrap_or(paper.warmup_steps),
+            objective: shared.loss.objective(similarity),
             max_query_length: shared.max_query_length.unwrap_or(paper.max_query_length),
             max_doc_length: texts.map_or(paper.max_doc_length, |texts| texts.max_doc_length),
-            chunk_size: shared.chunk_size.map(|size| size as usize),
+            chunks: texts_at_once.or(shared.chunk_tokens.map(|tokens| Chunks::Tokens(tokens as usize))),
             scale_loss: shared.precision == Precision::F16,
             seed: shared.seed,
             save_every: shared.save_every,
-        }
+            ..paper
+        };
+        shared.update.apply(settings)
     }
 
     /// Opens the side of the documents, and says which of them are relevant.
@@ -238,17 +262,33 @@ impl Choice {
                 let (docs, relevant) = texts(of)?;
                 (Method::RandNeg { docs, rand_num: *rand_num }, lists(relevant))
             }
-            Choice::Star { texts: of, negatives, hard_num, .. } => {
+            Choice::Star { texts: of, negatives, hard_num, teacher, shared } => {
                 let (docs, relevant) = texts(of)?;
-                let mined = lists(read_negatives(negatives, &queries, &TextRows::of_tokens(&docs), reading)?);
-                let relevant = lists(relevant);
+                let of_docs = TextRows::of_tokens(&docs);
+                let (mined, scored) = read_negatives(negatives, &queries, &of_docs, reading)?;
+                let (relevant, mined) = (lists(relevant), lists(mined));
                 if let both @ 1.. = mined.shared_with(&relevant) {
                     notes.push(format!(
                         "{negatives}: {both} of its documents are relevant, and are not trained on as negatives; \
                          mine-negatives leaves them out"
                     ));
                 }
-                (Method::Star { docs, negatives: mined, hard_num: *hard_num }, relevant)
+                let pairs = TaughtPairs { queries: &queries, docs: &of_docs, relevant: &relevant, negatives: &mined };
+                let teacher = match (teacher, &scored) {
+                    _ if !shared.loss.needs_teacher() => None,
+                    (Some(run), _) => {
+                        let (teacher, more) = Teacher::read(run, pairs, reading)?;
+                        notes.extend(more);
+                        Some(teacher)
+                    }
+                    (None, Some(scored)) => {
+                        let (teacher, note) = Teacher::beside(&negatives.to_string(), scored, pairs)?;
+                        notes.extend(note);
+                        Some(teacher)
+                    }
+                    (None, None) => return Err(loss::no_teacher(negatives).into()),
+                };
+                (Method::Star { docs, negatives: mined, hard_num: *hard_num, teacher }, relevant)
             }
             Choice::Adore { embeddings, docs, top_k, metric_cut, .. } => {
                 let documents = Documents::open(embeddings, encoder.device())?;
@@ -286,23 +326,23 @@ fn take_prompts(
     Ok(())
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
-    rate.ok_or_else(|| "expected a number from 0, such as 1e-4".into())
-}
-
 fn main() -> ExitCode {
     command::main(|args: &Args| &args.common, run)
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    let (shared, settings) = (args.method.shared(), args.method.settings());
-    let inputs = args.method.inputs();
+    let (shared, inputs) = (args.method.shared(), args.method.inputs());
     command::check_inputs::<Args>(&inputs);
+    let cuts_metric = matches!(args.method, Choice::Adore { metric_cut: Some(_), .. });
+    let has_teacher = matches!(args.method, Choice::Star { teacher: Some(_), .. });
+    if let Err(wrong) = shared.loss.check(args.method.name(), cuts_metric, has_teacher) {
+        command::wrong_usage::<Args>(wrong);
+    }
     prepare_process();
     let folder = ModelFolder::create(&shared.output, &shared.init, &inputs)?;
-    let mut encoder =
-        starting_model(&shared.init, shared.device.open()?, shared.precision, shared.seed, shared.similarity)?;
+    let device = shared.device.open()?;
+    let mut encoder = starting_model(&shared.init, device, shared.precision, shared.seed, shared.similarity)?;
+    let settings = args.method.settings(encoder.similarity());
     let queries = MappedTokens::open(&shared.queries)?;
     let (method, relevant) = args.method.open(&queries, &encoder)?;
     take_prompts(&mut encoder, shared, &queries, &method)?;
@@ -326,6 +366,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     provenance.set_some(QUERIES, queries.provenance().get(KEYS));
     provenance.set_some(DOCS, docs.get(KEYS));
     provenance.set(MODEL, digest(folder.temporary())?);
+    if !settings.objective.dimensions.is_empty() {
+        provenance.set(DIMENSIONS, shared.loss.dimensions());
+    }
     provenance.set(PRECISION, shared.precision);
     provenance.set(SEED, shared.seed);
     provenance.set(FILES, folder.files()?);

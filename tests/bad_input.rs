@@ -50,6 +50,7 @@ fn inputs() -> Vec<String> {
         "rank --index FILE dev.arrow".into(),
         "mine-negatives --qrels FILE train.run.parquet".into(),
         "mine-negatives --qrels train.qrels.parquet FILE".into(),
+        "mine-negatives --qrels train.qrels.parquet --teacher FILE train.run.parquet".into(),
         format!("{REMAP} --to official FILE"),
         "remap-ids --queries FILE --docs docs.tokens.arrow --to official dev.run.parquet".into(),
         "remap-ids --queries dev.tokens.arrow --docs FILE --to official dev.run.parquet".into(),
@@ -57,6 +58,7 @@ fn inputs() -> Vec<String> {
         "score --qrels qrels.dev.small.tsv FILE".into(),
         format!("train adore {adore} --embeddings FILE"),
         format!("train star {TRAINING} --negatives FILE"),
+        format!("train star {TRAINING} --negatives train.negatives.parquet --loss kl --teacher FILE"),
     ];
     for name in ["train.tokens.arrow", "docs.tokens.arrow", "train.qrels.parquet"] {
         lines.push(format!("train inbatch {}", TRAINING.replace(name, "FILE")));

@@ -13,6 +13,7 @@ mod help;
 mod index;
 mod interruptions;
 mod linking;
+mod losses;
 mod mine_negatives;
 mod miniature;
 mod model_folders;

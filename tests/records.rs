@@ -7,11 +7,12 @@ use arrow::ipc::root_as_message;
 
 use crate::common::{Folder, Records, TRAINING, messages};
 
-/// The columns that `schemas/<kind>.json` gives, with ids and vectors of the types in `of`.
+/// The columns that `schemas/<kind>.json` gives, but for optional ones, with ids and vectors of the types in `of`.
 fn columns(kind: &str, ids: DataType, vector: &DataType) -> Vec<(String, DataType, bool)> {
     let path = format!("{}/schemas/{kind}.json", env!("CARGO_MANIFEST_DIR"));
     let schema: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let columns = schema["columns"].as_array().unwrap().iter().map(|column| {
+    let columns = schema["columns"].as_array().unwrap().iter().filter(|column| column["optional"] != true);
+    let columns = columns.map(|column| {
         let type_ = match column["type"].as_str().unwrap() {
             "int64" => DataType::Int64,
             "int32" => DataType::Int32,

@@ -60,18 +60,21 @@ prompt = $(if $($(1)),--prompt $(call quoted,$($(1))))
 OTHER_PROMPT = $(if $(QUERY_PROMPT)$(DOC_PROMPT),--other-prompt)
 EMBED = $(BIN)/embed $(OTHER_PROMPT) --device $(DEVICE) --precision $(PRECISION)
 RANK = $(BIN)/rank $(OTHER_PROMPT) --device $(DEVICE)
-TRAIN = --similarity $(SIMILARITY) --optimizer $(OPTIMIZER) --learning-rate $(LEARNING_RATE) --warmup-steps $(WARMUP_STEPS) \
+OBJECTIVE = --similarity $(SIMILARITY) --loss $(LOSS) $(if $(TEMPERATURE),--temperature $(TEMPERATURE)) \
+	--schedule $(SCHEDULE) --weight-decay $(WEIGHT_DECAY)
+TRAIN = $(OBJECTIVE) --optimizer $(OPTIMIZER) --learning-rate $(LEARNING_RATE) --warmup-steps $(WARMUP_STEPS) \
 	--batch-size $(BATCH_SIZE) --steps $(STEPS) --max-query-length $(TRAIN_QUERY_LENGTH) $(OTHER_PROMPT) \
 	$(if $(CHUNK_SIZE),--chunk-size $(CHUNK_SIZE)) --precision $(PRECISION) --device $(DEVICE) --seed $(SEED)
-TRAIN_ADORE = --similarity $(SIMILARITY) --optimizer $(ADORE_OPTIMIZER) --learning-rate $(ADORE_LEARNING_RATE) \
+TRAIN_ADORE = $(OBJECTIVE) --optimizer $(ADORE_OPTIMIZER) --learning-rate $(ADORE_LEARNING_RATE) \
 	--warmup-steps $(ADORE_WARMUP_STEPS) --batch-size $(ADORE_BATCH_SIZE) --epochs $(ADORE_EPOCHS) \
 	$(if $(ADORE_STEPS),--steps $(ADORE_STEPS)) --top-k $(ADORE_TOP_K) --max-query-length $(ADORE_QUERY_LENGTH) \
-	$(OTHER_PROMPT) --device $(DEVICE) --seed $(SEED) $(if $(METRIC_CUT),--metric-cut $(METRIC_CUT))
+	$(OTHER_PROMPT) --device $(DEVICE) --seed $(SEED) $(if $(METRIC_CUT),$(if $(filter softplus,$(LOSS)),--metric-cut $(METRIC_CUT)))
 
 # The settings that decide what is in a folder. DEVICE, CHUNK_SIZE and the number of
 # cores change the rounding and which numbers dropout sets to zero, but not the method.
-training := SIMILARITY OPTIMIZER LEARNING_RATE WARMUP_STEPS BATCH_SIZE STEPS TRAIN_QUERY_LENGTH $(TRAIN_LENGTH) PRECISION SEED
-adore    := SIMILARITY ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS ADORE_BATCH_SIZE ADORE_EPOCHS ADORE_STEPS \
+objective := SIMILARITY LOSS TEMPERATURE SCHEDULE WEIGHT_DECAY
+training := $(objective) OPTIMIZER LEARNING_RATE WARMUP_STEPS BATCH_SIZE STEPS TRAIN_QUERY_LENGTH $(TRAIN_LENGTH) PRECISION SEED
+adore    := $(objective) ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS ADORE_BATCH_SIZE ADORE_EPOCHS ADORE_STEPS \
 	ADORE_TOP_K ADORE_QUERY_LENGTH SEED METRIC_CUT
 # Prompts are recorded where they are given.
 settings.tokens               := DATA INIT COMPAT $(foreach name,QUERY_PROMPT DOC_PROMPT,$(if $($(name)),$(name)))

@@ -35,6 +35,12 @@ TABLE_ROWS ?= $(ROWS)
 
 # How vectors are compared: dot, as the paper does, or cosine. A starting model that came with the other one is changed.
 SIMILARITY ?= dot
+# The loss, softplus or infonce, and its temperature where it is not the loss's own. METRIC_CUT is for softplus only.
+LOSS ?= softplus
+TEMPERATURE ?=
+# What the learning rate does after the warm-up (linear, cosine or constant), and the weight decay.
+SCHEDULE ?= linear
+WEIGHT_DECAY ?= 0.01
 
 DEVICE ?= auto
 PRECISION ?= f32

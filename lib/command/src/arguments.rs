@@ -83,6 +83,11 @@ pub fn output() -> impl TypedValueParser<Value = Output> {
 pub fn check_inputs<A: CommandFactory>(inputs: &[&Input]) {
     if let Some(twice) = named_twice(inputs) {
         let text = format!("{twice} can be only one of the inputs: it is read once");
-        A::command().name(program_name()).error(ErrorKind::ArgumentConflict, text).exit();
+        wrong_usage::<A>(text);
     }
+}
+
+/// Ends the program as wrong usage: options that don't go together in a way that clap can't tell.
+pub fn wrong_usage<A: CommandFactory>(text: String) -> ! {
+    A::command().name(program_name()).error(ErrorKind::ArgumentConflict, text).exit()
 }

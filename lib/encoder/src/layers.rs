@@ -31,17 +31,22 @@ impl Linear {
     }
 }
 
-/// Rows of a table: (rows, D).
-pub(crate) struct Embedding(Tensor);
+/// Rows of a table: (rows, D), and the row that gets no gradient, or -1.
+pub(crate) struct Embedding(Tensor, i64);
 
 impl Embedding {
     pub fn new(parameters: &mut Parameters, name: &str, rows: i64, size: i64) -> Embedding {
-        Embedding(parameters.get(&format!("{name}.weight"), &[rows, size]))
+        Embedding(parameters.get(&format!("{name}.weight"), &[rows, size]), -1)
+    }
+
+    /// The same table, whose row `padding` gets no gradient, as in PyTorch, also where that token stands in a text.
+    pub fn with_padding(self, padding: Option<i64>) -> Embedding {
+        Embedding(self.0, padding.unwrap_or(-1))
     }
 
     /// The rows `ids`, of any shape: (…, D).
     pub fn rows(&self, ids: &Tensor) -> Tensor {
-        Tensor::embedding(&self.0, ids, -1, false, false)
+        Tensor::embedding(&self.0, ids, self.1, false, false)
     }
 
     /// One row: (D).

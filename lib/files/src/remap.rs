@@ -2,7 +2,7 @@
 
 use arrow::array::{BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use hardmine_records::provenance::{DOCS, KEYS, QUERIES};
 use hardmine_records::{Error, IdSpace, Ids, Kind, Provenance, QrelsBatch, Result, RunBatch, check_same_space, schema};
 
@@ -30,11 +30,12 @@ impl<'a> Remap<'a> {
         Ok(Remap { queries, docs, rows, skip_unknown, done: 0, skipped: 0 })
     }
 
-    /// The schema of mapped batches.
-    pub fn schema(&self, kind: Kind) -> SchemaRef {
+    /// The schema of mapped batches of a file of `kind` with the schema `from`.
+    pub fn schema(&self, kind: Kind, from: &Schema) -> SchemaRef {
         let ids = if self.rows.is_some() { IdSpace::Internal } else { IdSpace::Official };
         match kind {
             Kind::Qrels => schema::qrels(ids),
+            Kind::Negatives if from.column_with_name("teacher").is_some() => schema::taught_negatives(ids),
             Kind::Negatives => schema::negatives(ids),
             _ => schema::run(ids),
         }

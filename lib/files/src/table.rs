@@ -1,6 +1,6 @@
 //! Reads records: one reader for every kind, format and origin.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::compute::min;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::FileWriter;
@@ -218,11 +218,19 @@ impl Table {
         }
         let first = self.conform.rows() - batch.num_rows();
         let rows = RunBatch::new(&batch)?;
-        let scores = rows.scores.values();
-        if !are_finite(scores) {
-            let row = scores.iter().position(|score| !score.is_finite()).unwrap_or_default();
-            let text = format!("score {} is not a finite number in single precision", scores[row]);
-            return Err(Error::at_row(&self.name, first + row, text));
+        let teacher = rows
+            .teacher
+            .iter()
+            .flat_map(|teacher| [("teacher", &teacher.docs), ("teacher_positive", &teacher.positives)]);
+        for (column, scores) in [("score", &rows.scores)].into_iter().chain(teacher) {
+            // What stands behind a null is nothing to look at.
+            let is_wrong = |row: &usize| !scores.is_null(*row) && !scores.value(*row).is_finite();
+            if !are_finite(scores.values())
+                && let Some(row) = (0..scores.len()).find(is_wrong)
+            {
+                let text = format!("{column} {} is not a finite number in single precision", scores.value(row));
+                return Err(Error::at_row(&self.name, first + row, text));
+            }
         }
         let ranks = &rows.ranks;
         let has_scores = self.has_scores();

@@ -42,6 +42,10 @@ impl Writer {
         output.check_kind(kind)?;
         provenance.stamp(kind);
         let place = output.to_string();
+        if matches!(output.format(), Format::Tsv | Format::Trec) && schema.column_with_name("teacher").is_some() {
+            let text = format!("{} has no place for a teacher's scores", output.format());
+            return Err(Error::new(place, text).hint("write Parquet or Arrow"));
+        }
         let stamped = Arc::new(Schema::new_with_metadata(schema.fields().clone(), provenance.to_metadata()));
         let create = || {
             let file = OutputFile::create(output.path())?;

@@ -2,6 +2,8 @@
 //! them learns what it gets wrong (Zhan et al., *Optimizing Dense Retrieval Model Training with Hard Negatives*, SIGIR
 //! 2021, section 4.2: static hard negatives).
 
+mod teacher;
+
 use std::hash::Hash;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -9,7 +11,9 @@ use arrow::compute::filter_record_batch;
 // Each row is looked up: the standard library's hash took a third of the time.
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use hardmine_files::Table;
-use hardmine_records::{Error, Id, IdSpace, Kind, QrelsBatch, Result, RunBatch};
+use hardmine_records::{Error, Id, IdSpace, Kind, QrelsBatch, Result, RunBatch, TeacherColumns};
+
+use crate::teacher::Teacher;
 
 /// Takes the hard negatives out of the lists of a run. The run comes batch by batch, so that memory holds no more than
 /// the judgements and an entry for each query.
@@ -94,12 +98,32 @@ impl Miner {
         Ok(Miner { lists })
     }
 
+    /// Puts a teacher's scores beside the negatives: those of its `run`, which is read whole and held in memory. Its ids
+    /// must be of the same space as those of the judgements.
+    ///
+    /// # Errors
+    /// Those of reading the run.
+    pub fn with_teacher(mut self, run: &mut Table) -> Result<Self> {
+        match &mut self.lists {
+            MinerById::Internal(lists) => lists.teacher = Some(Teacher::new(run.name())),
+            MinerById::Official(lists) => lists.teacher = Some(Teacher::new(run.name())),
+        }
+        for batch in run {
+            let rows = RunBatch::new(&batch?)?;
+            match &mut self.lists {
+                MinerById::Internal(lists) => lists.teacher.iter_mut().for_each(|teacher| teacher.hear::<i64>(&rows)),
+                MinerById::Official(lists) => lists.teacher.iter_mut().for_each(|teacher| teacher.hear::<&str>(&rows)),
+            }
+        }
+        Ok(self)
+    }
+
     /// The negatives among the next rows of the run, ranked anew from 1. The run's rows must be grouped by query and
     /// sorted by rank; its ids must be of the same space as those of the judgements. Errors call the run `name`.
     ///
     /// # Errors
-    /// Ranks that do not ascend, a document that is twice in a list, or a query that comes again after other queries,
-    /// with the number of the row.
+    /// Ranks that do not ascend, a document that is twice in a list, a query that comes again after other queries, or a
+    /// document that the teacher has no score for, with the number of the row.
     pub fn negatives(&mut self, name: &str, batch: &RecordBatch) -> Result<RecordBatch> {
         let run = RunBatch::new(batch)?;
         match &mut self.lists {
@@ -136,6 +160,7 @@ struct ListMiner<K> {
     /// The relevant documents of each query that is judged and whose list has not come yet.
     judged: HashMap<K, Vec<K>>,
     rules: Rules,
+    teacher: Option<Teacher<K>>,
     /// Queries whose lists have come.
     seen: HashSet<K>,
     current: Option<CurrentList<K>>,
@@ -157,6 +182,8 @@ struct CurrentList<K> {
     negative_scores: Vec<f32>,
     /// Scores of the relevant documents so far.
     relevant_scores: Vec<f32>,
+    /// The teacher's lowest score of a relevant document, whether the run has it or not.
+    taught_positive: Option<f32>,
 }
 
 impl<K: Eq + Hash> ListMiner<K> {
@@ -164,6 +191,7 @@ impl<K: Eq + Hash> ListMiner<K> {
         ListMiner {
             judged: HashMap::new(),
             rules,
+            teacher: None,
             seen: HashSet::new(),
             current: None,
             docs: HashSet::new(),
@@ -191,6 +219,7 @@ impl<K: Eq + Hash> ListMiner<K> {
         let (queries, docs) = (I::column(&run.queries), I::column(&run.docs));
         let scores = run.scores.values();
         let mut ranks = Vec::new();
+        let (mut taught, mut taught_positives) = (Vec::new(), Vec::new());
         let mut keep = Vec::with_capacity(run.len());
         for (row, &run_rank) in run.ranks.values().iter().enumerate() {
             let (query, doc) = (I::value(queries, row), I::value(docs, row));
@@ -204,9 +233,14 @@ impl<K: Eq + Hash> ListMiner<K> {
                 self.end_list();
                 self.docs.clear();
                 let relevant = self.judged.remove(&query.keep());
+                let taught_positive = match &self.teacher {
+                    Some(teacher) => teacher.lowest_positive(query, relevant.as_deref().unwrap_or_default())?,
+                    None => None,
+                };
                 self.current = Some(CurrentList {
                     query: query.keep(),
                     relevant,
+                    taught_positive,
                     rank: 0,
                     negative_scores: Vec::new(),
                     relevant_scores: Vec::new(),
@@ -230,13 +264,19 @@ impl<K: Eq + Hash> ListMiner<K> {
             if is_negative {
                 list.negative_scores.push(scores[row]);
                 ranks.push(list.negative_scores.len() as i32);
+                if let Some(teacher) = &self.teacher {
+                    taught.push(teacher.negative(query, doc, name, number)?);
+                    taught_positives.push(list.taught_positive);
+                }
             }
             self.summary.selves += usize::from(is_self && !is_relevant);
             keep.push(is_negative);
         }
         self.rows += run.len();
         let kept = filter_record_batch(batch, &BooleanArray::from(keep)).map_err(Error::at(name))?;
-        RunBatch { ranks: ranks.into(), ..RunBatch::new(&kept)? }.into_records(Kind::Negatives)
+        let teacher =
+            self.teacher.as_ref().map(|_| TeacherColumns { docs: taught.into(), positives: taught_positives.into() });
+        RunBatch { ranks: ranks.into(), teacher, ..RunBatch::new(&kept)? }.into_records(Kind::Negatives)
     }
 
     fn end_list(&mut self) {

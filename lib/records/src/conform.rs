@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Schema, SchemaRe
 
 use crate::columns::{ListColumns, Role};
 use crate::ids::IdSpace;
-use crate::schema::{self, ColumnType};
+use crate::schema::{self, Column, ColumnType};
 use crate::views::{EmbeddingsBatch, Numbers};
 use crate::{Error, Kind, Result};
 
@@ -54,15 +54,21 @@ impl Conform {
     /// # Errors
     /// A missing column, or one whose type doesn't fit.
     pub fn new(name: &str, kind: Kind, source: &Schema, ids: IntegerIds, is_foreign: bool) -> Result<Self> {
-        let definition = kind.definition();
-        let sources = sources(kind, source, is_foreign).ok_or_else(|| {
+        let is_there = |column: &&Column| source.index_of(&column.name).is_ok();
+        let (optional, mut columns): (Vec<&Column>, Vec<&Column>) =
+            kind.definition().columns.iter().partition(|column| column.optional);
+        // Optional columns come together, or not at all.
+        if optional.iter().any(is_there) {
+            columns.extend(optional);
+        }
+        let sources = sources(kind, &columns, source, is_foreign).ok_or_else(|| {
             let found: Vec<_> = source.fields().iter().map(|field| field.name().as_str()).collect();
-            let expected: Vec<_> = definition.columns.iter().map(|column| column.name.as_str()).collect();
+            let expected: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
             let text = format!("expected {kind} with columns {}, found {}", expected.join(", "), found.join(", "));
             Error::new(name, text)
         })?;
         let mut targets = Vec::new();
-        for (column, &from) in definition.columns.iter().zip(&sources) {
+        for (column, &from) in columns.iter().zip(&sources) {
             let Source::Column(index) = from else {
                 targets.push(column.type_.arrow(IdSpace::Official));
                 continue;
@@ -73,7 +79,7 @@ impl Conform {
                 Error::new(name, text)
             })?);
         }
-        let id_types = targets.iter_mut().zip(&definition.columns).filter(|(_, column)| column.type_ == ColumnType::Id);
+        let id_types = targets.iter_mut().zip(&columns).filter(|(_, column)| column.type_ == ColumnType::Id);
         let mut id_types: Vec<&mut DataType> = id_types.map(|(target, _)| target).collect();
         let has_text = id_types.iter().any(|type_| **type_ == DataType::Utf8);
         let has_numbers = id_types.iter().any(|type_| **type_ != DataType::Utf8);
@@ -84,11 +90,8 @@ impl Conform {
         if official {
             id_types.iter_mut().for_each(|type_| **type_ = DataType::Utf8);
         }
-        let fields = definition
-            .columns
-            .iter()
-            .zip(targets)
-            .map(|(column, target)| Field::new(&column.name, target, column.nullable));
+        let fields =
+            columns.iter().zip(targets).map(|(column, target)| Field::new(&column.name, target, column.nullable));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let ids = if official { IdSpace::Official } else { IdSpace::Internal };
         let made_official = official && has_numbers;
@@ -249,22 +252,22 @@ pub fn reciprocal(rank: i32) -> f32 {
     if rank > 0 { 1.0 / rank as f32 } else { 0.0 }
 }
 
-/// Where the columns of `kind` stand in a file; none if one is missing.
-fn sources(kind: Kind, source: &Schema, is_foreign: bool) -> Option<Vec<Source>> {
-    let columns = &kind.definition().columns;
-    let named = columns.iter().map(|column| source.index_of(&column.name).ok().map(Source::Column));
-    let named: Option<Vec<Source>> = named.collect();
-    if named.is_some() || !is_foreign || !kind.has_text_form() {
-        return named;
+/// Where the `columns` of `kind` stand in a file; none if one is missing.
+fn sources(kind: Kind, columns: &[&Column], source: &Schema, is_foreign: bool) -> Option<Vec<Source>> {
+    let named = |column: &Column| source.index_of(&column.name).ok().map(Source::Column);
+    let all: Option<Vec<Source>> = columns.iter().map(|column| named(column)).collect();
+    if all.is_some() || !is_foreign || !kind.has_text_form() {
+        return all;
     }
     let found = ListColumns::find(source.fields().iter().map(|field| field.name().as_str()))?;
-    let column = |role| found.get(role, kind).map(Source::Column);
-    let roles = columns.iter().map(|column| Role::of(&column.name));
-    let sources: Option<Vec<Source>> = roles
-        .map(|role| match role? {
-            Role::Rank => column(Role::Rank).or(Some(Source::NoRanks)),
-            Role::Score => column(Role::Score).or(Some(Source::NoScores)),
-            role => column(role),
+    let of_role = |role| found.get(role, kind).map(Source::Column);
+    let sources: Option<Vec<Source>> = columns
+        .iter()
+        .map(|column| match Role::of(&column.name) {
+            Some(Role::Rank) => of_role(Role::Rank).or(Some(Source::NoRanks)),
+            Some(Role::Score) => of_role(Role::Score).or(Some(Source::NoScores)),
+            Some(role) => of_role(role),
+            None => named(column),
         })
         .collect();
     // One of the two orders the documents.

@@ -20,4 +20,6 @@ pub use ids::{Id, IdSpace, Ids};
 pub use provenance::Provenance;
 pub use schema::Kind;
 pub use spaces::{check_same_space, check_self};
-pub use views::{EmbeddingsBatch, MetricsBatch, Numbers, QrelsBatch, RunBatch, TokensBatch, TrainingLogBatch, Values};
+pub use views::{
+    EmbeddingsBatch, MetricsBatch, Numbers, QrelsBatch, RunBatch, TeacherColumns, TokensBatch, TrainingLogBatch, Values,
+};

@@ -38,7 +38,8 @@ pub const PROMPT: &str = "hardmine.prompt";
 pub const PROMPT_TOKENS: &str = "hardmine.prompt_tokens";
 /// Of document vectors: the prompt that the encoder asks for before the queries that will search them.
 pub const QUERY_PROMPT: &str = "hardmine.query_prompt";
-/// To how many dimensions the encoder's vectors were cut.
+/// To how many dimensions the encoder's vectors were cut; of a training log, the numbers of dimensions, separated by
+/// commas, that the vectors were trained to be cut to.
 pub const DIMENSIONS: &str = "hardmine.dimensions";
 /// Older program whose tokenization was reproduced.
 pub const COMPAT: &str = "hardmine.compat";

@@ -34,7 +34,10 @@ const METADATA: [(&str, &str); 21] = [
         QUERY_PROMPT,
         "of document vectors: the prompt that the encoder asks for before the queries that will search them",
     ),
-    (DIMENSIONS, "to how many dimensions the encoder's vectors were cut"),
+    (
+        DIMENSIONS,
+        "to how many dimensions the encoder's vectors were cut; in a training log, those that the vectors were trained to be cut to, separated by commas",
+    ),
     (COMPAT, "older program whose tokenization was reproduced: `transformers-2`, or absent"),
     (PRECISION, "arithmetic of the encoder: `f32`, `bf16` or `f16`"),
     (SEED, "seed of random draws"),
@@ -51,9 +54,10 @@ fn readme() -> String {
     for kind in Kind::ALL {
         let Definition { kind, version, about, columns } = kind.definition();
         text += &format!("\n## {kind}\n\n{about} Version {version}.\n\n| column | type | holds |\n|---|---|---|\n");
-        for Column { name, type_, nullable, about } in columns {
+        for Column { name, type_, nullable, optional, about } in columns {
             let null = if *nullable { ", or null" } else { "" };
-            text += &format!("| `{name}` | {}{null} | {about} |\n", type_name(*type_));
+            let optional = if *optional { ", optional" } else { "" };
+            text += &format!("| `{name}` | {}{null}{optional} | {about} |\n", type_name(*type_));
         }
     }
     text + OTHER_PROGRAMS + &metadata()

@@ -51,6 +51,9 @@ pub struct Column {
     /// Whether nulls are allowed.
     #[serde(default)]
     pub nullable: bool,
+    /// Whether a file may do without the column.
+    #[serde(default)]
+    pub optional: bool,
     /// What it holds.
     pub about: String,
 }
@@ -117,7 +120,17 @@ impl Kind {
         matches!(self, Kind::Run | Kind::Qrels | Kind::Negatives)
     }
 
+    /// The columns that every file of this kind has.
     fn schema(self, ids: IdSpace, vector: Option<&DataType>) -> SchemaRef {
+        self.schema_of(self.definition().columns.iter().filter(|column| !column.optional), ids, vector)
+    }
+
+    fn schema_of<'a>(
+        self,
+        columns: impl Iterator<Item = &'a Column>,
+        ids: IdSpace,
+        vector: Option<&DataType>,
+    ) -> SchemaRef {
         let field = |column: &Column| {
             let type_ = match column.type_ {
                 ColumnType::Vector => vector.expect("only embeddings have vectors").clone(),
@@ -125,7 +138,7 @@ impl Kind {
             };
             Field::new(&column.name, type_, column.nullable)
         };
-        Arc::new(Schema::new(self.definition().columns.iter().map(field).collect::<Vec<_>>()))
+        Arc::new(Schema::new(columns.map(field).collect::<Vec<_>>()))
     }
 }
 
@@ -177,6 +190,11 @@ pub fn run(ids: IdSpace) -> SchemaRef {
 /// `negatives`: `query_id, doc_id, rank, score`.
 pub fn negatives(ids: IdSpace) -> SchemaRef {
     Kind::Negatives.schema(ids, None)
+}
+
+/// `negatives` with a teacher's scores: `query_id, doc_id, rank, score, teacher, teacher_positive`.
+pub fn taught_negatives(ids: IdSpace) -> SchemaRef {
+    Kind::Negatives.schema_of(Kind::Negatives.definition().columns.iter(), ids, None)
 }
 
 /// `metrics`: `run, metric, query_id, value`.

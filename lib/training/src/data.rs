@@ -1,12 +1,15 @@
 //! Judgements and negatives as lists of rows, whatever id space their file is in.
 
-use arrow::array::{Int32Array, RecordBatch};
+use arrow::array::{Array, RecordBatch};
 use hardmine_files::{Input, KeyMap, MappedTokens, Table};
 use hardmine_records::provenance::{DOCS, KEYS, QUERIES};
-use hardmine_records::{Error, IdSpace, Ids, Kind, Provenance, QrelsBatch, Result, RunBatch, check_same_space};
+use hardmine_records::{
+    Error, IdSpace, Ids, Kind, Provenance, QrelsBatch, Result, RunBatch, TeacherColumns, check_same_space,
+};
 
 use crate::document_lists::DocumentLists;
 use crate::documents::Documents;
+use crate::teacher::ScoredPair;
 
 /// The texts that a column of ids refers to, by row number.
 pub struct TextRows<'a> {
@@ -36,6 +39,11 @@ impl<'a> TextRows<'a> {
             }
         }
         Ok(TextRows { name, rows: documents.rows(), provenance, keys: tokens })
+    }
+
+    /// What the text in `row` is called: by its official id where that is known.
+    pub(crate) fn text_of(&self, row: u32) -> String {
+        self.keys.map_or_else(|| row.to_string(), |tokens| tokens.key(row as usize).to_owned())
     }
 
     /// How ids of `space` are looked up among these texts; `place` is the file they stand in.
@@ -103,18 +111,83 @@ pub struct Judged {
 /// # Errors
 /// A file that is not qrels or belongs to other queries or documents; an id that is not there, with its row.
 pub fn read_qrels(input: &Input, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
-    read(input, Kind::Qrels, queries, docs, reading)
+    let mut pairs = Vec::new();
+    let notes = read(input, Kind::Qrels, queries, docs, reading, |batch, rows| {
+        let QrelsBatch { relevance, .. } = QrelsBatch::new(batch)?;
+        let is_relevant = |row: &&Row| relevance.value(row.index) > 0;
+        pairs.extend(rows.iter().filter(is_relevant).map(|row| (row.query, row.doc)));
+        Ok(())
+    })?;
+    if pairs.is_empty() {
+        return Err(Error::new(input, "no relevant document for any query"));
+    }
+    Ok(Judged { lists: DocumentLists::new(queries.rows, docs.rows, &pairs), notes })
 }
 
-/// The hard negatives of each query.
+/// The hard negatives of each query, and a teacher's scores of them if the file has any.
 ///
 /// # Errors
 /// As [`read_qrels`].
-pub fn read_negatives(input: &Input, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
-    read(input, Kind::Negatives, queries, docs, reading)
+pub fn read_negatives(
+    input: &Input,
+    queries: &TextRows,
+    docs: &TextRows,
+    reading: IdOptions,
+) -> Result<(Judged, Option<Vec<ScoredPair>>)> {
+    let (mut pairs, mut scored) = (Vec::new(), None);
+    let notes = read(input, Kind::Negatives, queries, docs, reading, |batch, rows| {
+        pairs.extend(rows.iter().map(|row| (row.query, row.doc)));
+        if let Some(TeacherColumns { docs, positives }) = RunBatch::new(batch)?.teacher {
+            scored.get_or_insert_with(Vec::new).extend(rows.iter().map(|&Row { query, doc, index }| ScoredPair {
+                query,
+                doc,
+                score: docs.value(index),
+                positive: positives.is_valid(index).then(|| positives.value(index)),
+            }));
+        }
+        Ok(())
+    })?;
+    if pairs.is_empty() {
+        return Err(Error::new(input, "no negatives"));
+    }
+    Ok((Judged { lists: DocumentLists::new(queries.rows, docs.rows, &pairs), notes }, scored))
 }
 
-fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
+/// Hands every pair of a run, with its score, to `take`. Returns what the user should know of how the file was read.
+///
+/// # Errors
+/// As [`read_qrels`].
+pub(crate) fn read_scores(
+    input: &Input,
+    queries: &TextRows,
+    docs: &TextRows,
+    reading: IdOptions,
+    mut take: impl FnMut(u32, u32, f32),
+) -> Result<Vec<String>> {
+    read(input, Kind::Run, queries, docs, reading, |batch, rows| {
+        let RunBatch { scores, .. } = RunBatch::new(batch)?;
+        rows.iter().for_each(|row| take(row.query, row.doc, scores.value(row.index)));
+        Ok(())
+    })
+}
+
+/// A pair of row numbers, and where it stands in its batch.
+struct Row {
+    query: u32,
+    doc: u32,
+    index: usize,
+}
+
+/// Reads a file of pairs, batch by batch. `take` is given a batch with the pairs of its rows, except those that are left
+/// out because they are unknown. Returns what the user should know of how the file was read.
+fn read(
+    input: &Input,
+    kind: Kind,
+    queries: &TextRows,
+    docs: &TextRows,
+    reading: IdOptions,
+    mut take: impl FnMut(&RecordBatch, &[Row]) -> Result<()>,
+) -> Result<Vec<String>> {
     let mut table = Table::open_with_ids(input, &[kind], reading.ids)?.without_ranks();
     let name = table.name().to_owned();
     let space = table.ids();
@@ -125,9 +198,11 @@ fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading:
     };
     check(&table)?;
     let (query_rows, doc_rows) = (queries.lookup(space, &name)?, docs.lookup(space, &name)?);
-    let (mut pairs, mut skipped, mut first) = (Vec::new(), 0, 0);
+    let (mut rows, mut skipped, mut first) = (Vec::new(), 0, 0);
     for batch in table.by_ref() {
-        let Pairs { queries, docs, relevance } = Pairs::of(&batch?, kind)?;
+        let batch = batch?;
+        let (queries, docs) = ids(&batch, kind)?;
+        rows.clear();
         for index in 0..queries.len() {
             let is_unknown = || query_rows.is_unknown(&queries, index) || doc_rows.is_unknown(&docs, index);
             if reading.skip_unknown && is_unknown() {
@@ -136,10 +211,9 @@ fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading:
             }
             let query = query_rows.row(&queries, index, "query_id", &name, first + index)?;
             let doc = doc_rows.row(&docs, index, "doc_id", &name, first + index)?;
-            if relevance.as_ref().is_none_or(|relevance| relevance.value(index) > 0) {
-                pairs.push((query, doc));
-            }
+            rows.push(Row { query, doc, index });
         }
+        take(&batch, &rows)?;
         first += queries.len();
     }
     check(&table)?;
@@ -147,33 +221,13 @@ fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading:
     if skipped > 0 {
         notes.push(format!("{name}: {skipped} rows with an unknown query or document left out"));
     }
-    if pairs.is_empty() {
-        let what = if kind == Kind::Qrels { "no relevant document for any query" } else { "no negatives" };
-        return Err(Error::new(name, what));
-    }
-    Ok(Judged { lists: DocumentLists::new(queries.rows, docs.rows, &pairs), notes })
+    Ok(notes)
 }
 
-/// Queries with documents: what judgements and negatives have in common.
-struct Pairs {
-    queries: Ids,
-    docs: Ids,
-    /// Of judgements; those above 0 say relevant.
-    relevance: Option<Int32Array>,
-}
-
-impl Pairs {
-    fn of(batch: &RecordBatch, kind: Kind) -> Result<Self> {
-        match kind {
-            Kind::Qrels => {
-                let QrelsBatch { queries, docs, relevance } = QrelsBatch::new(batch)?;
-                Ok(Pairs { queries, docs, relevance: Some(relevance) })
-            }
-            _ => {
-                let RunBatch { queries, docs, .. } = RunBatch::new(batch)?;
-                Ok(Pairs { queries, docs, relevance: None })
-            }
-        }
+fn ids(batch: &RecordBatch, kind: Kind) -> Result<(Ids, Ids)> {
+    match kind {
+        Kind::Qrels => QrelsBatch::new(batch).map(|rows| (rows.queries, rows.docs)),
+        _ => RunBatch::new(batch).map(|rows| (rows.queries, rows.docs)),
     }
 }
 

@@ -54,6 +54,17 @@ impl DocumentLists {
         &self.docs[self.starts[query as usize]..self.starts[query as usize + 1]]
     }
 
+    /// Where `doc` in the list of `query` stands among the documents of all lists, one list after another.
+    pub fn place(&self, query: u32, doc: u32) -> Option<usize> {
+        let place = self.of(query).iter().position(|&other| other == doc)?;
+        Some(self.starts[query as usize] + place)
+    }
+
+    /// Number of documents in all lists.
+    pub fn places(&self) -> usize {
+        self.docs.len()
+    }
+
     /// Whether `doc` is in the list of `query`.
     pub fn contains(&self, query: u32, doc: u32) -> bool {
         self.of(query).contains(&doc)
@@ -91,6 +102,7 @@ mod tests {
         assert_eq!((lists.of(0), lists.of(1), lists.of(2)), (&[9u32, 5][..], &[][..], &[5, 1][..]));
         assert!(lists.contains(2, 5) && !lists.contains(2, 9));
         assert_eq!(lists.queries(), [0, 2]);
+        assert_eq!((lists.place(2, 1), lists.place(0, 1), lists.places()), (Some(3), None, 4));
         assert_eq!(lists.shared_with(&DocumentLists::new(3, 10, &[(2, 1), (1, 5), (0, 9)])), 2);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use hardmine_encoder::{Encoder, Workers};
+use hardmine_encoder::{Encoder, Similarity, Workers};
 use hardmine_files::{Input, Mapped};
 use hardmine_records::provenance::MODEL;
 use hardmine_records::{EmbeddingsBatch, Error, Kind as RecordKind, Numbers, Provenance, Result, check_finite};
@@ -56,12 +56,19 @@ impl Documents {
         Ok(Documents { parts, firsts, rows, dimension, device, mapped })
     }
 
-    /// Refuses an `encoder` of vectors of another size; warns when it has nothing to do with these documents.
+    /// Refuses an `encoder` of vectors of another size or length; warns when it has nothing to do with these documents.
     pub(crate) fn check(&self, encoder: &Encoder) -> Result<()> {
         if self.dimension != encoder.dimension() as i64 {
             let text =
                 format!("embeddings of {} dimensions, expected {}, the model's", self.dimension, encoder.dimension());
             return Err(Error::new(self.name(), text).hint("--init is the model that embedded the documents"));
+        }
+        if encoder.similarity() == Similarity::Cosine
+            && let Some((id, length)) = self.of_other_length()
+        {
+            let text = format!("the vector has length {length}, expected 1, since the model compares by the cosine");
+            return Err(Error::new(format!("{}: id {id}", self.name()), text)
+                .hint("embed the documents with a model of this similarity; or --similarity dot"));
         }
         if let Some(model) = self.provenance().get(MODEL)
             && model != encoder.digest()
@@ -70,6 +77,16 @@ impl Documents {
             tracing::warn!("{}: embedded by another model than --init", self.name());
         }
         Ok(())
+    }
+
+    /// Id and length of a vector whose length is not 1, as far as float16 can tell.
+    fn of_other_length(&self) -> Option<(i64, f64)> {
+        self.parts.iter().zip(&self.firsts).find_map(|(part, first)| {
+            let lengths = part.to_kind(Kind::Float).norm_scalaropt_dim(2, 1, false);
+            let (off, row) = (&lengths - 1.0).abs().max_dim(0, false);
+            let row = row.int64_value(&[]);
+            (off.double_value(&[]) > 1e-3).then(|| (first + row, lengths.double_value(&[row])))
+        })
     }
 
     /// Number of documents.

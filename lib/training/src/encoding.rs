@@ -4,14 +4,24 @@
 use hardmine_encoder::{Encoder, Truncation, Workers, check_token_ids, cut_evenly, default_batch_tokens};
 use hardmine_files::MappedTokens;
 use hardmine_records::Result;
+use serde::Serialize;
 use tch::{Kind, Tensor, no_grad};
 
 /// Encodes the texts of a batch in training mode, on all cores of a CPU.
 pub struct Encoding<'a> {
     encoder: &'a Encoder,
     workers: Workers,
-    /// Encode so many texts at a time (at least 1), twice: memory then grows with this number, not with the batch.
-    chunk_size: Option<usize>,
+    /// What is encoded at a time, twice: memory then grows with it, not with the batch.
+    limit: Option<Chunks>,
+}
+
+/// The most that is encoded at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Chunks {
+    /// So many texts, at least 1.
+    Texts(usize),
+    /// Texts of so many tokens together, or one that is longer.
+    Tokens(usize),
 }
 
 /// Texts to be encoded in training mode.
@@ -45,12 +55,12 @@ struct Chunk<'a> {
 }
 
 impl<'a> Encoding<'a> {
-    /// Prepares encoding by `encoder`. With a `chunk_size`, so many texts are encoded at a time, each twice.
+    /// Prepares encoding by `encoder`. With `chunks`, no more than these are encoded at a time, each twice.
     ///
     /// # Errors
     /// The system refuses to start threads.
-    pub fn new(encoder: &'a Encoder, chunk_size: Option<usize>) -> Result<Self> {
-        Ok(Encoding { encoder, workers: Workers::new(encoder.device())?, chunk_size })
+    pub fn new(encoder: &'a Encoder, chunks: Option<Chunks>) -> Result<Self> {
+        Ok(Encoding { encoder, workers: Workers::new(encoder.device())?, limit: chunks })
     }
 
     /// The threads on which texts are encoded.
@@ -64,12 +74,14 @@ impl<'a> Encoding<'a> {
     /// A text without tokens, or with one that the model doesn't know; no room for more than special tokens.
     pub fn encode<'t, const N: usize>(&self, texts: [Texts<'t>; N]) -> Result<[Encoded<'t>; N]> {
         let mut chunks = Vec::new();
-        let mut ends = [(0, 0); N];
+        let mut ends = [0; N];
+        let mut again = false;
         for (of, end) in texts.iter().zip(&mut ends) {
-            chunks.extend(self.chunks(of)?);
-            *end = (chunks.len(), of.ids.len());
+            let of = self.chunks(of)?;
+            again |= self.limit.is_some() && of.len() > 1;
+            chunks.extend(of);
+            *end = chunks.len();
         }
-        let again = self.chunk_size.is_some_and(|size| ends.iter().any(|&(_, texts)| size < texts));
         let mut encoded = self.workers.map(chunks, |chunk| match again {
             true => (no_grad(|| self.forward(&chunk)), chunk),
             false => {
@@ -78,7 +90,7 @@ impl<'a> Encoding<'a> {
             }
         });
         let mut start = 0;
-        Ok(ends.map(|(end, _)| {
+        Ok(ends.map(|end| {
             let (embeddings, chunks): (Vec<Tensor>, Vec<Chunk>) = encoded.drain(..end - start).unzip();
             start = end;
             let order: Vec<i64> = chunks.iter().flat_map(|chunk| chunk.places.iter().copied()).collect();
@@ -98,8 +110,9 @@ impl<'a> Encoding<'a> {
         let length = |place: usize| truncation.kept(rows[place].len());
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|&place| length(place));
-        let parts: Vec<&[usize]> = match self.chunk_size {
-            Some(size) => order.chunks(size.max(1)).collect(),
+        let parts: Vec<&[usize]> = match self.limit {
+            Some(Chunks::Texts(size)) => order.chunks(size.max(1)).collect(),
+            Some(Chunks::Tokens(most)) => cut_by_tokens(&order, length, most),
             None => {
                 let all: usize = order.iter().map(|&place| length(place)).sum();
                 let fewest = all.div_ceil(default_batch_tokens(self.encoder.device()));
@@ -117,7 +130,7 @@ impl<'a> Encoding<'a> {
     }
 
     /// Carries the gradients at the embeddings, known after the loss went backward, on to the parameters: one
-    /// gradient for each of [`Encoder::parameters`].
+    /// gradient for each of [`Encoder::parameters`] that gradients are tracked of.
     pub fn gradients<'t>(&self, encoded: impl IntoIterator<Item = Encoded<'t>>) -> Vec<Tensor> {
         let mut chunks = Vec::new();
         for Encoded { embeddings, chunks: of } in encoded {
@@ -138,7 +151,8 @@ impl<'a> Encoding<'a> {
 
     /// Sum of the gradients of chunks.
     fn gradients_of(&self, chunks: Vec<(Tensor, Chunk)>) -> Vec<Tensor> {
-        let parameters: Vec<&Tensor> = self.encoder.parameters().iter().map(|(_, parameter)| parameter).collect();
+        let parameters = self.encoder.parameters().iter().map(|(_, parameter)| parameter);
+        let parameters: Vec<&Tensor> = parameters.filter(|parameter| parameter.requires_grad()).collect();
         let backward = |products: &[Tensor]| Tensor::run_backward(products, &parameters, false, false);
         let product = |embeddings: &Tensor, gradient: &Tensor| (embeddings * gradient).sum(Kind::Float);
         let (again, kept): (Vec<_>, Vec<_>) = chunks.into_iter().partition(|(_, chunk)| chunk.embeddings.is_none());
@@ -185,9 +199,41 @@ impl<'a> Encoding<'a> {
     }
 }
 
+/// Consecutive texts of at most `most` tokens together, or one that is longer.
+fn cut_by_tokens(mut texts: &[usize], length: impl Fn(usize) -> usize, most: usize) -> Vec<&[usize]> {
+    let mut parts = Vec::new();
+    while !texts.is_empty() {
+        let mut tokens = 0;
+        let fitting = texts.iter().take_while(|&&text| {
+            tokens += length(text);
+            tokens <= most
+        });
+        let (part, rest) = texts.split_at(fitting.count().max(1));
+        parts.push(part);
+        texts = rest;
+    }
+    parts
+}
+
 /// A parameter that no text reaches has an undefined gradient.
-fn add(sum: &mut Tensor, one: &Tensor) {
-    if one.defined() {
-        *sum += one;
+pub(crate) fn add(sum: &mut Tensor, one: &Tensor) {
+    match (sum.defined(), one.defined()) {
+        (true, true) => *sum += one,
+        (false, true) => *sum = one.shallow_clone(),
+        (_, false) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_hold_no_more_tokens_than_they_may() {
+        let lengths = [1, 2, 2, 3, 9, 10];
+        let cut = |most| cut_by_tokens(&[0, 1, 2, 3, 4, 5], |text| lengths[text], most);
+        assert_eq!(cut(5), [&[0, 1, 2][..], &[3], &[4], &[5]]);
+        assert_eq!(cut(1), [&[0], &[1], &[2], &[3], &[4], &[5]]);
+        assert_eq!(cut(usize::MAX), [&[0, 1, 2, 3, 4, 5]]);
     }
 }

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::document_lists::DocumentLists;
 use crate::method::Method;
 use crate::settings::TrainingSettings;
+use crate::teacher::Teacher;
 
 /// Digest of the settings, the model at the start, and all that is trained on, in hexadecimal. Texts and document
 /// embeddings go in by their number and provenance only, because they may be large.
@@ -21,7 +22,7 @@ pub fn identity(
     let mut hash = Sha256::new();
     let settings = serde_json::to_string(settings).unwrap_or_default();
     hash.update(format!("{} {} {} {settings}", env!("CARGO_PKG_VERSION"), encoder.digest(), encoder.precision()));
-    hash.update(method.name());
+    hash.update(format!("{:?} {}", encoder.similarity(), method.name()));
     add_rows(&mut hash, queries.len(), queries.provenance());
     add_lists(&mut hash, relevant);
     match method {
@@ -30,10 +31,11 @@ pub fn identity(
             add_rows(&mut hash, docs.len(), docs.provenance());
             hash.update(rand_num.to_le_bytes());
         }
-        Method::Star { docs, negatives, hard_num } => {
+        Method::Star { docs, negatives, hard_num, teacher } => {
             add_rows(&mut hash, docs.len(), docs.provenance());
             add_lists(&mut hash, negatives);
             hash.update(hard_num.to_le_bytes());
+            teacher.iter().flat_map(Teacher::scores).for_each(|score| hash.update(score.to_le_bytes()));
         }
         Method::Adore { documents, top_k, metric_cut } => {
             add_rows(&mut hash, documents.rows(), documents.provenance());

@@ -1,6 +1,6 @@
-//! The four methods: which documents a step draws and which loss it takes of them.
+//! The four methods: which documents a step draws. What is made of their vectors is the objective's to say.
 
-use hardmine_encoder::Encoder;
+use hardmine_encoder::{Encoder, Similarity};
 use hardmine_files::MappedTokens;
 use hardmine_records::{Provenance, Result};
 use tch::{Device, Tensor};
@@ -8,10 +8,11 @@ use tch::{Device, Tensor};
 use crate::document_lists::DocumentLists;
 use crate::documents::Documents;
 use crate::encoding::{Encoded, Encoding, Texts};
-use crate::losses::{adore, inbatch, randneg, star};
+use crate::objective::{Contrast, Lists, Taught};
 use crate::ranked::RankedLists;
 use crate::sampler::{Sampler, dropout_seed};
 use crate::settings::TrainingSettings;
+use crate::teacher::Teacher;
 
 /// A method, with the documents it trains on.
 pub enum Method {
@@ -35,6 +36,8 @@ pub enum Method {
         negatives: DocumentLists,
         /// How many hard negatives are drawn for each query.
         hard_num: u32,
+        /// What another ranker thinks of the positives and the negatives, for losses that learn from it.
+        teacher: Option<Teacher>,
     },
     /// ADORE: the negatives are what the query encoder retrieves at every step.
     Adore {
@@ -59,8 +62,21 @@ pub struct Batches<'a> {
     pub encoding: Encoding<'a>,
     /// TrainingSettings of the run.
     pub settings: &'a TrainingSettings,
+    /// What the encoder's vectors are compared by.
+    pub similarity: Similarity,
     /// The device that the parameters are on.
     pub device: Device,
+}
+
+/// The documents of a step.
+struct Drawn {
+    /// One relevant document for each query.
+    positives: Vec<u32>,
+    /// Negatives of all queries; none where only positives are encoded.
+    others: Option<Vec<u32>>,
+    /// Whether the other queries' positives are negatives in the paper's method.
+    in_batch: bool,
+    taught: Option<Taught>,
 }
 
 /// The loss of a step, and what was found on the way to it.
@@ -79,10 +95,26 @@ impl Method {
     /// # Errors
     /// A text is empty or has a token that the model does not know.
     pub fn forward<'a>(&'a self, batches: &Batches<'a>, step: u64, queries: &[u32]) -> Result<Forward<'a>> {
+        let positives = || batches.sampler.positives(step, queries);
         match self {
-            Method::InBatch { docs } => batches.inbatch(step, queries, docs),
-            Method::RandNeg { docs, rand_num } => batches.randneg(step, queries, docs, *rand_num),
-            Method::Star { docs, negatives, hard_num } => batches.star(step, queries, docs, negatives, *hard_num),
+            Method::InBatch { docs } => {
+                let drawn = Drawn { positives: positives(), others: None, in_batch: true, taught: None };
+                batches.contrast(step, queries, docs, drawn)
+            }
+            Method::RandNeg { docs, rand_num } => {
+                let random = batches.sampler.random_documents(step, queries, *rand_num, docs.len() as u32);
+                let drawn = Drawn { positives: positives(), others: Some(random), in_batch: false, taught: None };
+                batches.contrast(step, queries, docs, drawn)
+            }
+            Method::Star { docs, negatives, hard_num, teacher } => {
+                let positives = positives();
+                let hard = batches.sampler.hard_negatives(step, queries, *hard_num, negatives);
+                let taught = teacher.as_ref().map(|teacher| {
+                    let own = queries.iter().map(|&query| negatives.of(query).len().min(*hard_num as usize));
+                    batches.taught(teacher, queries, &positives, negatives, &own.collect::<Vec<_>>(), &hard)
+                });
+                batches.contrast(step, queries, docs, Drawn { positives, others: Some(hard), in_batch: true, taught })
+            }
             Method::Adore { documents, top_k, metric_cut } => {
                 batches.adore(step, queries, documents, *top_k, *metric_cut)
             }
@@ -92,6 +124,7 @@ impl Method {
     /// Refuses documents of another dimension than the encoder's, and lengths that it has no positions for.
     pub(crate) fn check(&self, encoder: &Encoder, settings: &TrainingSettings) -> Result<()> {
         TrainingSettings::check_length("--max-query-length", settings.max_query_length, encoder)?;
+        settings.objective.check(encoder)?;
         match self {
             Method::Adore { documents, .. } => documents.check(encoder),
             Method::InBatch { .. } | Method::RandNeg { .. } | Method::Star { .. } => {
@@ -128,41 +161,54 @@ impl Method {
 }
 
 impl<'a> Batches<'a> {
-    fn inbatch(&self, step: u64, queries: &[u32], docs: &'a MappedTokens) -> Result<Forward<'a>> {
-        let positives = self.sampler.positives(step, queries);
-        let [q, d] = self.encoding.encode([self.queries(step, queries), self.docs(step, docs, positives.clone())])?; // (B, E)
-        let loss = inbatch::loss(&q.embeddings, &d.embeddings, &self.mask(queries, &positives));
-        Ok(Forward { loss, retrieved: None, queries: q, docs: Some(d) })
-    }
-
-    fn randneg(&self, step: u64, queries: &[u32], docs: &'a MappedTokens, rand_num: u32) -> Result<Forward<'a>> {
-        let positives = self.sampler.positives(step, queries);
-        let random = self.sampler.random_documents(step, queries, rand_num, docs.len() as u32);
-        let all = [&positives[..], &random].concat();
-        // (B, E) and (B + B·r, E)
-        let [q, d] = self.encoding.encode([self.queries(step, queries), self.docs(step, docs, all)])?;
-        let (d_positive, d_random) = split(&d.embeddings, positives.len());
-        let loss = randneg::loss(&q.embeddings, &d_positive, &d_random, &self.mask(queries, &random));
-        Ok(Forward { loss, retrieved: None, queries: q, docs: Some(d) })
-    }
-
-    fn star(
-        &self,
-        step: u64,
-        queries: &[u32],
-        docs: &'a MappedTokens,
-        negatives: &DocumentLists,
-        hard_num: u32,
-    ) -> Result<Forward<'a>> {
-        let positives = self.sampler.positives(step, queries);
-        let hard = self.sampler.hard_negatives(step, queries, hard_num, negatives);
-        let all = [&positives[..], &hard].concat();
+    fn contrast(&self, step: u64, queries: &[u32], docs: &'a MappedTokens, drawn: Drawn) -> Result<Forward<'a>> {
+        let Drawn { positives, others, in_batch, taught } = drawn;
+        let all = [&positives[..], others.as_deref().unwrap_or_default()].concat();
         // (B, E) and (B + N, E)
         let [q, d] = self.encoding.encode([self.queries(step, queries), self.docs(step, docs, all)])?;
-        let (d_positive, d_hard) = split(&d.embeddings, positives.len());
-        let (inbatch_mask, hard_mask) = (self.mask(queries, &positives), self.mask(queries, &hard));
-        let loss = star::loss(&q.embeddings, &d_positive, &inbatch_mask, &d_hard, &hard_mask);
+        let (d_positive, d_other) = split(&d.embeddings, positives.len());
+        let batch = Contrast {
+            queries: q.embeddings.shallow_clone(),
+            positives: d_positive,
+            positives_mask: self.mask(queries, &positives),
+            in_batch,
+            drawn: others.map(|others| (d_other, self.mask(queries, &others))),
+            taught,
+        };
+        let loss = self.settings.objective.of_contrast(&batch, self.similarity);
         Ok(Forward { loss, retrieved: None, queries: q, docs: Some(d) })
+    }
+
+    /// What the `teacher` thinks of the `positives` and of the `hard` negatives, `own` of them for each query.
+    fn taught(
+        &self,
+        teacher: &Teacher,
+        queries: &[u32],
+        positives: &[u32],
+        negatives: &DocumentLists,
+        own: &[usize],
+        hard: &[u32],
+    ) -> Taught {
+        let (batch, most) = (queries.len(), own.iter().copied().max().unwrap_or(0));
+        let (mut places, mut mask) = (vec![0i64; batch * most], vec![0f32; batch * most]);
+        let mut scores = vec![0f32; batch * (1 + most)];
+        let mut first = 0;
+        for (row, (&query, &positive)) in queries.iter().zip(positives).enumerate() {
+            scores[row * (1 + most)] = teacher.of_positive(self.relevant, query, positive);
+            for (number, &doc) in hard[first..first + own[row]].iter().enumerate() {
+                let cell = row * most + number;
+                places[cell] = (first + number) as i64;
+                mask[cell] = f32::from(!self.relevant.contains(query, doc));
+                scores[row * (1 + most) + 1 + number] = teacher.of_negative(negatives, query, doc);
+            }
+            first += own[row];
+        }
+        let shape = |columns: usize| [batch as i64, columns as i64];
+        Taught {
+            places: Tensor::from_slice(&places).view(shape(most)).to_device(self.device),
+            mask: Tensor::from_slice(&mask).view(shape(most)).to_device(self.device),
+            scores: Tensor::from_slice(&scores).view(shape(1 + most)).to_device(self.device),
+        }
     }
 
     fn adore(
@@ -177,9 +223,15 @@ impl<'a> Batches<'a> {
         let found = documents.search(&q.embeddings.detach(), top_k, self.encoding.workers()); // (B, top_k)
         let lists = RankedLists::new(&found, queries, self.relevant, self.device);
         let size = lists.relevant.size(); // (B, L)
-        let d = documents.embeddings(&lists.ids).view([size[0], size[1], documents.dimension()]); // (B, L, E)
-        let scores = d.bmm(&q.embeddings.unsqueeze(2)).squeeze_dim(2); // (B, L)
-        let loss = adore::loss(&scores, &lists.relevant, &lists.irrelevant, metric_cut, self.sampler.batch_size());
+        let batch = Lists {
+            queries: q.embeddings.shallow_clone(),
+            docs: documents.embeddings(&lists.ids).view([size[0], size[1], documents.dimension()]),
+            relevant: &lists.relevant,
+            irrelevant: &lists.irrelevant,
+            metric_cut,
+            batch_size: self.sampler.batch_size(),
+        };
+        let loss = self.settings.objective.of_lists(&batch, self.similarity);
         Ok(Forward { loss, retrieved: Some((lists.mrr_10, lists.recall_10)), queries: q, docs: None })
     }
 

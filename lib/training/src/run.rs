@@ -1,14 +1,16 @@
 //! A training run: the loop, from the first step or from a checkpoint to the last.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use hardmine_encoder::Encoder;
 use hardmine_files::MappedTokens;
 use hardmine_records::{Error, Result};
+use tch::Tensor;
 
 use crate::checkpoint::{Checkpoint, State};
 use crate::document_lists::DocumentLists;
-use crate::encoding::Encoding;
+use crate::encoding::{Encoding, add};
 use crate::log::Row;
 use crate::method::{Batches, Method};
 use crate::optimizer::{Optimizer, gradient_norm};
@@ -20,6 +22,14 @@ use crate::settings::TrainingSettings;
 /// Lines that say how it goes: so many in a short run, and at most so many steps between two of them.
 const LINES: u64 = 20;
 const TELL_EVERY: u64 = 100;
+
+/// What the batches of a step come to.
+struct Sum {
+    gradients: Vec<Tensor>,
+    loss: f64,
+    retrieved: Option<(f32, f32)>,
+    queries: u64,
+}
 
 /// A run that can be driven to its end.
 pub struct Run<'a> {
@@ -45,11 +55,14 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         method.check(encoder, settings)?;
         let sampler = Sampler::new(relevant, settings.batch_size, settings.seed);
-        let all = settings.epochs.saturating_mul(sampler.batches());
+        let batches = settings.epochs.saturating_mul(sampler.batches());
+        let all = batches.div_ceil(settings.accumulate);
         let total = settings.steps.map_or(all, |steps| steps.min(all));
+        let trained = settings.freeze.map(|freeze| freeze.trained(encoder.parameters())).transpose()?;
+        let trained = trained.as_deref().unwrap_or(encoder.parameters());
         let mut state = State {
             step: 0,
-            optimizer: Optimizer::new(settings.optimizer, encoder.parameters()),
+            optimizer: Optimizer::new(settings.update(), trained),
             scaler: LossScaler::new(settings.scale_loss),
             log: Vec::new(),
         };
@@ -62,11 +75,17 @@ impl<'a> Run<'a> {
                 tokens: queries,
                 relevant,
                 sampler,
-                encoding: Encoding::new(encoder, settings.chunk_size)?,
+                encoding: Encoding::new(encoder, settings.chunks)?,
                 settings,
+                similarity: encoder.similarity(),
                 device: encoder.device(),
             },
-            schedule: Schedule { rate: settings.learning_rate, warmup: settings.warmup_steps, total },
+            schedule: Schedule {
+                decay: settings.schedule,
+                rate: settings.learning_rate,
+                warmup: settings.warmup_steps,
+                total,
+            },
             checkpoint,
             state,
         })
@@ -74,8 +93,17 @@ impl<'a> Run<'a> {
 
     /// Queries still to be trained on, counted as often as they come.
     pub fn remaining_queries(&self) -> u64 {
-        let sampler = &self.batches.sampler;
-        sampler.queries_before(self.schedule.total).saturating_sub(sampler.queries_before(self.state.step))
+        let before = |step| self.batches.sampler.queries_before(self.batches_of(step).start);
+        before(self.schedule.total).saturating_sub(before(self.state.step))
+    }
+
+    /// The batches, counted from 0, whose gradients make up the update of `step`. There may be fewer of them at the end
+    /// of the last epoch.
+    fn batches_of(&self, step: u64) -> Range<u64> {
+        let settings = self.batches.settings;
+        let all = settings.epochs.saturating_mul(self.batches.sampler.batches());
+        let batch = |step: u64| step.saturating_mul(settings.accumulate).min(all);
+        batch(step)..batch(step.saturating_add(1))
     }
 
     /// The checkpoint that the run writes, and may have been taken up from.
@@ -113,16 +141,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// One step: draw, encode, loss, gradient, update. Returns the number of queries.
+    /// One step: the gradients of its batches, and the update. Returns the number of queries.
     fn step(&mut self) -> Result<u64> {
         let (started, step, scale) = (Instant::now(), self.state.step, self.state.scaler.scale);
-        let queries = self.batches.sampler.batch(step).to_vec();
         let rate = self.schedule.at(step);
+        let batches = self.batches_of(step);
+        let end = batches.end;
+        let Sum { gradients, loss, retrieved, queries } = self.gradients(batches, scale)?;
         let State { optimizer, scaler, log, .. } = &mut self.state;
-
-        let forward = self.method.forward(&self.batches, step, &queries)?;
-        let (loss, retrieved) = (forward.loss.double_value(&[]), forward.retrieved);
-        let gradients = self.batches.gradients(forward, scale);
         let workers = self.batches.encoding.workers();
         let norm = gradient_norm(&gradients, workers) / scale;
         match if loss.is_finite() { scaler.judge(norm) } else { Verdict::Diverged } {
@@ -136,15 +162,38 @@ impl<'a> Run<'a> {
 
         log.push(Row {
             step,
-            epoch: (step + 1) as f32 / self.batches.sampler.batches() as f32,
+            epoch: end as f32 / self.batches.sampler.batches() as f32,
             loss: loss as f32,
             learning_rate: rate as f32,
             gradient_norm: norm as f32,
             retrieved,
-            queries_per_second: (queries.len() as f64 / started.elapsed().as_secs_f64()) as f32,
+            queries_per_second: (queries as f64 / started.elapsed().as_secs_f64()) as f32,
         });
         self.state.step += 1;
-        Ok(queries.len() as u64)
+        Ok(queries)
+    }
+
+    /// The mean over `batches` of the gradient, multiplied by `scale`, and of all else. For each batch: draw, encode,
+    /// loss, gradient.
+    fn gradients(&mut self, batches: Range<u64>, scale: f64) -> Result<Sum> {
+        let count = (batches.end - batches.start) as f64;
+        let mut sum = Sum { gradients: Vec::new(), loss: 0.0, retrieved: None, queries: 0 };
+        for batch in batches {
+            let queries = self.batches.sampler.batch(batch).to_vec();
+            let forward = self.method.forward(&self.batches, batch, &queries)?;
+            sum.loss += forward.loss.double_value(&[]) / count;
+            if let Some((mrr_10, recall_10)) = forward.retrieved {
+                let (mrr_before, recall_before) = sum.retrieved.unwrap_or_default();
+                sum.retrieved = Some((mrr_before + mrr_10 / count as f32, recall_before + recall_10 / count as f32));
+            }
+            let gradients = self.batches.gradients(forward, scale / count);
+            match sum.gradients.is_empty() {
+                true => sum.gradients = gradients,
+                false => sum.gradients.iter_mut().zip(&gradients).for_each(|(sum, one)| add(sum, one)),
+            }
+            sum.queries += queries.len() as u64;
+        }
+        Ok(sum)
     }
 
     /// The log of all steps, and the checkpoint, which is of no use once the model is written.

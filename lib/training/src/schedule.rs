@@ -1,27 +1,47 @@
-//! The learning rate: linear warm-up from 0, then linear decay to 0.
+//! The learning rate: a linear warm-up from 0, and what follows it.
+
+use std::f64::consts::PI;
 
 use serde::Serialize;
 
+/// How the rate goes on after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Decay {
+    /// Linear to 0 at the last step.
+    Linear,
+    /// Half a cosine wave to 0 at the last step (Loshchilov & Hutter 2017).
+    Cosine,
+    /// The highest rate to the end.
+    Constant,
+}
+
 /// Rate as a function of the step.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Schedule {
+    /// What follows the warm-up.
+    pub decay: Decay,
     /// The highest rate, reached when the warm-up ends.
     pub rate: f64,
     /// Steps of the warm-up.
     pub warmup: u64,
-    /// Steps in total; the rate would be 0 at this one.
+    /// Steps in total; a rate that decays would be 0 at this one.
     pub total: u64,
 }
 
 impl Schedule {
-    /// Rate of the update at `step` (from 0): rate · step / warmup, then linear to 0 at the last. The very first
-    /// update has rate 0 when there is a warm-up.
+    /// Rate of the update at `step` (from 0): rate · step / warmup, then as the decay says. The very first update has
+    /// rate 0 when there is a warm-up.
     pub fn at(&self, step: u64) -> f64 {
         if step < self.warmup {
             self.rate * step as f64 / self.warmup as f64
         } else {
             let left = self.total.saturating_sub(step) as f64;
-            self.rate * left / self.total.saturating_sub(self.warmup).max(1) as f64
+            let all = self.total.saturating_sub(self.warmup).max(1) as f64;
+            match self.decay {
+                Decay::Linear => self.rate * left / all,
+                Decay::Cosine => self.rate * (1.0 - (PI * left / all).cos()) / 2.0,
+                Decay::Constant => self.rate,
+            }
         }
     }
 }
@@ -32,19 +52,32 @@ mod tests {
 
     #[test]
     fn rises_then_falls() {
-        let schedule = Schedule { rate: 1e-3, warmup: 2, total: 6 };
+        let schedule = Schedule { decay: Decay::Linear, rate: 1e-3, warmup: 2, total: 6 };
         let rates: Vec<f64> = (0..7).map(|step| schedule.at(step)).collect();
         assert_eq!(rates, [0.0, 0.0005, 0.001, 0.00075, 0.0005, 0.00025, 0.0]);
     }
 
     #[test]
     fn starts_at_the_top_without_warmup() {
-        assert_eq!(Schedule { rate: 0.5, warmup: 0, total: 4 }.at(0), 0.5);
+        for decay in [Decay::Linear, Decay::Cosine, Decay::Constant] {
+            assert_eq!(Schedule { decay, rate: 0.5, warmup: 0, total: 4 }.at(0), 0.5);
+        }
+    }
+
+    #[test]
+    fn falls_as_half_a_wave_or_not_at_all() {
+        let rates = |decay| {
+            let schedule = Schedule { decay, rate: 1.0, warmup: 2, total: 6 };
+            [2, 3, 4, 5, 6].map(|step| (schedule.at(step) * 1e6).round() / 1e6)
+        };
+        // transformers' get_cosine_schedule_with_warmup gives the same figures.
+        assert_eq!(rates(Decay::Cosine), [1.0, 0.853553, 0.5, 0.146447, 0.0]);
+        assert_eq!(rates(Decay::Constant), [1.0; 5]);
     }
 
     #[test]
     fn may_be_shorter_than_its_warmup() {
-        let schedule = Schedule { rate: 1.0, warmup: 10, total: 5 };
+        let schedule = Schedule { decay: Decay::Linear, rate: 1.0, warmup: 10, total: 5 };
         assert_eq!(schedule.at(4), 0.4);
         assert_eq!(schedule.at(10), 0.0);
     }

@@ -4,30 +4,46 @@ use hardmine_encoder::Encoder;
 use hardmine_records::{Error, Result};
 use serde::Serialize;
 
-use crate::optimizer::Rule;
+use crate::encoding::Chunks;
+use crate::freeze::Freeze;
+use crate::objective::Objective;
+use crate::optimizer::{Rule, UpdateSettings};
+use crate::schedule::Decay;
 
 /// TrainingSettings that all methods have.
 #[derive(Clone, Debug, Serialize)]
 pub struct TrainingSettings {
     /// How many times training goes over the queries, at least 1.
     pub epochs: u64,
-    /// Training stops after this many steps, if they are fewer than those of all epochs.
+    /// Training stops after this many steps, that is updates, if they are fewer than those of all epochs.
     pub steps: Option<u64>,
-    /// Number of queries in each step, at least 1.
+    /// Number of queries in each batch, at least 1.
     pub batch_size: usize,
+    /// What training minimizes.
+    pub objective: Objective,
     /// How gradients change the parameters.
     pub optimizer: Rule,
+    /// What share of itself, times the learning rate, a parameter that decays loses at each update.
+    pub weight_decay: f64,
+    /// Gradients of a larger global norm are scaled down to it.
+    pub max_gradient_norm: f64,
+    /// What is not trained; none if everything is.
+    pub freeze: Option<Freeze>,
+    /// How many batches the gradient of an update is the mean of, at least 1.
+    pub accumulate: u64,
     /// The learning rate at its highest, after the warm-up.
     pub learning_rate: f64,
     /// Number of steps in which the learning rate rises from 0.
     pub warmup_steps: u64,
+    /// How the learning rate goes on after the warm-up.
+    pub schedule: Decay,
     /// Most tokens of a query, special tokens included.
     pub max_query_length: usize,
     /// Most tokens of a document, special tokens included.
     pub max_doc_length: usize,
-    /// How many texts are encoded at a time, each twice, so that memory does not grow with the batch. None encodes the
+    /// How much is encoded at a time, each text twice, so that memory does not grow with the batch. None encodes the
     /// whole batch once.
-    pub chunk_size: Option<usize>,
+    pub chunks: Option<Chunks>,
     /// Whether gradients are computed in float16 and need a loss scale.
     pub scale_loss: bool,
     /// Seed of everything that is drawn at random.
@@ -44,12 +60,18 @@ impl TrainingSettings {
             epochs: 100,
             steps: None,
             batch_size: 256,
+            objective: Objective::default(),
             optimizer: Rule::Lamb,
+            weight_decay: 0.01,
+            max_gradient_norm: 1.0,
+            freeze: None,
+            accumulate: 1,
             learning_rate: 1e-4,
             warmup_steps: 1000,
+            schedule: Decay::Linear,
             max_query_length: 24,
             max_doc_length: 120,
-            chunk_size: None,
+            chunks: None,
             scale_loss: false,
             seed: 42,
             save_every: 1000,
@@ -67,6 +89,11 @@ impl TrainingSettings {
             max_query_length: 64,
             ..TrainingSettings::both_sides()
         }
+    }
+
+    pub(crate) fn update(&self) -> UpdateSettings {
+        let &TrainingSettings { optimizer: rule, weight_decay, max_gradient_norm, .. } = self;
+        UpdateSettings { rule, weight_decay, max_gradient_norm }
     }
 
     /// Refuses a number of tokens that `encoder` can't take; `option` is where it was given.

@@ -8,7 +8,9 @@ use std::path::Path;
 use common::{encoder, lists, run, settings, star, tokens};
 use hardmine_encoder::Encoder;
 use hardmine_files::MappedTokens;
-use hardmine_training::{DocumentLists, Encoding, Rule, Texts, TrainingSettings};
+use hardmine_training::{
+    Chunks, Decay, DocumentLists, Encoding, Freeze, Loss, Objective, Rule, Texts, TrainingSettings,
+};
 use tch::{Device, Kind, Tensor};
 
 /// Batches of 5 out of 16 queries: the order and the draws matter.
@@ -23,21 +25,43 @@ fn saved(encoder: &Encoder, folder: &Path) -> Vec<u8> {
 
 #[test]
 fn a_resumed_run_ends_with_the_same_bytes() {
+    // 8 steps of 5, 5, 5 and 1 queries; the checkpoint is written after 3.
+    check_resumed(&small_batches(3), (5, 1 + 16));
+}
+
+#[test]
+fn whatever_the_settings_a_resumed_run_ends_with_the_same_bytes() {
+    let settings = TrainingSettings {
+        epochs: 7,
+        accumulate: 3,
+        objective: Objective { loss: Loss::InfoNce { symmetric: true }, temperature: 0.5, dimensions: vec![8, 4] },
+        chunks: Some(Chunks::Tokens(50)),
+        freeze: Some(Freeze::Embeddings),
+        schedule: Decay::Cosine,
+        weight_decay: 0.1,
+        max_gradient_norm: 0.3,
+        ..small_batches(3)
+    };
+    // 28 batches, 3 in a step: 10 steps, and after 3 of them 9 batches are done, of which 2 had 1 query.
+    check_resumed(&settings, (5, 7 * 16 - (7 * 5 + 2)));
+}
+
+/// Trains without a break, and again from the checkpoint that there is after so many steps, with so many queries left.
+fn check_resumed(settings: &TrainingSettings, (kept_after, queries_left): (u64, u64)) {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path();
     let queries = tokens(home, "queries");
     let method = star(home, &queries);
     let relevant = lists("qrels.tsv", &queries, &tokens(home, "docs"));
-    let settings = small_batches(3);
     let (output, kept) = (home.join("model"), home.join("kept"));
 
     let whole = encoder(home, true);
-    let mut first = run(&whole, &method, &queries, &relevant, &settings, &output);
+    let mut first = run(&whole, &method, &queries, &relevant, settings, &output);
     let mut steps = 0;
     first
         .train(|_| {
             steps += 1;
-            if steps == 5 {
+            if steps == kept_after {
                 fs::copy(home.join("model.checkpoint"), &kept).unwrap();
             }
         })
@@ -48,9 +72,8 @@ fn a_resumed_run_ends_with_the_same_bytes() {
 
     fs::rename(&kept, home.join("model.checkpoint")).unwrap();
     let taken_up = encoder(home, true);
-    let mut second = run(&taken_up, &method, &queries, &relevant, &settings, &output);
-    // 8 steps of 5, 5, 5 and 1 queries; the checkpoint was written after 3.
-    assert_eq!(second.remaining_queries(), 1 + 16);
+    let mut second = run(&taken_up, &method, &queries, &relevant, settings, &output);
+    assert_eq!(second.remaining_queries(), queries_left);
     second.train(|_| ()).unwrap();
     let (log_again, _) = second.finish();
     let losses = |log: &[hardmine_training::log::Row]| log.iter().map(|row| row.loss).collect::<Vec<_>>();
@@ -78,10 +101,10 @@ fn a_checkpoint_of_other_settings_is_refused() {
 }
 
 /// Parameters after a few steps with a chunk size.
-fn trained(home: &Path, relevant: &DocumentLists, chunk_size: Option<usize>, dropout: bool) -> Vec<(String, Tensor)> {
+fn trained(home: &Path, relevant: &DocumentLists, chunks: Option<Chunks>, dropout: bool) -> Vec<(String, Tensor)> {
     let queries = tokens(home, "queries");
     let method = star(home, &queries);
-    let settings = TrainingSettings { chunk_size, epochs: 3, ..settings(Rule::Lamb) };
+    let settings = TrainingSettings { chunks, epochs: 3, ..settings(Rule::Lamb) };
     let encoder = encoder(home, dropout);
     run(&encoder, &method, &queries, relevant, &settings, &home.join("model")).train(|_| ()).unwrap();
     encoder.parameters().iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect()
@@ -97,13 +120,13 @@ fn chunks_make_the_step_of_the_whole_batch() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path();
     let relevant = lists("qrels.tsv", &tokens(home, "queries"), &tokens(home, "docs"));
-    let whole = trained(home, &relevant, Some(64), false);
-    for chunk_size in [Some(5), Some(20)] {
+    let whole = trained(home, &relevant, Some(Chunks::Texts(64)), false);
+    for chunk_size in [Some(Chunks::Texts(5)), Some(Chunks::Texts(20)), Some(Chunks::Tokens(100))] {
         let difference = largest_difference(&whole, &trained(home, &relevant, chunk_size, false));
         assert!(difference < 1e-5, "chunks of {chunk_size:?}: off by {difference:e}");
         println!("chunks of {chunk_size:?}: parameters off by {difference:.1e}");
     }
-    let with_dropout = trained(home, &relevant, Some(5), true);
+    let with_dropout = trained(home, &relevant, Some(Chunks::Texts(5)), true);
     assert!(largest_difference(&with_dropout, &whole) > 1e-4, "there is no dropout");
 }
 
@@ -118,7 +141,7 @@ fn waves(rows: usize, encoder: &Encoder) -> Tensor {
 }
 
 /// Embeddings of `texts`, and what `gradient` at them is at the words.
-fn there_and_back(encoder: &Encoder, chunk_size: Option<usize>, texts: Texts, gradient: &Tensor) -> (Tensor, Tensor) {
+fn there_and_back(encoder: &Encoder, chunk_size: Option<Chunks>, texts: Texts, gradient: &Tensor) -> (Tensor, Tensor) {
     for (_, parameter) in encoder.parameters() {
         let _ = parameter.set_requires_grad(true);
     }
@@ -144,10 +167,10 @@ fn many_texts_are_encoded_as_one_batch_of_them_would_be() {
     assert!(tokens > 2 * hardmine_encoder::default_batch_tokens(Device::Cpu), "one batch would do");
     let gradient = waves(ids.len(), &encoder);
     let encode = |chunk_size| there_and_back(&encoder, chunk_size, texts(&docs, &ids, 64, |_| 0), &gradient);
-    let (whole, of_whole) = encode(Some(ids.len()));
+    let (whole, of_whole) = encode(Some(Chunks::Texts(ids.len())));
     for threads in [1, 3] {
         tch::set_num_threads(threads);
-        for chunk_size in [None, Some(7)] {
+        for chunk_size in [None, Some(Chunks::Texts(7)), Some(Chunks::Tokens(90))] {
             let (parts, of_parts) = encode(chunk_size);
             assert_close(&parts, &whole);
             assert_close(&of_parts, &of_whole);
@@ -165,13 +188,13 @@ fn chunks_encoded_again_draw_the_same_dropout() {
     ids.sort_by_key(|&id| docs.token_ids(id as usize).len());
     let gradient = waves(15, &encoder);
     let seed = |chunk| 100 + chunk;
-    let (vectors, again) = there_and_back(&encoder, Some(5), texts(&docs, &ids, 40, seed), &gradient);
+    let (vectors, again) = there_and_back(&encoder, Some(Chunks::Texts(5)), texts(&docs, &ids, 40, seed), &gradient);
 
     let mut kept = again.zeros_like();
     for (chunk, part) in ids.chunks(5).enumerate() {
         let rows = |x: &Tensor| x.narrow(0, 5 * chunk as i64, 5);
         let part = texts(&docs, part, 40, |_| seed(chunk as u64));
-        let (vectors_kept, of_part) = there_and_back(&encoder, Some(5), part, &rows(&gradient));
+        let (vectors_kept, of_part) = there_and_back(&encoder, Some(Chunks::Texts(5)), part, &rows(&gradient));
         assert!((vectors_kept - rows(&vectors)).abs().max().double_value(&[]) < 1e-6);
         kept += of_part;
     }

@@ -1,4 +1,5 @@
-//! Six steps of each method, beside those that the reference made on the same input.
+//! Six steps of each method beside those that the reference made on the same input, and of several families beside
+//! those of sentence-transformers.
 
 mod common;
 
@@ -9,11 +10,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field};
-use common::{encoder, fixture, input, lists, run, settings, star, tokens, write};
-use hardmine_encoder::Encoder;
+use common::{encoder, fixture, input, lists, run, save_tokens, settings, star, token_ids, tokens, write};
+use hardmine_encoder::{Encoder, Precision, Similarity};
 use hardmine_records::{Kind, schema};
 use hardmine_training::log::Row;
-use hardmine_training::{Documents, Method, Rule};
+use hardmine_training::{DocumentLists, Documents, Loss, Method, Objective, Rule, TrainingSettings, starting_model};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
@@ -127,4 +128,78 @@ fn adore_with_a_cut() {
 #[test]
 fn adore_without_a_cut() {
     check("adore_nocut", |folder| adore(folder, None), "qrels_adore.tsv", Rule::AdamW, 24);
+}
+
+fn of_families(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/encoders").join(name)
+}
+
+/// Trains a tiny model of `family` by InfoNCE of cosines, beside sentence-transformers 6. Ten triples are the batch of
+/// every step: query i, its positive i, and its negative 10 + i.
+fn check_family(family: &str, tolerance: f64) {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(of_families(&format!("training/{family}.json"))).unwrap();
+    let expected: Value = serde_json::from_str(&text).unwrap();
+    let texts = |name: &str| expected[name].as_array().unwrap().iter().map(token_ids);
+    let queries = save_tokens(folder.path(), "queries", texts("queries"));
+    let docs = save_tokens(folder.path(), "docs", texts("positives").chain(texts("negatives")));
+    let lists =
+        |first: u32| DocumentLists::new(10, 20, &(0..10).map(|query| (query, first + query)).collect::<Vec<_>>());
+    let relevant = lists(0);
+    let method = Method::Star { docs, negatives: lists(10), hard_num: 1, teacher: None };
+    let similarity = Some(Similarity::Cosine);
+    let encoder = starting_model(&of_families(family), Device::Cpu, Precision::F32, 0, similarity).unwrap();
+    let objective = Objective { loss: Loss::InfoNce { symmetric: false }, temperature: 0.05, dimensions: Vec::new() };
+    let settings = TrainingSettings {
+        batch_size: 10,
+        objective,
+        max_query_length: encoder.max_positions(),
+        max_doc_length: encoder.max_positions(),
+        ..settings(Rule::TorchAdamW)
+    };
+    let mut run = run(&encoder, &method, &queries, &relevant, &settings, &folder.path().join("model"));
+    run.train(|_| ()).unwrap();
+    let (log, _) = run.finish();
+
+    let mut off = (0f64, 0f64);
+    for (row, step) in log.iter().zip(expected["steps"].as_array().unwrap()) {
+        let relative = |found: f32, name: &str| (f64::from(found) / step[name].as_f64().unwrap() - 1.0).abs();
+        off = (off.0.max(relative(row.loss, "loss")), off.1.max(relative(row.gradient_norm, "grad_norm")));
+        assert!((f64::from(row.learning_rate) - step["lr"].as_f64().unwrap()).abs() < 1e-9, "{family}: {row:?}");
+    }
+    let parameters = Tensor::read_safetensors(of_families(&format!("training/{family}.safetensors"))).unwrap();
+    let parameters: HashMap<String, Tensor> = parameters.into_iter().collect();
+    let mut largest = (0.0, "");
+    for (name, found) in encoder.parameters() {
+        let Some(wanted) = parameters.get(name) else { panic!("{family}: no {name} among {:?}", parameters.keys()) };
+        // Its true gradient is zero.
+        if name.ends_with("k_lin.bias") {
+            continue;
+        }
+        let difference = (found.detach() - wanted).abs().max().double_value(&[]);
+        if difference > largest.0 {
+            largest = (difference, name);
+        }
+    }
+    println!(
+        "{family}: loss off by {:.1e}, gradient norm by {:.1e} (relative); parameters by {:.1e} ({})",
+        off.0, off.1, largest.0, largest.1
+    );
+    assert!(log.len() == 6 && off.0 < tolerance && off.1 < tolerance, "{family}: off by {off:?}");
+    assert!(largest.0 < tolerance, "{family}: {} is off by {:e}", largest.1, largest.0);
+}
+
+#[test]
+fn distilbert_goes_the_way_of_the_reference() {
+    check_family("distilbert", 1e-5);
+}
+
+#[test]
+fn modernbert_goes_the_way_of_the_reference() {
+    check_family("modernbert_cls", 1e-5);
+}
+
+#[test]
+fn qwen3_goes_the_way_of_the_reference() {
+    check_family("qwen3", 1e-5);
 }

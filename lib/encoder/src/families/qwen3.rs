@@ -27,6 +27,7 @@ struct Config {
     head_dim: Option<i64>,
     intermediate_size: i64,
     max_position_embeddings: i64,
+    pad_token_id: Option<i64>,
     rms_norm_eps: Option<f64>,
     attention_bias: Option<bool>,
     attention_dropout: Option<f64>,
@@ -36,6 +37,8 @@ struct Config {
 
 struct Qwen3 {
     sizes: Sizes,
+    /// The token that ends every text is that of padding, too.
+    padding: Option<i64>,
     heads: Heads,
     intermediate: i64,
     activation: Activation,
@@ -60,6 +63,9 @@ pub(super) fn read(keys: &Keys) -> Result<Box<dyn Architecture>> {
         config.head_dim.unwrap_or(128),
         config.attention_dropout,
     )?;
+    if let Some(padding) = config.pad_token_id {
+        keys.check_token("pad_token_id", padding, config.vocab_size)?;
+    }
     keys.check_sizes(&[
         ("intermediate_size", config.intermediate_size),
         ("max_position_embeddings", config.max_position_embeddings),
@@ -75,6 +81,7 @@ pub(super) fn read(keys: &Keys) -> Result<Box<dyn Architecture>> {
     let both_ways = config.use_bidirectional_attention == Some(true) || config.is_causal == Some(false);
     Ok(Box::new(Qwen3 {
         sizes,
+        padding: config.pad_token_id,
         heads,
         intermediate: config.intermediate_size,
         activation: keys.activation("hidden_act")?,
@@ -93,7 +100,7 @@ impl Architecture for Qwen3 {
     fn build(&self, parameters: &mut Parameters) -> Box<dyn Transformer> {
         let Sizes { vocabulary, hidden, layers, .. } = self.sizes;
         let norm = |parameters: &mut Parameters, name: &str, size| RmsNorm::new(parameters, name, size, self.eps, 0.0);
-        let words = Embedding::new(parameters, "embed_tokens", vocabulary, hidden);
+        let words = Embedding::new(parameters, "embed_tokens", vocabulary, hidden).with_padding(self.padding);
         let layer = |number| {
             let name = format!("layers.{number}");
             let [gate, up, down] = ["gate", "up", "down"].map(|part| format!("{name}.mlp.{part}_proj"));

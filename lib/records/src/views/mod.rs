@@ -11,7 +11,7 @@ mod training_log;
 pub use embeddings::{EmbeddingsBatch, Numbers, Values};
 pub use metrics::MetricsBatch;
 pub use qrels::QrelsBatch;
-pub use run::RunBatch;
+pub use run::{RunBatch, TeacherColumns};
 pub use tokens::TokensBatch;
 pub use training_log::TrainingLogBatch;
 

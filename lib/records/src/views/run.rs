@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Float32Array, Int32Array, RecordBatch};
+use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch};
 
 use super::{batch, column, ids};
 use crate::ids::Ids;
-use crate::schema::{Kind, negatives, run};
+use crate::schema::{Kind, negatives, run, taught_negatives};
 use crate::{Error, Result};
 
 /// The rows of a run, or of negatives, which have the same columns.
@@ -19,6 +19,7 @@ use crate::{Error, Result};
 ///     docs: Ids::Official(vec!["d7", "d3"].into()),
 ///     ranks: vec![1, 2].into(),
 ///     scores: vec![0.9, 0.4].into(),
+///     teacher: None,
 /// };
 /// let records = rows.into_records(Kind::Run)?;
 /// assert_eq!(RunBatch::new(&records)?.docs.text(1), "d3");
@@ -34,6 +35,17 @@ pub struct RunBatch {
     pub ranks: Int32Array,
     /// Score of the document, the higher the better.
     pub scores: Float32Array,
+    /// A teacher's scores, which only negatives may have.
+    pub teacher: Option<TeacherColumns>,
+}
+
+/// What another ranker scores negatives, and the relevant documents of their queries.
+#[derive(Clone, Debug)]
+pub struct TeacherColumns {
+    /// The teacher's score of each row's document.
+    pub docs: Float32Array,
+    /// Its score of a relevant document of each row's query; null where there is none.
+    pub positives: Float32Array,
 }
 
 impl RunBatch {
@@ -43,11 +55,17 @@ impl RunBatch {
     /// A column that is missing or has another type, which never happens with a batch that a table was read from.
     pub fn new(batch: &RecordBatch) -> Result<Self> {
         let kind = Kind::Run;
+        let has_teacher = ["teacher", "teacher_positive"].iter().any(|name| batch.column_by_name(name).is_some());
+        let teacher = || {
+            let (docs, positives) = (column(batch, kind, "teacher")?, column(batch, kind, "teacher_positive")?);
+            Ok(TeacherColumns { docs, positives })
+        };
         Ok(RunBatch {
             queries: ids(batch, kind, "query_id")?,
             docs: ids(batch, kind, "doc_id")?,
             ranks: column(batch, kind, "rank")?,
             scores: column(batch, kind, "score")?,
+            teacher: has_teacher.then(teacher).transpose()?,
         })
     }
 
@@ -66,12 +84,19 @@ impl RunBatch {
     /// # Errors
     /// Columns of different lengths, or queries and documents of different id spaces.
     pub fn into_records(self, kind: Kind) -> Result<RecordBatch> {
-        let schema = match kind {
-            Kind::Run => run(self.queries.space()),
-            Kind::Negatives => negatives(self.queries.space()),
+        let space = self.queries.space();
+        let schema = match (kind, &self.teacher) {
+            (Kind::Run, None) => run(space),
+            (Kind::Negatives, None) => negatives(space),
+            (Kind::Negatives, Some(_)) => taught_negatives(space),
+            (Kind::Run, Some(_)) => return Err(Error::new(kind, "has no place for a teacher's scores")),
             _ => return Err(Error::new(kind, "has no ranks")),
         };
         let (queries, docs) = (self.queries.into_column(), self.docs.into_column());
-        batch(kind, schema, vec![queries, docs, Arc::new(self.ranks), Arc::new(self.scores)])
+        let mut columns: Vec<ArrayRef> = vec![queries, docs, Arc::new(self.ranks), Arc::new(self.scores)];
+        if let Some(TeacherColumns { docs, positives }) = self.teacher {
+            columns.extend([Arc::new(docs) as ArrayRef, Arc::new(positives)]);
+        }
+        batch(kind, schema, columns)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tch::{Kind, Tensor};
 
-use super::{adore, inbatch, randneg, star};
+use super::{Negatives, adore, softplus};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/training");
 
@@ -42,7 +42,8 @@ impl Figures {
 fn inbatch_is_the_reference() {
     let figures = Figures::read("inbatch");
     let (queries, positives) = (figures.leaf("queries"), figures.leaf("positives"));
-    let loss = inbatch::loss(&queries, &positives, &figures.tensors["rel_mask"]);
+    let inbatch = Negatives { docs: &positives, mask: &figures.tensors["rel_mask"] };
+    let loss = softplus::loss(&queries, &positives, &[inbatch]);
     figures.check(&loss, &[("grad_queries", &queries), ("grad_positives", &positives)]);
 }
 
@@ -50,7 +51,8 @@ fn inbatch_is_the_reference() {
 fn randneg_is_the_reference() {
     let figures = Figures::read("randneg");
     let (queries, positives, others) = (figures.leaf("queries"), figures.leaf("positives"), figures.leaf("others"));
-    let loss = randneg::loss(&queries, &positives, &others, &figures.tensors["hard_mask"]);
+    let random = Negatives { docs: &others, mask: &figures.tensors["hard_mask"] };
+    let loss = softplus::loss(&queries, &positives, &[random]);
     figures.check(&loss, &[("grad_queries", &queries), ("grad_positives", &positives), ("grad_others", &others)]);
 }
 
@@ -58,8 +60,9 @@ fn randneg_is_the_reference() {
 fn star_is_the_reference() {
     let figures = Figures::read("star");
     let (queries, positives, others) = (figures.leaf("queries"), figures.leaf("positives"), figures.leaf("others"));
-    let masks = (&figures.tensors["rel_mask"], &figures.tensors["hard_mask"]);
-    let loss = star::loss(&queries, &positives, masks.0, &others, masks.1);
+    let inbatch = Negatives { docs: &positives, mask: &figures.tensors["rel_mask"] };
+    let hard = Negatives { docs: &others, mask: &figures.tensors["hard_mask"] };
+    let loss = softplus::loss(&queries, &positives, &[inbatch, hard]);
     figures.check(&loss, &[("grad_queries", &queries), ("grad_positives", &positives), ("grad_others", &others)]);
 }
 
@@ -67,7 +70,8 @@ fn star_is_the_reference() {
 fn far_scores_neither_overflow_nor_lose_their_gradient() {
     let queries = Tensor::from_slice(&[100f32]).view([1, 1]).set_requires_grad(true);
     let (positives, others) = (Tensor::from_slice(&[0f32]).view([1, 1]), Tensor::from_slice(&[10f32]).view([1, 1]));
-    let loss = randneg::loss(&queries, &positives, &others, &Tensor::ones([1, 1], (Kind::Float, tch::Device::Cpu)));
+    let mask = Tensor::ones([1, 1], (Kind::Float, tch::Device::Cpu));
+    let loss = softplus::loss(&queries, &positives, &[Negatives { docs: &others, mask: &mask }]);
     loss.backward();
     assert_eq!((loss.double_value(&[]), queries.grad().double_value(&[0, 0])), (1000.0, 10.0));
 }
@@ -75,7 +79,8 @@ fn far_scores_neither_overflow_nor_lose_their_gradient() {
 #[test]
 fn a_batch_without_any_pair_has_loss_0() {
     let one = Tensor::from_slice(&[1f32]).view([1, 1]);
-    assert_eq!(inbatch::loss(&one, &one, &one.zeros_like()).double_value(&[]), 0.0);
+    let inbatch = Negatives { docs: &one, mask: &one.zeros_like() };
+    assert_eq!(softplus::loss(&one, &one, &[inbatch]).double_value(&[]), 0.0);
 }
 
 const SCORES: [[f32; 5]; 3] = [[3.0, 2.5, 2.0, -1.0, 0.5], [9.0, 8.0, 7.5, 7.0, 0.0], [1.0, 0.9, 0.8, 0.7, 0.6]];

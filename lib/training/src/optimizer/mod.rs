@@ -1,17 +1,13 @@
-//! Optimizers: parameters with their moments, decay by name, gradient clipping, and one file a rule of update.
+//! Optimizers: parameters with their moments, weight decay, gradient clipping, and one file a rule of update.
 
 mod adamw;
 mod lamb;
-
-use std::fmt;
-use std::str::FromStr;
+mod torch_adamw;
 
 use hardmine_encoder::Workers;
 use serde::Serialize;
 use tch::{Device, Tensor, no_grad};
 
-const WEIGHT_DECAY: f64 = 0.01;
-const LARGEST_NORM: f64 = 1.0;
 const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
@@ -23,34 +19,26 @@ const PIECE: i64 = 65_536;
 pub enum Rule {
     /// Layer-wise adapted steps, for large batches.
     Lamb,
-    /// Adam with decoupled weight decay.
+    /// Adam with decoupled weight decay, in the form that the paper was trained with.
     AdamW,
+    /// The same in the form of PyTorch.
+    TorchAdamW,
 }
 
-impl FromStr for Rule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "lamb" => Ok(Rule::Lamb),
-            "adamw" => Ok(Rule::AdamW),
-            _ => Err("expected lamb or adamw".into()),
-        }
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Rule::Lamb => "lamb",
-            Rule::AdamW => "adamw",
-        })
-    }
+/// How parameters are updated, besides the learning rate.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct UpdateSettings {
+    /// How gradients change the parameters.
+    pub rule: Rule,
+    /// What share of itself, times the learning rate, a parameter loses at each update, if it is one that decays.
+    pub weight_decay: f64,
+    /// Gradients of a larger global norm are scaled down to it.
+    pub max_gradient_norm: f64,
 }
 
 /// Parameters, the running averages of their gradients, and how many updates were made.
 pub struct Optimizer {
-    rule: Rule,
+    settings: UpdateSettings,
     slots: Vec<Slot>,
     updates: i32,
 }
@@ -103,46 +91,55 @@ pub fn gradient_norm(gradients: &[Tensor], workers: &Workers) -> f64 {
 }
 
 impl Piece {
-    /// Takes the gradient, multiplied by `factor`, into the moments and returns m/(√v + ε).
-    fn direction(&mut self, factor: f64) -> Tensor {
+    /// Takes the gradient, multiplied by `factor`, into the moments.
+    fn add_gradient(&mut self, factor: f64) {
         if factor != 1.0 {
             let _ = self.gradient.g_mul_scalar_(factor);
         }
         let _ = self.mean.lerp_(&self.gradient, 1.0 - BETA_1);
         let _ = self.square.lerp_(&self.gradient.square(), 1.0 - BETA_2);
+    }
+
+    /// Takes the gradient, multiplied by `factor`, into the moments and returns m/(√v + ε).
+    fn direction(&mut self, factor: f64) -> Tensor {
+        self.add_gradient(factor);
         &self.mean / (self.square.sqrt() + EPSILON)
     }
 }
 
-/// Every parameter decays except biases and the LayerNorms inside the transformer; the final `norm.weight` does.
-fn decay(name: &str) -> f64 {
-    if name.contains("bias") || name.contains("LayerNorm.weight") { 0.0 } else { WEIGHT_DECAY }
+/// Whether a parameter decays: matrices do, biases and the weights of norms don't. The paper's own model is an
+/// exception, since the norm of its head decays in the reference.
+fn decays(name: &str, parameter: &Tensor, is_roberta_dot: bool) -> bool {
+    parameter.dim() >= 2 || is_roberta_dot && name == "norm.weight"
 }
 
 impl Optimizer {
     /// An optimizer of `parameters`, whose gradients are tracked from now on.
-    pub fn new(rule: Rule, parameters: &[(String, Tensor)]) -> Self {
+    pub fn new(settings: UpdateSettings, parameters: &[(String, Tensor)]) -> Self {
+        let is_roberta_dot = parameters.iter().any(|(name, _)| name == "embeddingHead.weight");
         let slot = |(name, parameter): &(String, Tensor)| Slot {
             name: name.clone(),
             parameter: parameter.set_requires_grad(true),
-            decay: decay(name),
+            decay: if decays(name, parameter, is_roberta_dot) { settings.weight_decay } else { 0.0 },
             moments: Moments { mean: parameter.detach().zeros_like(), square: parameter.detach().zeros_like() },
         };
-        Optimizer { rule, slots: parameters.iter().map(slot).collect(), updates: 0 }
+        Optimizer { settings, slots: parameters.iter().map(slot).collect(), updates: 0 }
     }
 
     /// Updates the parameters at `rate` with one gradient each (of a loss multiplied by `loss_scale`, of the global
-    /// norm `norm` without it), clipped to norm 1.
+    /// norm `norm` without it), clipped to the largest norm.
     pub fn step(&mut self, gradients: Vec<Tensor>, rate: f64, norm: f64, loss_scale: f64, workers: &Workers) {
         self.updates += 1;
-        let factor = (LARGEST_NORM / (norm + 1e-6)).min(1.0) / loss_scale;
-        let (rule, updates) = (self.rule, self.updates);
+        let UpdateSettings { rule, max_gradient_norm, .. } = self.settings;
+        let factor = (max_gradient_norm / (norm + 1e-6)).min(1.0) / loss_scale;
+        let updates = self.updates;
         let updated: Vec<_> = no_grad(|| {
             self.slots.iter().zip(&gradients).map(|(slot, gradient)| (slot.split(gradient), slot.decay)).collect()
         });
         workers.map(updated, |(pieces, decay)| match rule {
             Rule::Lamb => lamb::update(pieces, factor, rate, decay, workers),
             Rule::AdamW => adamw::update(pieces, factor, updates, rate, decay, workers),
+            Rule::TorchAdamW => torch_adamw::update(pieces, factor, updates, rate, decay, workers),
         });
     }
 
@@ -176,25 +173,42 @@ mod tests {
 
     use super::*;
 
+    const WEIGHT_DECAY: f64 = 0.01;
+
+    fn settings(rule: Rule) -> UpdateSettings {
+        UpdateSettings { rule, weight_decay: WEIGHT_DECAY, max_gradient_norm: 1.0 }
+    }
+
     #[test]
-    fn decay_follows_names() {
-        assert_eq!(decay("norm.weight"), WEIGHT_DECAY);
-        assert_eq!(decay("norm.bias"), 0.0);
-        assert_eq!(decay("roberta.embeddings.LayerNorm.weight"), 0.0);
-        assert_eq!(decay("roberta.encoder.layer.0.attention.self.query.weight"), WEIGHT_DECAY);
-        assert_eq!(decay("embeddingHead.bias"), 0.0);
+    fn matrices_decay_and_the_norm_of_the_papers_head() {
+        let of = |name: &str, shape: &[i64]| (name.to_string(), Tensor::zeros(shape, (Kind::Float, Device::Cpu)));
+        let parameters = vec![
+            of("norm.weight", &[4]),
+            of("norm.bias", &[4]),
+            of("roberta.embeddings.LayerNorm.weight", &[4]),
+            of("roberta.encoder.layer.0.attention.self.query.weight", &[4, 4]),
+            of("embeddingHead.bias", &[4]),
+            of("encoder.relative_attention_bias.weight", &[32, 2]),
+        ];
+        let decaying = |parameters: &[(String, Tensor)]| {
+            let optimizer = Optimizer::new(settings(Rule::AdamW), parameters);
+            optimizer.slots.iter().map(|slot| slot.decay != 0.0).collect::<Vec<_>>()
+        };
+        assert_eq!(decaying(&parameters), [false, false, false, true, false, true]);
+        let roberta_dot: Vec<_> = parameters.into_iter().chain([of("embeddingHead.weight", &[4, 4])]).collect();
+        assert_eq!(decaying(&roberta_dot), [true, false, false, true, false, true, true]);
     }
 
     /// One parameter `a.weight` = (3, 4), one step at rate 0.1 with the gradient (`x`, `y`).
     fn stepped(rule: Rule, (x, y): (f32, f32), loss_scale: f64) -> Vec<f32> {
-        let parameters = [("a.weight".to_string(), Tensor::from_slice(&[3f32, 4.0]))];
-        let mut optimizer = Optimizer::new(rule, &parameters);
+        let parameters = [("a.weight".to_string(), Tensor::from_slice(&[3f32, 4.0]).view([1, 2]))];
+        let mut optimizer = Optimizer::new(settings(rule), &parameters);
         let workers = Workers::new(Device::Cpu).unwrap();
-        let gradients = vec![Tensor::from_slice(&[x, y]) * loss_scale];
+        let gradients = vec![Tensor::from_slice(&[x, y]).view([1, 2]) * loss_scale];
         let norm = gradient_norm(&gradients, &workers) / loss_scale;
         assert!((norm - f64::from(x.hypot(y))).abs() < 1e-5);
         optimizer.step(gradients, 0.1, norm, loss_scale, &workers);
-        Vec::try_from(parameters[0].1.detach()).unwrap()
+        Vec::try_from(parameters[0].1.detach().flatten(0, -1)).unwrap()
     }
 
     fn assert_close(found: &[f32], expected: [f64; 2]) {
@@ -212,9 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn adamw_decays_after_its_step() {
+    fn adamw_decays_after_its_step_and_pytorchs_before() {
         let decayed = |p: f64| p * (1.0 - 0.1 * 0.01);
         assert_close(&stepped(Rule::AdamW, (0.3, -0.4), 1.0), [decayed(3.0 - 0.1), decayed(4.0 + 0.1)]);
+        assert_close(&stepped(Rule::TorchAdamW, (0.3, -0.4), 1.0), [decayed(3.0) - 0.1, decayed(4.0) + 0.1]);
     }
 
     #[test]
@@ -223,11 +238,11 @@ mod tests {
         let start = Tensor::arange(size, (Kind::Double, Device::Cpu)).sin() * 0.01;
         // Pieces whose updates differ: a norm of one piece is not that of the parameter.
         let gradient = Tensor::arange(size, (Kind::Double, Device::Cpu)).cos() * 1e-6 + 1e-9;
-        for rule in [Rule::Lamb, Rule::AdamW] {
-            let parameters = [("a.weight".to_string(), start.to_kind(Kind::Float))];
-            let mut optimizer = Optimizer::new(rule, &parameters);
+        for rule in [Rule::Lamb, Rule::AdamW, Rule::TorchAdamW] {
+            let parameters = [("a.weight".to_string(), start.to_kind(Kind::Float).view([1, size]))];
+            let mut optimizer = Optimizer::new(settings(rule), &parameters);
             let workers = Workers::new(Device::Cpu).unwrap();
-            let gradients = vec![gradient.to_kind(Kind::Float)];
+            let gradients = vec![gradient.to_kind(Kind::Float).view([1, size])];
             let norm = gradient_norm(&gradients, &workers);
             assert!((norm / gradient.norm().double_value(&[]) - 1.0).abs() < 1e-5);
             optimizer.step(gradients, 0.1, norm, 1.0, &workers);
@@ -245,15 +260,19 @@ mod tests {
                     let step = 0.1 * (1.0 - BETA_2).sqrt() / (1.0 - BETA_1);
                     (&start - direction * step) * (1.0 - 0.1 * WEIGHT_DECAY)
                 }
+                Rule::TorchAdamW => {
+                    let direction = &gradient / (gradient.abs() + EPSILON);
+                    &start * (1.0 - 0.1 * WEIGHT_DECAY) - direction * 0.1
+                }
             };
             let difference = (parameters[0].1.detach().to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
-            assert!(difference < 1e-6, "{rule}: off by {difference:e}");
+            assert!(difference < 1e-6, "{rule:?}: off by {difference:e}");
         }
     }
 
     #[test]
     fn the_loss_scale_does_not_show() {
-        for rule in [Rule::Lamb, Rule::AdamW] {
+        for rule in [Rule::Lamb, Rule::AdamW, Rule::TorchAdamW] {
             assert_eq!(stepped(rule, (3.0, 4.0), 1024.0), stepped(rule, (3.0, 4.0), 1.0));
         }
     }

@@ -10,6 +10,7 @@ use hardmine_encoder::{Encoder, Precision};
 use hardmine_files::{Input, MappedTokens, Output, Writer};
 use hardmine_records::{Kind, Provenance, schema};
 use hardmine_training::{DocumentLists, Method, Rule, Run, TrainingSettings, data};
+use serde_json::Value;
 use tch::Device;
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -23,12 +24,21 @@ pub fn input(path: &Path) -> Input {
 /// Texts of a `.jsonl` fixture; their keys are their ids.
 pub fn tokens(folder: &Path, name: &str) -> MappedTokens {
     let text = fs::read_to_string(fixture(&format!("{name}.tokens.jsonl"))).unwrap();
+    let ids = text.lines().map(|line| token_ids(&serde_json::from_str::<Value>(line).unwrap()["token_ids"]));
+    save_tokens(folder, name, ids)
+}
+
+/// The numbers of a list in JSON.
+pub fn token_ids(list: &Value) -> Vec<i32> {
+    list.as_array().unwrap().iter().map(|id| id.as_i64().unwrap() as i32).collect()
+}
+
+/// A tokens file of these texts; their keys are their ids.
+pub fn save_tokens(folder: &Path, name: &str, texts: impl Iterator<Item = Vec<i32>>) -> MappedTokens {
     let mut lists = ListBuilder::new(Int32Builder::new()).with_field(Field::new("item", DataType::Int32, false));
     let mut rows = 0;
-    for line in text.lines() {
-        let record: serde_json::Value = serde_json::from_str(line).unwrap();
-        let ids = record["token_ids"].as_array().unwrap();
-        lists.append_value(ids.iter().map(|id| Some(id.as_i64().unwrap() as i32)));
+    for ids in texts {
+        lists.append_value(ids.into_iter().map(Some));
         rows += 1;
     }
     let keys = StringArray::from_iter_values((0..rows).map(|row: i64| row.to_string()));
@@ -69,7 +79,7 @@ pub fn lists(name: &str, queries: &MappedTokens, docs: &MappedTokens) -> Documen
     let (queries, docs) = (data::TextRows::of_tokens(queries), data::TextRows::of_tokens(docs));
     let file = input(&fixture(name));
     if name.starts_with("negatives") {
-        data::read_negatives(&file, &queries, &docs, data::IdOptions::default()).unwrap().lists
+        data::read_negatives(&file, &queries, &docs, data::IdOptions::default()).unwrap().0.lists
     } else {
         data::read_qrels(&file, &queries, &docs, data::IdOptions::default()).unwrap().lists
     }
@@ -86,17 +96,17 @@ pub fn settings(optimizer: Rule) -> TrainingSettings {
         warmup_steps: 2,
         max_query_length: 12,
         max_doc_length: 40,
-        chunk_size: None,
         scale_loss: false,
         seed: 0,
         save_every: 1000,
+        ..TrainingSettings::both_sides()
     }
 }
 
 pub fn star(folder: &Path, queries: &MappedTokens) -> Method {
     let docs = tokens(folder, "docs");
     let negatives = lists("negatives.tsv", queries, &docs);
-    Method::Star { docs, negatives, hard_num: 1 }
+    Method::Star { docs, negatives, hard_num: 1, teacher: None }
 }
 
 /// A run without a checkpoint from before, beside `output`.

@@ -1,0 +1,115 @@
+//! The options of `train` that say what is minimized.
+
+use hardmine_command::one_of;
+use hardmine_encoder::Similarity;
+use hardmine_files::Input;
+use hardmine_records::Error;
+use hardmine_training::{Loss, Objective};
+
+/// The losses by name.
+#[derive(Clone, Copy, PartialEq)]
+enum Name {
+    Softplus,
+    InfoNce,
+    MarginMse,
+    Kl,
+}
+
+const LOSSES: [(&str, &str, Name); 4] = [
+    ("softplus", "The paper's: softplus of negative minus positive, for each pair of documents", Name::Softplus),
+    ("infonce", "Cross-entropy of the positive among all candidates", Name::InfoNce),
+    ("marginmse", "The teacher's margins, by squared error (star)", Name::MarginMse),
+    ("kl", "The teacher's distribution, by Kullback-Leibler divergence (star)", Name::Kl),
+];
+
+/// What training minimizes. The defaults are the paper's.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Loss")]
+pub(crate) struct LossOptions {
+    /// What training minimizes. In every loss, a document that the qrels say is relevant to a query is never a negative
+    /// of that query, whatever it was drawn for
+    #[arg(long, default_value = "softplus", value_parser = one_of(&LOSSES))]
+    loss: Name,
+    /// Divide scores by this number. 0.05 is a scale of 20. The default is 1, but 0.05 for infonce and kl with cosine,
+    /// whose scores lie between -1 and 1
+    #[arg(long, value_parser = temperature)]
+    temperature: Option<f64>,
+    /// Let infonce find the query of each positive, too, among the queries of the batch, and take the mean of both
+    /// directions
+    #[arg(long)]
+    symmetric: bool,
+    /// Divide the teacher's scores by this number in kl [default: 1]
+    #[arg(long, value_parser = temperature)]
+    teacher_temperature: Option<f64>,
+    /// Train vectors that can be cut: the loss is the sum of those of vectors cut to each of these numbers of
+    /// dimensions, for instance 768,256,64
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', value_parser = clap::value_parser!(i64).range(1..))]
+    dimensions: Vec<i64>,
+}
+
+/// What is said where a loss wants a teacher's scores and there are none.
+pub(crate) fn no_teacher(negatives: &Input) -> Error {
+    Error::new(negatives, "has no teacher's scores, which the loss learns from")
+        .hint("give --teacher RUN, or make the negatives with mine-negatives --teacher RUN")
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "expected a number above 0, such as 0.05".into())
+}
+
+impl LossOptions {
+    /// The numbers of dimensions to cut vectors to, as they are given.
+    pub(crate) fn dimensions(&self) -> String {
+        self.dimensions.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    /// Whether the loss learns from a teacher's scores.
+    pub(crate) fn needs_teacher(&self) -> bool {
+        matches!(self.loss, Name::MarginMse | Name::Kl)
+    }
+
+    /// Says what is wrong with options that don't go together. `cuts_metric` and `has_teacher` say whether these options
+    /// of methods are given.
+    pub(crate) fn check(&self, method: &str, cuts_metric: bool, has_teacher: bool) -> Result<(), String> {
+        let (name, ..) = LOSSES[self.loss as usize];
+        let wrong = match () {
+            () if has_teacher && !self.needs_teacher() => format!("--teacher is for marginmse and kl, not for {name}"),
+            () if self.needs_teacher() && method != "star" => {
+                format!("--loss {name} learns from a teacher's scores of hard negatives, which only star has")
+            }
+            () if self.symmetric && self.loss != Name::InfoNce => format!("--symmetric is for infonce, not for {name}"),
+            () if self.symmetric && method == "adore" => {
+                "--symmetric needs the positives of a batch, and adore has retrieved lists".into()
+            }
+            () if self.teacher_temperature.is_some() && self.loss != Name::Kl => {
+                format!("--teacher-temperature is for kl, not for {name}")
+            }
+            () if cuts_metric && self.loss != Name::Softplus => {
+                format!("--metric-cut is for softplus, whose pairs are weighted by the metric, and not for {name}")
+            }
+            () => return Ok(()),
+        };
+        Err(wrong)
+    }
+
+    /// What is minimized where vectors are compared by `similarity`.
+    pub(crate) fn objective(&self, similarity: Similarity) -> Objective {
+        let loss = match self.loss {
+            Name::Softplus => Loss::Softplus,
+            Name::InfoNce => Loss::InfoNce { symmetric: self.symmetric },
+            Name::MarginMse => Loss::MarginMse,
+            Name::Kl => Loss::Kl { teacher_temperature: self.teacher_temperature.unwrap_or(1.0) },
+        };
+        let is_softmax = matches!(self.loss, Name::InfoNce | Name::Kl);
+        let default = if is_softmax && similarity == Similarity::Cosine { 0.05 } else { 1.0 };
+        if self.loss == Name::Softplus && similarity == Similarity::Cosine && self.temperature.is_none() {
+            tracing::warn!(
+                "cosines lie between -1 and 1, where the softplus of their differences hardly tells a good ranking from \
+                 a bad one; hint: --temperature 0.05, or --loss infonce"
+            );
+        }
+        let temperature = self.temperature.unwrap_or(default);
+        Objective { loss, temperature, dimensions: self.dimensions.clone() }
+    }
+}

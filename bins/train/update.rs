@@ -1,0 +1,76 @@
+//! The options of `train` that say how gradients change the parameters, and how the learning rate goes.
+
+use clap::value_parser;
+use hardmine_command::one_of;
+use hardmine_training::{Decay, Freeze, Rule, TrainingSettings};
+
+const OPTIMIZERS: [(&str, &str, Rule); 3] = [
+    ("lamb", "LAMB, for large batches", Rule::Lamb),
+    ("adamw", "AdamW as the paper was trained with, for small batches", Rule::AdamW),
+    ("torch-adamw", "AdamW as PyTorch has it, and sentence-transformers with it", Rule::TorchAdamW),
+];
+
+const SCHEDULES: [(&str, &str, Decay); 3] = [
+    ("linear", "It falls to 0 at the last step", Decay::Linear),
+    ("cosine", "It falls to 0 at the last step, as half a cosine wave does", Decay::Cosine),
+    ("constant", "It stays where it is", Decay::Constant),
+];
+
+/// How parameters are updated. The defaults are the paper's.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Updates")]
+pub(crate) struct UpdateOptions {
+    /// What the updates follow [default: lamb; adore adamw]
+    #[arg(long, value_parser = one_of(&OPTIMIZERS))]
+    optimizer: Option<Rule>,
+    /// Learning rate at its highest, after the warm-up [default: 1e-4; adore 5e-6]
+    #[arg(long, value_parser = from_0)]
+    learning_rate: Option<f64>,
+    /// Number of steps in which the learning rate rises from 0 to its highest value [default: 1000; adore 2000]
+    #[arg(long)]
+    warmup_steps: Option<u64>,
+    /// How the learning rate goes on after the warm-up
+    #[arg(long, default_value = "linear", value_parser = one_of(&SCHEDULES))]
+    schedule: Decay,
+    /// Share of itself that a parameter loses at each update, times the learning rate. Biases and the weights of norms
+    /// are spared, except the norm of a RobertaDot's head, which decays as in the paper
+    #[arg(long, default_value_t = 0.01, value_parser = from_0)]
+    weight_decay: f64,
+    /// Scale gradients down to this norm, taken over all parameters, where it is larger. inf leaves them as they are
+    #[arg(long, default_value_t = 1.0, value_parser = above_0)]
+    max_gradient_norm: f64,
+    /// Leave a part of the model as it is: embeddings, or layers:N for the embeddings and the first N layers
+    #[arg(long, value_name = "PART")]
+    freeze: Option<Freeze>,
+    /// Number of batches whose mean gradient makes one update, which is one step and one row of the training log. The
+    /// negatives of a query are still those of its own batch
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(1..))]
+    accumulate: u64,
+}
+
+fn from_0(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "expected a number from 0, such as 1e-4".into())
+}
+
+fn above_0(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0);
+    number.ok_or_else(|| "expected a number above 0, such as 1".into())
+}
+
+impl UpdateOptions {
+    /// The method's `settings` with what the options say.
+    pub(crate) fn apply(&self, settings: TrainingSettings) -> TrainingSettings {
+        TrainingSettings {
+            optimizer: self.optimizer.unwrap_or(settings.optimizer),
+            learning_rate: self.learning_rate.unwrap_or(settings.learning_rate),
+            warmup_steps: self.warmup_steps.unwrap_or(settings.warmup_steps),
+            schedule: self.schedule,
+            weight_decay: self.weight_decay,
+            max_gradient_norm: self.max_gradient_norm,
+            freeze: self.freeze,
+            accumulate: self.accumulate,
+            ..settings
+        }
+    }
+}
