@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand, value_parser};
 use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_encoder::{DeviceChoice, Encoder, Precision, Similarity, digest, prepare_process};
 use hardmine_files::{Input, MappedTokens};
-use hardmine_records::Provenance;
 use hardmine_records::provenance::{DIMENSIONS, DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED};
+use hardmine_records::{Error, Provenance};
 use hardmine_text::{FolderSettings, TextKind};
 use hardmine_training::data::{IdOptions, Judged, TextRows, read_negatives, read_qrels};
 use hardmine_training::{
@@ -306,12 +306,7 @@ impl Choice {
 
 /// Refuses texts that don't have the prompts that the starting model asks for, unless `--other-prompt` is given or it
 /// asks for none. The trained model will ask for the prompts that it was trained with.
-fn take_prompts(
-    encoder: &mut Encoder,
-    shared: &Shared,
-    queries: &MappedTokens,
-    method: &Method,
-) -> Result<(), hardmine_records::Error> {
+fn take_prompts(encoder: &mut Encoder, shared: &Shared, queries: &MappedTokens, method: &Method) -> Result<(), Error> {
     let start = FolderSettings::read(&shared.init)?;
     let check = |tokens: &MappedTokens, kind| {
         start.prompts().check(tokens.name(), tokens.provenance(), kind, shared.other_prompt)

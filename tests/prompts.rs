@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::common::{Folder, Records, fixture, save_stream};
+use crate::common::{Folder, Project, Records, fixture, save_stream};
 use crate::tokenize::{CLS, SEP, vocabulary};
 
 /// Families of encoders, each with what sentence-transformers 6 makes of some texts (`texts.json`).
@@ -315,4 +315,39 @@ fn a_robertadot_keeps_the_prompts_that_it_was_trained_with() {
     assert_eq!(config(&folder, "trained"), json!({"prompts": {"query": "find:"}}));
     let found = folder.run("tokenize --tokenizer trained --kind query queries.dev.small.tsv").ok();
     assert_eq!(prompt(&Records::stream(&found.stdout), "prompt"), Some("find:"));
+}
+
+#[test]
+fn make_takes_the_prompts_of_the_starting_model_or_those_that_are_given() {
+    let project = Project::new("bert");
+    let folder = &project.folder;
+    let own = json!({"prompts": e5(), "similarity_fn_name": "dot"});
+    folder.write("init/config_sentence_transformers.json", own.to_string());
+    let prompts = || {
+        let tokens =
+            ["dev", "docs"].map(|name| Records::open(&folder.path(&format!("out/passage/tokens/{name}.arrow"))));
+        tokens.map(|tokens| tokens.metadata["hardmine.prompt"].clone())
+    };
+    let goals = "passage-inbatch-neg passage-start";
+    project.make(goals).ok();
+    assert_eq!(prompts(), ["find: ", "text: "]);
+    assert_eq!(config(folder, "out/passage/models/inbatch-neg")["prompts"], e5());
+    let given = format!(r#"{goals} QUERY_PROMPT="it's | a: ""#);
+    let done = project.make(&given).done();
+    done.check(done.code == Some(2), "should refuse");
+    done.check(
+        done.stderr.contains("tokens was made with no prompt, now QUERY_PROMPT=it's␣|␣a:␣; hint: "),
+        "should say",
+    );
+    folder.sh("rm -r out").ok();
+    project.make(&given).ok();
+    assert_eq!(prompts(), ["it's | a: ", "text: "]);
+    assert_eq!(config(folder, "out/passage/models/inbatch-neg")["prompts"]["query"], "it's | a: ");
+    project.make(&given).ok();
+    assert!(project.ran().is_empty(), "{:?}", project.ran());
+    let done = project.make(goals).done();
+    done.check(
+        done.stderr.contains("tokens was made with QUERY_PROMPT=it's␣|␣a:␣, now no prompt; hint: "),
+        "should say",
+    );
 }

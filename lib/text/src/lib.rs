@@ -1,4 +1,4 @@
-//! Corpora, queries, and tokenization.
+//! Corpora, queries, prompts, and tokenization.
 //!
 //! A [`Corpus`] is read text by text, a [`Tokenizer`] turns each into ids, and [`tokenize`] runs both
 //! over all cores in constant memory.
