@@ -1,5 +1,8 @@
 //! Trains an encoder with one of four kinds of negatives; what happens in a step is in lib/training.
 
+#[path = "train/dev.rs"]
+mod dev;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,12 +11,17 @@ use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_encoder::{DeviceChoice, Encoder, Precision, digest, prepare_process};
 use hardmine_files::{Input, MappedTokens};
 use hardmine_records::Provenance;
-use hardmine_records::provenance::{DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED};
-use hardmine_training::data::{IdOptions, Judged, TextRows, read_negatives, read_qrels};
-use hardmine_training::{
-    Checkpoint, DocumentLists, Documents, Method, ModelFolder, Rule, Run, TrainingSettings, identity, log,
-    starting_model,
+use hardmine_records::provenance::{
+    DEV_METRIC, DEV_START, DEV_STEP, DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED,
 };
+use hardmine_training::data::{IdOptions, Judged, TextRows, read_negatives, read_qrels};
+use hardmine_training::dev::DevSet;
+use hardmine_training::{
+    Card, Checkpoint, DocumentLists, Documents, Method, ModelFolder, Rule, Run, TrainingSettings, identity, log,
+    starting_model, tensorboard,
+};
+
+use dev::DevOptions;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -97,6 +105,10 @@ struct Texts {
     /// Most tokens of a document to train on. 120 is enough for passages; documents want up to 512
     #[arg(long, default_value_t = 120)]
     max_doc_length: usize,
+    /// Measure on fewer documents: those that the dev qrels judge, and this many others drawn at random. Values are then
+    /// higher than on the whole collection, and comparable only with each other
+    #[arg(long, value_name = "NUMBER", requires = "dev_queries", help_heading = dev::HEADING)]
+    dev_docs: Option<usize>,
 }
 
 /// What all methods have. Defaults are the paper's; small collections want smaller batches and fewer steps.
@@ -119,6 +131,9 @@ struct Shared {
     /// Model folder to write
     #[arg(short, long)]
     output: PathBuf,
+    /// Also write the training log as an event file for TensorBoard into the model folder
+    #[arg(long)]
+    tensorboard: bool,
     /// How many times to go over the training queries [default: 100; adore 6]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     epochs: Option<u64>,
@@ -157,6 +172,8 @@ struct Shared {
     /// Number type of the encoder's matrix products: f32, bf16 or f16. Parameters, scores and losses are always float32
     #[arg(long, default_value_t)]
     precision: Precision,
+    #[command(flatten)]
+    dev: DevOptions,
 }
 
 impl Choice {
@@ -183,8 +200,8 @@ impl Choice {
             Choice::Star { texts, negatives, .. } => vec![&texts.docs, negatives],
             Choice::Adore { embeddings, docs, .. } => [embeddings].into_iter().chain(docs).collect(),
         };
-        let Shared { queries, qrels, .. } = self.shared();
-        [vec![queries, qrels], own].concat()
+        let Shared { queries, qrels, dev, .. } = self.shared();
+        [vec![queries, qrels], own, dev.inputs().collect()].concat()
     }
 
     fn settings(&self) -> TrainingSettings {
@@ -206,21 +223,24 @@ impl Choice {
         }
     }
 
-    /// Opens the side of the documents, and says which of them are relevant.
-    fn open(&self, queries: &MappedTokens, encoder: &Encoder) -> anyhow::Result<(Method, DocumentLists)> {
-        let (queries, qrels) = (TextRows::of_tokens(queries), &self.shared().qrels);
-        let reading = IdOptions { ids: self.shared().foreign.ids, skip_unknown: self.shared().skip_unknown };
+    /// Opens the side of the documents, and says which of them are relevant, also to dev queries.
+    fn open(&self, queries: &MappedTokens, encoder: &Encoder) -> anyhow::Result<Opened> {
+        let Shared { qrels, foreign, skip_unknown, dev, .. } = self.shared();
+        let queries = TextRows::of_tokens(queries);
+        let reading = IdOptions { ids: foreign.ids, skip_unknown: *skip_unknown };
+        let mut judged_dev = None;
         let mut notes = Vec::new();
         let mut lists = |judged: Judged| {
             notes.extend(judged.notes);
             judged.lists
         };
-        let texts = |texts: &Texts| -> anyhow::Result<(MappedTokens, Judged)> {
+        let mut texts = |texts: &Texts| -> anyhow::Result<(MappedTokens, Judged)> {
             let docs = MappedTokens::open(&texts.docs)?;
             let relevant = read_qrels(qrels, &queries, &TextRows::of_tokens(&docs), reading)?;
+            judged_dev = dev.open(&TextRows::of_tokens(&docs), reading)?;
             Ok((docs, relevant))
         };
-        let opened = match self {
+        let (method, relevant) = match self {
             Choice::Inbatch { texts: of, .. } => {
                 let (docs, relevant) = texts(of)?;
                 (Method::InBatch { docs }, lists(relevant))
@@ -246,13 +266,22 @@ impl Choice {
                 let tokens = docs.as_ref().map(MappedTokens::open).transpose()?;
                 let side = TextRows::of_embeddings(&documents, tokens.as_ref())?;
                 let relevant = lists(read_qrels(qrels, &queries, &side, reading)?);
+                judged_dev = dev.open(&side, reading)?;
                 (Method::Adore { documents, top_k: *top_k, metric_cut: *metric_cut }, relevant)
             }
         };
         // Before the first of many steps, and not at the end of them.
+        notes.extend(judged_dev.iter().flat_map(|dev| dev.grades.notes.clone()));
         notes.iter().for_each(|note| tracing::warn!("{note}"));
-        Ok(opened)
+        Ok(Opened { method, relevant, dev: judged_dev })
     }
+}
+
+/// What a method trains on, and what it is measured on.
+struct Opened {
+    method: Method,
+    relevant: DocumentLists,
+    dev: Option<dev::Judged>,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -272,11 +301,21 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let folder = ModelFolder::create(&shared.output, &shared.init, &inputs)?;
     let mut encoder = starting_model(&shared.init, shared.device.open()?, shared.precision, shared.seed)?;
     let queries = MappedTokens::open(&shared.queries)?;
-    let (method, relevant) = args.method.open(&queries, &encoder)?;
+    let Opened { method, relevant, dev: judged } = args.method.open(&queries, &encoder)?;
+    let dev = match judged {
+        Some(dev::Judged { queries: of_dev, grades }) => {
+            let metric = shared.dev.metric(&grades)?;
+            let others = args.method.texts().and_then(|texts| texts.dev_docs).map(|number| (number, shared.seed));
+            let dev = DevSet::new(of_dev, grades, metric, shared.dev.plan(), (&encoder, &method), others)?;
+            dev.warn_of_training_queries(&queries, &relevant);
+            Some(dev)
+        }
+        None => None,
+    };
     let docs = method.provenance();
-    let identity = identity(&encoder, &method, &queries, &relevant, &settings);
+    let identity = identity(&encoder, &method, &queries, &relevant, &settings, dev.as_ref());
     let checkpoint = Checkpoint::beside(folder.path(), identity);
-    let mut run = Run::start(&encoder, &method, &queries, &relevant, &settings, checkpoint)?;
+    let mut run = Run::start(&encoder, &method, &queries, &relevant, &settings, dev.as_ref(), checkpoint)?;
     if let step @ 1.. = run.step_number() {
         report.note(format!("went on at step {step}, found in {}", run.checkpoint().path().display()));
     }
@@ -284,6 +323,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     encoder.save(folder.temporary())?;
     report.progress(Some(run.remaining_queries()), "queries");
     run.train(|queries| report.add(queries))?;
+    let measured = run.measured();
     let (log, checkpoint) = run.finish();
 
     // A model that one of the other methods makes encodes its documents itself, whatever it started from.
@@ -295,6 +335,28 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     provenance.set(MODEL, digest(folder.temporary())?);
     provenance.set(PRECISION, shared.precision);
     provenance.set(SEED, shared.seed);
+    if let Some(measured) = &measured {
+        provenance.set(DEV_METRIC, &measured.metric);
+        provenance.set(DEV_START, measured.start());
+        provenance.set(DEV_STEP, measured.written.0);
+        measured.notes().into_iter().for_each(|note| report.note(note));
+    }
+    let dev = dev.as_ref().zip(measured.as_ref());
+    Card {
+        init: &shared.init,
+        encoder: &encoder,
+        method: &method,
+        queries: &queries,
+        relevant: &relevant,
+        settings: &settings,
+        dev,
+        provenance: &provenance,
+    }
+    .write(folder.temporary())?;
+    if shared.tensorboard {
+        let start = measured.as_ref().map(|measured| (measured.metric.as_str(), measured.start()));
+        tensorboard::write(folder.temporary(), &log, start)?;
+    }
     provenance.set(FILES, folder.files()?);
     log::write(folder.temporary(), &log, provenance)?;
     folder.commit()?;

@@ -33,9 +33,10 @@ metrics    := $(HERE)/metrics
 all_rows := $(ROWS) $(GIVEN_ROWS)
 .PHONY: $(TASK) $(TASK)-table $(TASK)-leaderboard reproduce-$(TASK) $(all_rows:%=$(TASK)-%)
 
-# The rows of the table, and the table.
+# The rows of the table, the table, and how the models got better.
 $(TASK): $(HERE)/table.tsv
 	@$(SHOW)
+	@$(CURVES)
 
 # The table as it is.
 $(TASK)-table:
@@ -58,17 +59,23 @@ TOKENIZE = $(BIN)/tokenize --tokenizer $(INIT) $(if $(COMPAT),--compat $(lastwor
 EMBED = $(BIN)/embed --device $(DEVICE) --precision $(PRECISION)
 TRAIN = --optimizer $(OPTIMIZER) --learning-rate $(LEARNING_RATE) --warmup-steps $(WARMUP_STEPS) \
 	--batch-size $(BATCH_SIZE) --steps $(STEPS) --max-query-length $(TRAIN_QUERY_LENGTH) \
-	$(if $(CHUNK_SIZE),--chunk-size $(CHUNK_SIZE)) --precision $(PRECISION) --device $(DEVICE) --seed $(SEED)
+	$(if $(CHUNK_SIZE),--chunk-size $(CHUNK_SIZE)) --precision $(PRECISION) --device $(DEVICE) --seed $(SEED) \
+	$(DEV) $(if $(and $(DEV_EVERY),$(DEV_DOCS)),--dev-docs $(DEV_DOCS))
 TRAIN_ADORE = --optimizer $(ADORE_OPTIMIZER) --learning-rate $(ADORE_LEARNING_RATE) \
 	--warmup-steps $(ADORE_WARMUP_STEPS) --batch-size $(ADORE_BATCH_SIZE) --epochs $(ADORE_EPOCHS) \
 	$(if $(ADORE_STEPS),--steps $(ADORE_STEPS)) --top-k $(ADORE_TOP_K) --max-query-length $(ADORE_QUERY_LENGTH) \
-	--device $(DEVICE) --seed $(SEED) $(if $(METRIC_CUT),--metric-cut $(METRIC_CUT))
+	--device $(DEVICE) --seed $(SEED) $(if $(METRIC_CUT),--metric-cut $(METRIC_CUT)) $(DEV)
+# Held-out queries are rows of the training queries' tokens.
+DEV = $(if $(DEV_EVERY),--dev-queries $(tokens)/train.arrow --dev-qrels $(qrels)/held-out.parquet --ids internal \
+	--dev-metric $(DEV_METRIC) --evaluate-every $(DEV_EVERY) $(if $(PATIENCE),--patience $(PATIENCE)))
 
 # The settings that decide what is in a folder. DEVICE, CHUNK_SIZE and the number of
 # cores change the rounding and which numbers dropout sets to zero, but not the method.
-training := OPTIMIZER LEARNING_RATE WARMUP_STEPS BATCH_SIZE STEPS TRAIN_QUERY_LENGTH $(TRAIN_LENGTH) PRECISION SEED
+dev      := $(if $(DEV_EVERY),DEV_EVERY DEV_METRIC PATIENCE)
+training := OPTIMIZER LEARNING_RATE WARMUP_STEPS BATCH_SIZE STEPS TRAIN_QUERY_LENGTH $(TRAIN_LENGTH) PRECISION SEED \
+	$(dev) $(if $(DEV_EVERY),DEV_DOCS)
 adore    := ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS ADORE_BATCH_SIZE ADORE_EPOCHS ADORE_STEPS \
-	ADORE_TOP_K ADORE_QUERY_LENGTH SEED METRIC_CUT
+	ADORE_TOP_K ADORE_QUERY_LENGTH SEED METRIC_CUT $(dev)
 settings.tokens               := DATA INIT COMPAT
 settings.inbatch-neg          := $(training)
 settings.rand-neg             := $(training) RAND_NUM
@@ -98,7 +105,7 @@ kept := $(tokens) $(negatives) $(embeddings) $(runs) $(ROWS:%=$(models)/%) $(mod
 made := $(foreach folder,$(kept),$(if $(wildcard $(folder)/* $(folder).checkpoint),$(folder)))
 ifneq ($(MAKECMDGOALS),$(TASK)-table)
 $(foreach folder,$(made),$(if $(was),$(if $(filter-out $(was),$(now))$(filter-out $(now),$(was)),\
-  $(error $(folder) was made with $(filter-out $(now),$(was)), now $(filter-out $(was),$(now)); \
+  $(error $(folder) was made with $(or $(filter-out $(now),$(was)),other settings), now $(filter-out $(was),$(now)); \
     hint: give that setting or another OUT$(if $(filter-out $(GIVEN_ROWS),$(notdir $(folder))),; \
     or remove $(folder) to have it and all that follows from it made again)))))
 endif
@@ -141,11 +148,19 @@ $(tokens)/leaderboard.arrow: $(leaderboard_queries) | $(tokens)
 $(qrels)/train.parquet: $(train_qrels) $(tokens)/train.arrow $(tokens)/docs.arrow | $(qrels)
 	$(BIN)/remap-ids --to internal --queries $(tokens)/train.arrow --docs $(tokens)/docs.arrow $< -o $@
 
+# Every tenth query, which row numbers tell, is held out of training where models are measured while they are trained.
+$(qrels)/trained.parquet: $(qrels)/train.parquet
+	$(BIN)/sql -q -t qrels=$< 'SELECT * FROM qrels WHERE query_id % 10 <> 9' --format parquet -o $@
+$(qrels)/held-out.parquet: $(qrels)/train.parquet
+	$(BIN)/sql -q -t qrels=$< 'SELECT * FROM qrels WHERE query_id % 10 = 9' --format parquet -o $@
+
 # ---- models -----------------------------------------------------------------------------------------------
 
 # What the first three methods are trained on, as prerequisites and as options.
-pairs := $(tokens)/docs.arrow $(tokens)/train.arrow $(qrels)/train.parquet
-PAIRS := --docs $(tokens)/docs.arrow --queries $(tokens)/train.arrow --qrels $(qrels)/train.parquet \
+trained := $(qrels)/$(if $(DEV_EVERY),trained,train).parquet
+relevant := $(trained) $(if $(DEV_EVERY),$(qrels)/held-out.parquet)
+pairs := $(tokens)/docs.arrow $(tokens)/train.arrow $(relevant)
+PAIRS := --docs $(tokens)/docs.arrow --queries $(tokens)/train.arrow --qrels $(trained) \
 	--max-doc-length $($(TRAIN_LENGTH))
 
 $(models)/inbatch-neg/config.json: $(INIT)/config.json $(pairs) | $(models)
@@ -171,9 +186,9 @@ $(models)/star/config.json: $(models)/$(star_from)/config.json $(negatives)/trai
 
 # ADORE trains the query encoder of another row against that row's documents.
 $(ADORE_ROWS:%=$(models)/%/config.json): $(models)/adore-%/config.json: $(models)/%/config.json $(embeddings)/%.arrow \
-  $(qrels)/train.parquet | $(models)
+  $(tokens)/train.arrow $(relevant) | $(models)
 	$(RECORD)
-	$(BIN)/train adore --init $(<D) --queries $(tokens)/train.arrow --qrels $(qrels)/train.parquet \
+	$(BIN)/train adore --init $(<D) --queries $(tokens)/train.arrow --qrels $(trained) \
 	  --embeddings $(embeddings)/$*.arrow $(TRAIN_ADORE) -o $(@D)
 
 # Models that are taken as they are. Make must not delete them: it would reach through the link.
@@ -250,6 +265,14 @@ else
 SHOW = $(BIN)/sql -q -t t=$(HERE)/table.parquet "$$($(QUERY) lib/evaluation/sql/comparison.sql)"; \
 	sed -n 's/^-- $(TASK): //p' lib/evaluation/sql/comparison.sql
 endif
+
+# What was measured while the rows were trained: a line for each number of steps, and a column for each row.
+CURVES = $(if $(DEV_EVERY),$(BIN)/sql -q $(foreach row,$(ROWS),-t $(row)=$(models)/$(row)/training-log.parquet) \
+	"SELECT steps AS \"steps: $(DEV_METRIC) on held-out queries\" \
+	$(foreach row,$(ROWS),, round(max(dev) FILTER (WHERE row = '$(row)'), 4) AS \"$(row)\") FROM ( \
+	SELECT 0 AS steps, CAST(value AS DOUBLE) AS dev, table_name AS row FROM provenance WHERE name = 'dev_start' \
+	$(foreach row,$(ROWS),UNION ALL SELECT step + 1, dev, '$(row)' FROM \"$(row)\" WHERE dev IS NOT NULL) \
+	) GROUP BY steps ORDER BY steps")
 
 # ---- what is not there --------------------------------------------------------------------------------------
 

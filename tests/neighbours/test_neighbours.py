@@ -31,7 +31,7 @@ COLUMNS = {
     "run": ["query_id", "doc_id", "rank", "score"],
     "negatives": ["query_id", "doc_id", "rank", "score"],
     "metrics": ["run", "metric", "query_id", "value"],
-    "training-log": ["step", "epoch", "loss", "learning_rate", "gradient_norm", "mrr_10", "recall_10", "queries_per_second"],
+    "training-log": ["step", "epoch", "loss", "learning_rate", "gradient_norm", "mrr_10", "recall_10", "queries_per_second", "dev"],
 }
 PIPELINE = """
 tokenize --tokenizer $MODEL $DATA/collection.tsv -o docs.tokens.arrow

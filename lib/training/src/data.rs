@@ -98,12 +98,33 @@ pub struct Judged {
     pub notes: Vec<String>,
 }
 
+/// The rows of a file of judgements or negatives.
+pub struct Graded {
+    /// The name of the file in errors.
+    pub name: String,
+    kind: Kind,
+    /// Row numbers of query and document, and the grade.
+    pub rows: Vec<(u32, u32, i32)>,
+    /// What the user should know of how the file was read.
+    pub notes: Vec<String>,
+}
+
 /// The relevant documents (relevance above 0) of each query.
 ///
 /// # Errors
 /// A file that is not qrels or belongs to other queries or documents; an id that is not there, with its row.
 pub fn read_qrels(input: &Input, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
-    read(input, Kind::Qrels, queries, docs, reading)
+    read(input, Kind::Qrels, queries, docs, reading)?.into_lists(queries, docs)
+}
+
+/// All judgements with their grades, for a metric.
+///
+/// # Errors
+/// As [`read_qrels`].
+pub fn read_grades(input: &Input, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Graded> {
+    let graded = read(input, Kind::Qrels, queries, docs, reading)?;
+    graded.check()?;
+    Ok(graded)
 }
 
 /// The hard negatives of each query.
@@ -111,10 +132,11 @@ pub fn read_qrels(input: &Input, queries: &TextRows, docs: &TextRows, reading: I
 /// # Errors
 /// As [`read_qrels`].
 pub fn read_negatives(input: &Input, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
-    read(input, Kind::Negatives, queries, docs, reading)
+    read(input, Kind::Negatives, queries, docs, reading)?.into_lists(queries, docs)
 }
 
-fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
+/// All pairs of a file; those of negatives have grade 1.
+fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Graded> {
     let mut table = Table::open_with_ids(input, &[kind], reading.ids)?.without_ranks();
     let name = table.name().to_owned();
     let space = table.ids();
@@ -125,7 +147,7 @@ fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading:
     };
     check(&table)?;
     let (query_rows, doc_rows) = (queries.lookup(space, &name)?, docs.lookup(space, &name)?);
-    let (mut pairs, mut skipped, mut first) = (Vec::new(), 0, 0);
+    let (mut rows, mut skipped, mut first) = (Vec::new(), 0, 0);
     for batch in table.by_ref() {
         let Pairs { queries, docs, relevance } = Pairs::of(&batch?, kind)?;
         for index in 0..queries.len() {
@@ -136,9 +158,7 @@ fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading:
             }
             let query = query_rows.row(&queries, index, "query_id", &name, first + index)?;
             let doc = doc_rows.row(&docs, index, "doc_id", &name, first + index)?;
-            if relevance.as_ref().is_none_or(|relevance| relevance.value(index) > 0) {
-                pairs.push((query, doc));
-            }
+            rows.push((query, doc, relevance.as_ref().map_or(1, |relevance| relevance.value(index))));
         }
         first += queries.len();
     }
@@ -147,11 +167,25 @@ fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading:
     if skipped > 0 {
         notes.push(format!("{name}: {skipped} rows with an unknown query or document left out"));
     }
-    if pairs.is_empty() {
-        let what = if kind == Kind::Qrels { "no relevant document for any query" } else { "no negatives" };
-        return Err(Error::new(name, what));
+    Ok(Graded { name, kind, rows, notes })
+}
+
+impl Graded {
+    fn check(&self) -> Result<()> {
+        if self.rows.iter().any(|&(.., grade)| grade > 0) {
+            return Ok(());
+        }
+        let what = if self.kind == Kind::Qrels { "no relevant document for any query" } else { "no negatives" };
+        Err(Error::new(&self.name, what))
     }
-    Ok(Judged { lists: DocumentLists::new(queries.rows, docs.rows, &pairs), notes })
+
+    /// The documents of a grade above 0, in the order of the file.
+    fn into_lists(self, queries: &TextRows, docs: &TextRows) -> Result<Judged> {
+        self.check()?;
+        let pairs: Vec<(u32, u32)> =
+            self.rows.iter().filter(|&&(.., grade)| grade > 0).map(|&(query, doc, _)| (query, doc)).collect();
+        Ok(Judged { lists: DocumentLists::new(queries.rows, docs.rows, &pairs), notes: self.notes })
+    }
 }
 
 /// Queries with documents: what judgements and negatives have in common.

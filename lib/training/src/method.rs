@@ -100,11 +100,27 @@ impl Method {
         }
     }
 
+    /// The tokens of the documents; none for ADORE, whose documents are vectors.
+    pub(crate) fn docs(&self) -> Option<&MappedTokens> {
+        match self {
+            Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => Some(docs),
+            Method::Adore { .. } => None,
+        }
+    }
+
     /// The provenance of the documents: of their tokens, or for ADORE of their vectors.
     pub fn provenance(&self) -> &Provenance {
         match self {
             Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => docs.provenance(),
             Method::Adore { documents, .. } => documents.provenance(),
+        }
+    }
+
+    /// Number of documents.
+    pub fn number_of_documents(&self) -> usize {
+        match self {
+            Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => docs.len(),
+            Method::Adore { documents, .. } => documents.rows(),
         }
     }
 
