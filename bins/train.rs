@@ -15,7 +15,6 @@ use hardmine_records::provenance::{
     DEV_METRIC, DEV_START, DEV_STEP, DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED,
 };
 use hardmine_training::data::{IdOptions, Judged, TextRows, read_negatives, read_qrels};
-use hardmine_training::dev::DevSet;
 use hardmine_training::{
     Card, Checkpoint, DocumentLists, Documents, Method, ModelFolder, Rule, Run, TrainingSettings, identity, log,
     starting_model, tensorboard,
@@ -302,16 +301,11 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let mut encoder = starting_model(&shared.init, shared.device.open()?, shared.precision, shared.seed)?;
     let queries = MappedTokens::open(&shared.queries)?;
     let Opened { method, relevant, dev: judged } = args.method.open(&queries, &encoder)?;
-    let dev = match judged {
-        Some(dev::Judged { queries: of_dev, grades }) => {
-            let metric = shared.dev.metric(&grades)?;
-            let others = args.method.texts().and_then(|texts| texts.dev_docs).map(|number| (number, shared.seed));
-            let dev = DevSet::new(of_dev, grades, metric, shared.dev.plan(), (&encoder, &method), others)?;
-            dev.warn_of_training_queries(&queries, &relevant);
-            Some(dev)
-        }
-        None => None,
-    };
+    let others = args.method.texts().and_then(|texts| texts.dev_docs).map(|number| (number, shared.seed));
+    let dev = judged.map(|judged| shared.dev.set(judged, (&encoder, &method), others)).transpose()?;
+    if let Some(dev) = &dev {
+        dev.warn_of_training_queries(&queries, &relevant);
+    }
     let docs = method.provenance();
     let identity = identity(&encoder, &method, &queries, &relevant, &settings, dev.as_ref());
     let checkpoint = Checkpoint::beside(folder.path(), identity);

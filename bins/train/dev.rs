@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use clap::value_parser;
 use hardmine_command as command;
+use hardmine_encoder::Encoder;
 use hardmine_evaluation::{Evaluation, Judgements, Metric, Order, Ranking, RunOptions};
 use hardmine_files::{Input, MappedTokens};
 use hardmine_records::{Ids, QrelsBatch, Result, RunBatch};
+use hardmine_training::Method;
 use hardmine_training::data::{Graded, IdOptions, TextRows, read_grades};
-use hardmine_training::dev::{self, DevPlan, Keep};
+use hardmine_training::dev::{self, DevPlan, DevSet, Keep};
 
 const KEEP: [(&str, &str, Keep); 2] = [
     ("best", "The model of the measurement with the highest value; of several, the earliest", Keep::Best),
@@ -46,7 +48,7 @@ pub(crate) struct DevOptions {
 
 /// Dev queries with their judgements, as they were read.
 pub(crate) struct Judged {
-    pub(crate) queries: MappedTokens,
+    queries: MappedTokens,
     pub(crate) grades: Graded,
 }
 
@@ -64,13 +66,20 @@ impl DevOptions {
         Ok(Some(Judged { queries, grades }))
     }
 
-    /// When to measure, and what follows.
-    pub(crate) fn plan(&self) -> DevPlan {
-        DevPlan { every: self.evaluate_every, patience: self.patience, keep: self.keep }
+    /// What a model is measured on; see [`DevSet::new`] for `others`.
+    pub(crate) fn set(
+        &self,
+        Judged { queries, grades }: Judged,
+        of: (&Encoder, &Method),
+        others: Option<(usize, u64)>,
+    ) -> Result<DevSet> {
+        let plan = DevPlan { every: self.evaluate_every, patience: self.patience, keep: self.keep };
+        let metric = self.metric(&grades)?;
+        DevSet::new(queries, grades, metric, plan, of, others)
     }
 
     /// The metric, with judgements to measure by.
-    pub(crate) fn metric(&self, grades: &Graded) -> Result<Box<dyn dev::Metric>> {
+    fn metric(&self, grades: &Graded) -> Result<Box<dyn dev::Metric>> {
         let rows = QrelsBatch {
             queries: Ids::Internal(grades.rows.iter().map(|&(query, ..)| i64::from(query)).collect()),
             docs: Ids::Internal(grades.rows.iter().map(|&(_, doc, _)| i64::from(doc)).collect()),

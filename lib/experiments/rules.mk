@@ -186,7 +186,7 @@ $(models)/star/config.json: $(models)/$(star_from)/config.json $(negatives)/trai
 
 # ADORE trains the query encoder of another row against that row's documents.
 $(ADORE_ROWS:%=$(models)/%/config.json): $(models)/adore-%/config.json: $(models)/%/config.json $(embeddings)/%.arrow \
-  $(tokens)/train.arrow $(relevant) | $(models)
+  $(relevant) | $(models)
 	$(RECORD)
 	$(BIN)/train adore --init $(<D) --queries $(tokens)/train.arrow --qrels $(trained) \
 	  --embeddings $(embeddings)/$*.arrow $(TRAIN_ADORE) -o $(@D)

@@ -151,7 +151,10 @@ impl<'a> Run<'a> {
                 let beside_start = beside_start(&metric, value, start);
                 tracing::info!(target: "progress", "step {step} of {total}: dev {beside_start}");
             }
-            _ => tracing::info!(target: "progress", "step 0 of {total}: dev {metric} {value:.4}"),
+            _ => {
+                let extent = dev.extent(self.method);
+                tracing::info!(target: "progress", "step 0 of {total}: dev {metric} {value:.4} ({extent})");
+            }
         }
         Ok(())
     }

@@ -71,6 +71,8 @@ pub struct DevSet {
     judged: Vec<u32>,
     /// Rows of the documents that are encoded and searched, ascending; none for ADORE, whose documents have vectors.
     docs: Vec<u32>,
+    /// How many of them were drawn at random; none where they are the whole collection.
+    others: Option<usize>,
     grades: Graded,
     metric: Box<dyn Metric>,
     plan: DevPlan,
@@ -100,16 +102,9 @@ impl DevSet {
                 None => (0..tokens.len() as u32).collect(),
             };
             check(tokens, &docs, encoder)?;
-            let (found, all) = (docs.len(), tokens.len());
-            let which = match others {
-                Some(_) => {
-                    format!("{found} of {all} documents: {} judged ones, and others drawn at random", wanted.len())
-                }
-                None => format!("all {all} documents"),
-            };
-            tracing::info!(target: "progress", "dev: {} queries, searched for among {which}", judged.len());
         }
-        Ok(DevSet { queries, judged, docs, grades, metric, plan })
+        let others = others.map(|(number, _)| number);
+        Ok(DevSet { queries, judged, docs, others, grades, metric, plan })
     }
 
     /// Warns where dev queries have the ids of queries that are trained on: of `queries` with a list in `relevant`.
@@ -139,6 +134,18 @@ impl DevSet {
         self.queries.provenance()
     }
 
+    /// How many queries and documents a value stands for.
+    pub(crate) fn extent(&self, method: &Method) -> String {
+        let (queries, all) = (self.judged.len(), method.number_of_documents());
+        match self.others {
+            None => format!("{queries} queries among {all} documents"),
+            Some(_) => {
+                let found = self.docs.len();
+                format!("{queries} queries among {found} of {all} documents, the judged ones and some drawn at random")
+            }
+        }
+    }
+
     /// When the model is measured, and what follows from it.
     pub fn plan(&self) -> &DevPlan {
         &self.plan
@@ -149,10 +156,10 @@ impl DevSet {
         self.metric.name()
     }
 
-    /// What decides what is measured, besides the texts: a text that differs where that does.
+    /// What decides what is measured, besides the texts and the seed: a text that differs where that does.
     pub(crate) fn identity(&self) -> String {
-        let DevSet { docs, grades, plan, .. } = self;
-        format!("{} {plan:?} {docs:?} {:?}", self.metric(), grades.rows)
+        let DevSet { others, grades, plan, .. } = self;
+        format!("{} {plan:?} {others:?} {:?}", self.metric(), grades.rows)
     }
 
     /// The value of the metric for `encoder` as it is now, without dropout. Texts are cut as in training, and the search
@@ -172,14 +179,15 @@ impl DevSet {
         let TrainingSettings { max_query_length, max_doc_length, .. } = *settings;
         let side = |tokens, rows, max_length, place| Side { encoder, tokens, rows, max_length, place };
         let queries = side(&self.queries, &self.judged, max_query_length, "dev queries").vectors()?; // (Q, E)
-        let found = match (method, method.docs()) {
-            (Method::Adore { documents, .. }, _) => {
+        let found = match method {
+            Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => {
+                side(docs, &self.docs, max_doc_length, "dev documents").search(&queries, top_k)?
+            }
+            Method::Adore { documents, .. } => {
                 let parts = queries.split(QUERIES, 0);
                 let found: Vec<Tensor> = parts.iter().map(|part| documents.search(part, top_k, workers)).collect();
                 Tensor::cat(&found, 0)
             }
-            (_, Some(tokens)) => side(tokens, &self.docs, max_doc_length, "dev documents").search(&queries, top_k)?,
-            (_, None) => unreachable!("only ADORE has no documents to encode"),
         }; // (Q, top_k)
         let width = found.size()[1] as usize;
         let found: Vec<i64> = Vec::try_from(found.flatten(0, -1)).expect("ids are 64-bit integers");
