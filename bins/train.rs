@@ -104,10 +104,6 @@ struct Texts {
     /// Most tokens of a document to train on. 120 is enough for passages; documents want up to 512
     #[arg(long, default_value_t = 120)]
     max_doc_length: usize,
-    /// Measure on fewer documents: those that the dev qrels judge, and this many others drawn at random. Values are then
-    /// higher than on the whole collection, and comparable only with each other
-    #[arg(long, value_name = "NUMBER", requires = "dev_queries", help_heading = dev::HEADING)]
-    dev_docs: Option<usize>,
 }
 
 /// What all methods have. Defaults are the paper's; small collections want smaller batches and fewer steps.
@@ -301,8 +297,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let mut encoder = starting_model(&shared.init, shared.device.open()?, shared.precision, shared.seed)?;
     let queries = MappedTokens::open(&shared.queries)?;
     let Opened { method, relevant, dev: judged } = args.method.open(&queries, &encoder)?;
-    let others = args.method.texts().and_then(|texts| texts.dev_docs).map(|number| (number, shared.seed));
-    let dev = judged.map(|judged| shared.dev.set(judged, (&encoder, &method), others)).transpose()?;
+    let dev = judged.map(|judged| shared.dev.set(judged, (&encoder, &method), shared.seed)).transpose()?;
     if let Some(dev) = &dev {
         dev.warn_of_training_queries(&queries, &relevant);
     }

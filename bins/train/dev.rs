@@ -17,12 +17,9 @@ const KEEP: [(&str, &str, Keep); 2] = [
     ("last", "The model after the last step", Keep::Last),
 ];
 
-/// The title of the options in the help text.
-pub(crate) const HEADING: &str = "Evaluation while it trains";
-
 /// Measuring the model while it is trained.
 #[derive(clap::Args)]
-#[command(next_help_heading = HEADING)]
+#[command(next_help_heading = "Evaluation while it trains")]
 pub(crate) struct DevOptions {
     /// Tokens of dev queries. The model is measured on those that are judged: before the first step, every so many
     /// steps, and after the last one. Texts are cut as in training, and nothing is dropped out. Take queries that are
@@ -35,6 +32,10 @@ pub(crate) struct DevOptions {
     /// Metric to measure: any of score's, computed as score does by default
     #[arg(long, value_name = "METRIC", default_value = "nDCG@10", requires = "dev_queries")]
     dev_metric: Metric,
+    /// Search fewer documents: those that the dev qrels judge, and this many others drawn at random. Values are then
+    /// higher than on the whole collection, and comparable only with each other
+    #[arg(long, value_name = "NUMBER", requires = "dev_queries")]
+    dev_docs: Option<usize>,
     /// Number of steps between two measurements [default: a tenth of the run]
     #[arg(long, value_name = "STEPS", requires = "dev_queries", value_parser = value_parser!(u64).range(1..))]
     evaluate_every: Option<u64>,
@@ -66,15 +67,16 @@ impl DevOptions {
         Ok(Some(Judged { queries, grades }))
     }
 
-    /// What a model is measured on; see [`DevSet::new`] for `others`.
+    /// What a model is measured on; `seed` draws documents, where not all are searched.
     pub(crate) fn set(
         &self,
         Judged { queries, grades }: Judged,
         of: (&Encoder, &Method),
-        others: Option<(usize, u64)>,
+        seed: u64,
     ) -> Result<DevSet> {
         let plan = DevPlan { every: self.evaluate_every, patience: self.patience, keep: self.keep };
         let metric = self.metric(&grades)?;
+        let others = self.dev_docs.map(|number| (number, seed));
         DevSet::new(queries, grades, metric, plan, of, others)
     }
 

@@ -59,21 +59,21 @@ TOKENIZE = $(BIN)/tokenize --tokenizer $(INIT) $(if $(COMPAT),--compat $(lastwor
 EMBED = $(BIN)/embed --device $(DEVICE) --precision $(PRECISION)
 TRAIN = --optimizer $(OPTIMIZER) --learning-rate $(LEARNING_RATE) --warmup-steps $(WARMUP_STEPS) \
 	--batch-size $(BATCH_SIZE) --steps $(STEPS) --max-query-length $(TRAIN_QUERY_LENGTH) \
-	$(if $(CHUNK_SIZE),--chunk-size $(CHUNK_SIZE)) --precision $(PRECISION) --device $(DEVICE) --seed $(SEED) \
-	$(DEV) $(if $(and $(DEV_EVERY),$(DEV_DOCS)),--dev-docs $(DEV_DOCS))
+	$(if $(CHUNK_SIZE),--chunk-size $(CHUNK_SIZE)) --precision $(PRECISION) --device $(DEVICE) --seed $(SEED) $(DEV)
 TRAIN_ADORE = --optimizer $(ADORE_OPTIMIZER) --learning-rate $(ADORE_LEARNING_RATE) \
 	--warmup-steps $(ADORE_WARMUP_STEPS) --batch-size $(ADORE_BATCH_SIZE) --epochs $(ADORE_EPOCHS) \
 	$(if $(ADORE_STEPS),--steps $(ADORE_STEPS)) --top-k $(ADORE_TOP_K) --max-query-length $(ADORE_QUERY_LENGTH) \
 	--device $(DEVICE) --seed $(SEED) $(if $(METRIC_CUT),--metric-cut $(METRIC_CUT)) $(DEV)
 # Held-out queries are rows of the training queries' tokens.
 DEV = $(if $(DEV_EVERY),--dev-queries $(tokens)/train.arrow --dev-qrels $(qrels)/held-out.parquet --ids internal \
-	--dev-metric $(DEV_METRIC) --evaluate-every $(DEV_EVERY) $(if $(PATIENCE),--patience $(PATIENCE)))
+	--dev-metric $(DEV_METRIC) --evaluate-every $(DEV_EVERY) \
+	$(if $(DEV_DOCS),--dev-docs $(DEV_DOCS)) $(if $(PATIENCE),--patience $(PATIENCE)))
 
 # The settings that decide what is in a folder. DEVICE, CHUNK_SIZE and the number of
 # cores change the rounding and which numbers dropout sets to zero, but not the method.
-dev      := $(if $(DEV_EVERY),DEV_EVERY DEV_METRIC PATIENCE)
+dev      := $(if $(DEV_EVERY),DEV_EVERY DEV_METRIC DEV_DOCS PATIENCE)
 training := OPTIMIZER LEARNING_RATE WARMUP_STEPS BATCH_SIZE STEPS TRAIN_QUERY_LENGTH $(TRAIN_LENGTH) PRECISION SEED \
-	$(dev) $(if $(DEV_EVERY),DEV_DOCS)
+	$(dev)
 adore    := ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS ADORE_BATCH_SIZE ADORE_EPOCHS ADORE_STEPS \
 	ADORE_TOP_K ADORE_QUERY_LENGTH SEED METRIC_CUT $(dev)
 settings.tokens               := DATA INIT COMPAT

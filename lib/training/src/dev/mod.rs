@@ -14,6 +14,7 @@ use tch::Tensor;
 
 use crate::data::Graded;
 use crate::document_lists::DocumentLists;
+use crate::documents::best;
 use crate::method::Method;
 use crate::sampler::with_others;
 use crate::settings::TrainingSettings;
@@ -69,7 +70,7 @@ pub struct DevSet {
     queries: MappedTokens,
     /// Rows of the queries that are judged, ascending.
     judged: Vec<u32>,
-    /// Rows of the documents that are encoded and searched, ascending; none for ADORE, whose documents have vectors.
+    /// Rows of the documents that are searched, ascending.
     docs: Vec<u32>,
     /// How many of them were drawn at random; none where they are the whole collection.
     others: Option<usize>,
@@ -93,14 +94,16 @@ impl DevSet {
         others: Option<(usize, u64)>,
     ) -> Result<DevSet> {
         let judged = distinct(grades.rows.iter().map(|&(query, ..)| query));
-        let mut docs = Vec::new();
         check(&queries, &judged, encoder)?;
+        let all = method.number_of_documents();
+        let docs = match others {
+            Some((number, seed)) => {
+                let wanted = distinct(grades.rows.iter().map(|&(_, doc, _)| doc));
+                with_others(seed, &wanted, number, all)
+            }
+            None => (0..all as u32).collect(),
+        };
         if let Some(tokens) = method.docs() {
-            let wanted = distinct(grades.rows.iter().map(|&(_, doc, _)| doc));
-            docs = match others {
-                Some((number, seed)) => with_others(seed, &wanted, number, tokens.len()),
-                None => (0..tokens.len() as u32).collect(),
-            };
             check(tokens, &docs, encoder)?;
         }
         let others = others.map(|(number, _)| number);
@@ -114,7 +117,8 @@ impl DevSet {
         if let shared @ 1.. = self.judged.iter().filter(is_trained).count() {
             let (name, all) = (self.queries.name(), self.judged.len());
             tracing::warn!(
-                "{name}: {shared} of {all} dev queries have the ids of training queries; what is measured on queries that                  are trained on is too good"
+                "{name}: {shared} of {all} dev queries have the ids of training queries; what is measured on queries that \
+                 are trained on is too good"
             );
         }
     }
@@ -177,11 +181,16 @@ impl DevSet {
         let depth = self.metric.depth().unwrap_or(DEPTH);
         let top_k = depth.max(DEPTH) as i64;
         let TrainingSettings { max_query_length, max_doc_length, .. } = *settings;
-        let side = |tokens, rows, max_length, place| Side { encoder, tokens, rows, max_length, place };
+        let side = |tokens, rows, max_length, place| Side { encoder, workers, tokens, rows, max_length, place };
         let queries = side(&self.queries, &self.judged, max_query_length, "dev queries").vectors()?; // (Q, E)
         let found = match method {
             Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => {
                 side(docs, &self.docs, max_doc_length, "dev documents").search(&queries, top_k)?
+            }
+            Method::Adore { documents, .. } if self.others.is_some() => {
+                let rows: Vec<i64> = self.docs.iter().map(|&row| row.into()).collect();
+                let scores = queries.matmul(&documents.embeddings(&rows).tr()); // (Q, n)
+                best(&scores, &Tensor::from_slice(&rows).to_device(scores.device()).expand_as(&scores), top_k).1
             }
             Method::Adore { documents, .. } => {
                 let parts = queries.split(QUERIES, 0);

@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
-use hardmine_encoder::{Embedding, Encoder, Truncation, default_batch_tokens};
+use hardmine_encoder::{Embedding, Encoder, Truncation, Workers, default_batch_tokens};
 use hardmine_files::MappedTokens;
 use hardmine_records::{EmbeddingsBatch, Error, Numbers, Result};
 use tch::{Device, Kind, Tensor};
@@ -13,6 +13,8 @@ use crate::documents::best;
 pub struct Side<'a> {
     /// What encodes the texts.
     pub encoder: &'a Encoder,
+    /// The threads that it does so on.
+    pub workers: &'a Workers,
     /// The file that the texts are in.
     pub tokens: &'a MappedTokens,
     /// Row numbers of the texts, ascending.
@@ -32,7 +34,7 @@ impl Side<'_> {
             float: DataType::Float32,
             place: self.place,
         };
-        embedding.run(self.tokens.take(self.rows), write, |_| ()).map(|_| ())
+        embedding.run_on(self.workers, self.tokens.take(self.rows), write, |_| ()).map(|_| ())
     }
 
     /// The vectors of all texts, (n, E), on the encoder's device.
