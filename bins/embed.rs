@@ -7,8 +7,8 @@ use arrow::datatypes::DataType;
 use clap::{Parser, ValueEnum};
 use hardmine_command::{self as command, Common, Report};
 use hardmine_encoder::{
-    DeviceChoice, Embedding, Encoder, Network, Pooling, Precision, Truncation, default_batch_tokens, digest,
-    prepare_process,
+    DeviceChoice, Embedding, Encoder, Network, Pooling, Precision, Similarity, Truncation, default_batch_tokens,
+    digest, prepare_process,
 };
 use hardmine_files::{Input, Output, Table, Writer};
 use hardmine_records::{Error, Kind, Provenance, provenance, schema};
@@ -33,8 +33,9 @@ pub(crate) struct Args {
     #[arg(short, long, default_value = "-", hide_default_value = true, value_parser = command::output())]
     output: Output,
 
-    /// Model folder: one that train wrote, a RobertaDot, one in the layout of sentence-transformers, or a plain BERT or
-    /// RoBERTa
+    /// Model folder: one that train wrote, a RobertaDot, one in the layout of sentence-transformers, or a plain language
+    /// model. The transformer may be a BERT, RoBERTa, XLM-R, CamemBERT, DistilBERT, MPNet, ModernBERT, Nomic-BERT, Qwen3
+    /// or Gemma 3
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
 
@@ -49,10 +50,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(2..))]
     max_length: Option<u32>,
 
-    /// How a plain BERT or RoBERTa makes one vector of its hidden states: cls takes that of the first token, mean (the
-    /// default) averages over all tokens. Other folders say it themselves, and this option must agree with them
-    #[arg(long, value_name = "cls|mean")]
+    /// How a plain language model makes one vector of the hidden states of a text: cls, max, mean (the default),
+    /// mean_sqrt_len_tokens, weightedmean or lasttoken, as in sentence-transformers. Several with commas between them
+    /// give vectors side by side. Other folders say it themselves, and this option must agree with them
+    #[arg(long, value_name = "MODES")]
     pooling: Option<Pooling>,
+
+    /// How many of the first numbers of each vector to keep, for models that were trained for it (Matryoshka). Vectors
+    /// of length 1 are brought back to length 1. The default is the folder's truncate_dim, and otherwise all of them
+    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..))]
+    dimensions: Option<u32>,
 
     /// Device to compute on: cpu, cuda or cuda:N. auto takes the first GPU if there is one, otherwise the CPU
     #[arg(long, default_value_t)]
@@ -92,8 +99,14 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let settings = FolderSettings::read(&args.model)?;
     check_tokenizer(&tokens, &args.model, &settings)?;
     prepare_process();
-    let encoder = Encoder::load_pooled(&args.model, args.device.open()?, args.precision, args.pooling)?.for_inference();
-    settings.warn_of_vectors(encoder.normalizes());
+    let encoder =
+        Encoder::load_pooled(&args.model, args.device.open()?, args.precision, args.pooling.clone())?.for_inference();
+    settings.warn_of_vectors(encoder.similarity() == Similarity::Cosine);
+    let whole = encoder.dimension();
+    let encoder = match args.dimensions.map(|dimensions| dimensions as usize).or(settings.dimensions()) {
+        Some(dimensions) => encoder.cut_to(dimensions)?,
+        None => encoder,
+    };
     let max_length = max_length(&args, &encoder, &settings)?;
     let truncation = Truncation::new(max_length, tokens.provenance())?;
     let float = match args.output_type {
@@ -106,6 +119,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let document_model = args.document_model.as_deref().map(digest).transpose()?;
     about.set_some(provenance::DOCUMENT_MODEL, document_model.as_deref().or(encoder.document_model()));
     about.set(provenance::PRECISION, args.precision);
+    about.set_some(provenance::DIMENSIONS, (encoder.dimension() < whole).then_some(encoder.dimension()));
     for name in [provenance::KEYS, provenance::TOKENIZER, provenance::COMPAT, provenance::TEXT_KIND] {
         about.set_some(name, tokens.provenance().get(name));
     }

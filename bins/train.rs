@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, value_parser};
 use hardmine_command::{self as command, Common, ForeignIds, Report};
-use hardmine_encoder::{DeviceChoice, Encoder, Precision, digest, prepare_process};
+use hardmine_encoder::{DeviceChoice, Encoder, Precision, Similarity, digest, prepare_process};
 use hardmine_files::{Input, MappedTokens};
 use hardmine_records::Provenance;
 use hardmine_records::provenance::{
@@ -109,9 +109,14 @@ struct Texts {
 /// What all methods have. Defaults are the paper's; small collections want smaller batches and fewer steps.
 #[derive(clap::Args)]
 struct Shared {
-    /// Model folder to start from. A Normalize module in it is left out, because scores are plain inner products
+    /// Model folder to start from
     #[arg(long)]
     init: PathBuf,
+    /// How vectors are compared, in training and later: dot by their inner product, cosine by the angle between them.
+    /// The default is what the model folder says, by its similarity_fn_name or by a Normalize module, and otherwise dot.
+    /// The trained model has a Normalize module if it is cosine, and none if it is dot
+    #[arg(long, value_name = "dot|cosine")]
+    similarity: Option<Similarity>,
     /// Tokens of the training queries
     #[arg(long)]
     queries: Input,
@@ -294,7 +299,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     command::check_inputs::<Args>(&inputs);
     prepare_process();
     let folder = ModelFolder::create(&shared.output, &shared.init, &inputs)?;
-    let mut encoder = starting_model(&shared.init, shared.device.open()?, shared.precision, shared.seed)?;
+    let mut encoder =
+        starting_model(&shared.init, shared.device.open()?, shared.precision, shared.seed, shared.similarity)?;
     let queries = MappedTokens::open(&shared.queries)?;
     let Opened { method, relevant, dev: judged } = args.method.open(&queries, &encoder)?;
     let dev = judged.map(|judged| shared.dev.set(judged, (&encoder, &method), shared.seed)).transpose()?;

@@ -501,8 +501,8 @@ fn models_that_are_not_whole() {
     both(&replace("config.json", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"), &["model", "layer.2."]);
     both(&replace("config.json", "\"bert\"", "\"gpt2\""), &["model/config.json", "gpt2"]);
     both(
-        &|model| folder.write(&format!("{model}/config.json"), r#"{"model_type": "distilbert", "dim": 32}"#),
-        &["model/config.json: model_type 'distilbert' is not known; expected bert"],
+        &|model| folder.write(&format!("{model}/config.json"), r#"{"model_type": "bloom", "dim": 32}"#),
+        &["model/config.json: model_type 'bloom' is not known; expected bert"],
     );
     both(&replace("config.json", "{", "["), &["model/config.json"]);
     both(&replace("modules.json", "models.Pooling", "models.WordWeights"), &["model/modules.json", "WordWeights"]);

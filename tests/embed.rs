@@ -174,7 +174,9 @@ fn a_plain_encoder_is_pooled() {
     folder
         .run("embed --model bert --pooling cls dev.tokens.arrow")
         .fails(&["bert: has its own pooling, mean; expected cls"]);
-    folder.run("embed --model bert --pooling max dev.tokens.arrow").fails_as_wrong_usage(&["expected cls or mean"]);
+    folder
+        .run("embed --model bert --pooling sum dev.tokens.arrow")
+        .fails_as_wrong_usage(&["'sum' is not known; expected cls, max"]);
 }
 
 #[test]

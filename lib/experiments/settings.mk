@@ -30,6 +30,9 @@ PUBLISHED ?= $(PAPER)
 # The rows of the table.
 TABLE_ROWS ?= $(ROWS)
 
+# How vectors are compared: dot, as the paper does, or cosine. A starting model that came with the other one is changed.
+SIMILARITY ?= dot
+
 DEVICE ?= auto
 PRECISION ?= f32
 SEED ?= 42

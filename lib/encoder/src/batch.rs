@@ -1,10 +1,11 @@
 //! Texts of different lengths as one batch.
 
-use hardmine_records::provenance::SPECIAL_TOKENS;
+use hardmine_records::provenance::{PROMPT_TOKENS, SPECIAL_TOKENS};
 use hardmine_records::{Error, Provenance, Result};
 use tch::{Device, Kind, Tensor};
 
-use crate::config::Config;
+use crate::families::Numbering;
+use crate::pass::Sight;
 
 /// Texts of like length stand in one rectangle for attention while at most one place in so many is padding.
 const PADDED: usize = 5;
@@ -15,6 +16,8 @@ pub struct Truncation {
     max_length: usize,
     /// Special tokens at the end of every list.
     after: usize,
+    /// Tokens of the prompt at the beginning of every list, special tokens before it included.
+    prompt: usize,
 }
 
 impl Truncation {
@@ -22,17 +25,24 @@ impl Truncation {
     /// special tokens they have, there is one at each end.
     ///
     /// # Errors
-    /// No room for a token of the text itself.
+    /// No room for a token of the text itself, besides special tokens and the prompt.
     pub fn new(max_length: usize, of: &Provenance) -> Result<Truncation> {
         let counts = of.get(SPECIAL_TOKENS).and_then(|counts| counts.split_once(' '));
         let counts = counts.and_then(|(before, after)| Some((before.parse().ok()?, after.parse().ok()?)));
         let (before, after): (usize, usize) = counts.unwrap_or((1, 1));
+        let prompt: usize = of.get(PROMPT_TOKENS).and_then(|count| count.parse().ok()).unwrap_or(0);
+        let wrong = |message| Err(Error::new(format!("a length of {max_length}"), message));
         // Lists that say nothing may be cut to the two special tokens that they are taken to have.
-        if max_length < 2 || max_length < before.saturating_add(after) {
-            let message = format!("leaves no room for a text: it has {} special tokens", before.saturating_add(after));
-            return Err(Error::new(format!("a length of {max_length}"), message));
+        let special = before.saturating_add(after);
+        if max_length < 2 || max_length < special {
+            return wrong(format!("leaves no room for a text: it has {special} special tokens"));
         }
-        Ok(Truncation { max_length, after })
+        if prompt > before && max_length <= prompt.saturating_add(after) {
+            return wrong(format!(
+                "leaves no room for a text: its prompt has {prompt} tokens, special tokens included"
+            ));
+        }
+        Ok(Truncation { max_length, after, prompt })
     }
 
     /// How many ids are kept of a list of `length`.
@@ -49,28 +59,33 @@ impl Truncation {
     }
 }
 
-/// The tokens of B texts, one text after the other: T of them, and no padding. Only attention and the mean over
-/// tokens need rectangles, which `Group`s make.
+/// The tokens of B texts, one text after the other: T of them, and no padding. Only attention and pooling over tokens
+/// need rectangles, which `Group`s make.
 pub struct Batch {
     /// Token ids (T,), int64.
     pub(crate) token_ids: Tensor,
-    /// Rows of the position embedding (T,), int64.
+    /// The position of each token in its text, as the family numbers them: (T,), int64.
     pub(crate) positions: Tensor,
     /// Where each text's first token is: (B,), int64.
     pub(crate) firsts: Tensor,
+    /// Where each text's last token is: (B,), int64.
+    pub(crate) lasts: Tensor,
+    /// How many tokens at the beginning of every text are of its prompt.
+    pub(crate) prompt: i64,
     pub(crate) groups: Vec<Group>,
 }
 
 impl Batch {
     /// Shortens the rows and moves all to `device`. No row may be empty. Rows of like length should stand together:
     /// where they don't, there are many small rectangles.
-    pub(crate) fn new(rows: &[&[i32]], truncation: Truncation, config: &Config, device: Device) -> Batch {
-        let (mut ids, mut positions, mut firsts) = (Vec::new(), Vec::new(), Vec::new());
+    pub(crate) fn new(rows: &[&[i32]], truncation: Truncation, numbering: Numbering, device: Device) -> Batch {
+        let (mut ids, mut positions, mut firsts, mut lasts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for row in rows {
-            firsts.push(ids.len() as i64);
             let first = ids.len();
             ids.extend(truncation.apply(row).map(i64::from));
-            positions.extend(config.positions(&ids[first..]));
+            positions.extend(numbering.of(&ids[first..]));
+            firsts.push(first as i64);
+            lasts.push(ids.len() as i64 - 1);
         }
         let lengths: Vec<usize> = rows.iter().map(|row| truncation.kept(row.len())).collect();
         let upload = |values: &[i64]| Tensor::from_slice(values).to_device(device);
@@ -78,7 +93,17 @@ impl Batch {
             token_ids: upload(&ids),
             positions: upload(&positions),
             firsts: upload(&firsts),
+            lasts: upload(&lasts),
+            prompt: truncation.prompt as i64,
             groups: of_like_length(&lengths).map(|lengths| Group::new(lengths, device)).collect(),
+        }
+    }
+
+    /// Where the first token of each text is that comes after `skipped` others, or else its last: (B,), int64.
+    pub(crate) fn first_after(&self, skipped: i64) -> Tensor {
+        match skipped {
+            0 => self.firsts.shallow_clone(),
+            _ => (&self.firsts + skipped).minimum(&self.lasts),
         }
     }
 
@@ -97,12 +122,6 @@ impl Batch {
             1 => vec![x.shallow_clone()],
             _ => x.split_with_sizes(self.groups.iter().map(size).collect::<Vec<_>>(), 0),
         }
-    }
-
-    /// Mean over the tokens of each text: (T, D) → (B, D).
-    pub(crate) fn mean(&self, x: &Tensor) -> Tensor {
-        let parts = self.split(x);
-        joined(self.groups.iter().zip(&parts).map(|(group, x)| group.mean(x)).collect())
     }
 }
 
@@ -166,6 +185,7 @@ pub(crate) struct Group {
     tokens: i64,
     /// None when all texts have L tokens.
     padding: Option<Padding>,
+    device: Device,
 }
 
 struct Padding {
@@ -198,7 +218,7 @@ impl Group {
                 present: Tensor::from_slice(&present).view(shape).to_device(device),
             }
         });
-        Group { texts: lengths.len() as i64, length: longest as i64, tokens: tokens as i64, padding }
+        Group { texts: lengths.len() as i64, length: longest as i64, tokens: tokens as i64, padding, device }
     }
 
     /// (t, D) → (n, L, D)
@@ -219,25 +239,51 @@ impl Group {
         }
     }
 
-    /// What is added to attention scores (n, H, L, L): 0 where a token is looked at, -∞ for padding; (n, 1, 1, L).
-    pub(crate) fn mask(&self, kind: Kind) -> Option<Tensor> {
-        self.padding.as_ref().map(|Padding { present, .. }| {
-            let absent = present.new_full([1], f64::NEG_INFINITY, (kind, present.device()));
-            let nothing = present.zeros_like().to_kind(kind);
-            nothing.where_self(&present.to_kind(Kind::Bool), &absent).unsqueeze(1).unsqueeze(1)
-        })
+    /// All places of a text: 0 to L − 1, (L,), int64.
+    pub(crate) fn all_places(&self) -> Tensor {
+        Tensor::arange(self.length, (Kind::Int64, self.device))
     }
 
-    /// (t, D) → (n, D)
-    fn mean(&self, x: &Tensor) -> Tensor {
-        let x = self.pad(x);
-        match &self.padding {
-            None => x.mean_dim(1, false, Kind::Float),
-            // (n, 1, L) · (n, L, D) → (n, 1, D)
-            Some(Padding { present, .. }) => {
-                present.unsqueeze(1).matmul(&x).squeeze_dim(1) / present.sum_dim_intlist(1, true, Kind::Float)
-            }
+    /// What is added to attention scores (n, H, Q, L): 0 where a token is looked at, −∞ elsewhere, in a shape that
+    /// spreads to theirs. The tokens that look are all of a text (Q = L), or those at `places` (n,), one of each (Q = 1).
+    /// None where everything is looked at.
+    pub(crate) fn mask(&self, sight: Sight, places: Option<&Tensor>, kind: Kind) -> Option<Tensor> {
+        let present = || self.padding.as_ref().map(|padding| padding.present.gt(0.5).unsqueeze(1).unsqueeze(1));
+        let within = sight.within.filter(|&within| within + 1 < self.length);
+        let seen = if !sight.causal && within.is_none() {
+            present()?
+        } else {
+            let columns = self.all_places();
+            let rows = match places {
+                None => columns.view([1, 1, -1, 1]),
+                Some(places) => places.view([-1, 1, 1, 1]),
+            };
+            let distance = columns.view([1, 1, 1, -1]) - rows;
+            let near = within.map(|within| distance.abs().le(within));
+            let before = sight.causal.then(|| distance.le(0));
+            // A place of padding sees itself, so that no row of scores is empty: its softmax would be NaN, and so would
+            // the gradient be everywhere. Where only tokens before are seen, padding comes after all of them.
+            let present =
+                if sight.causal { None } else { present().map(|present| present.logical_or(&distance.eq(0))) };
+            let all = [near, before, present].into_iter().flatten().reduce(|one, other| one.logical_and(&other));
+            all?
+        };
+        let absent = Tensor::full([1], f64::NEG_INFINITY, (kind, self.device));
+        Some(absent.zeros_like().where_self(&seen, &absent))
+    }
+
+    /// 1 for every token that comes after the first `skipped` of its text, and 0 for those and for padding: (n, L),
+    /// float32. None where all are 1.
+    pub(crate) fn counted(&self, skipped: i64) -> Option<Tensor> {
+        let present = self.padding.as_ref().map(|padding| padding.present.shallow_clone());
+        if skipped == 0 {
+            return present;
         }
+        let after = self.all_places().ge(skipped).to_kind(Kind::Float).unsqueeze(0);
+        Some(match present {
+            Some(present) => present * after,
+            None => after.expand([self.texts, self.length], false),
+        })
     }
 }
 
@@ -318,12 +364,48 @@ mod tests {
         let padded = group.pad(&x);
         assert_eq!(padded.size(), [5, 6, 1]);
         assert_eq!(group.unpad(&padded), x);
-        let mask = Vec::<f32>::try_from(group.mask(Kind::Float).unwrap().view(-1)).unwrap();
+        let mask = Vec::<f32>::try_from(group.mask(Sight::ALL, None, Kind::Float).unwrap().view(-1)).unwrap();
         assert_eq!(mask.iter().filter(|&&added| added == 0.0).count(), 24);
-        let means = Vec::<f32>::try_from(group.mean(&x).view(-1)).unwrap();
-        assert_eq!(means, [1.5, 6.0, 11.0, 15.5, 20.5]);
         let full = Group::new(&[3, 3], Device::Cpu);
-        assert!(full.mask(Kind::Float).is_none());
-        assert_eq!(Vec::<f32>::try_from(full.mean(&x.narrow(0, 0, 6)).view(-1)).unwrap(), [1.0, 4.0]);
+        assert!(full.mask(Sight::ALL, None, Kind::Float).is_none());
+        let prompt = Vec::<f32>::try_from(full.counted(2).unwrap().reshape(-1)).unwrap();
+        assert_eq!(prompt, [0.0, 0.0, 1.0, 0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_token_sees_what_its_sight_allows_and_no_padding() {
+        // Two texts, of 3 and of 4 tokens.
+        let group = Group::new(&[3, 4], Device::Cpu);
+        let seen = |causal, within, places: Option<&[i64]>| {
+            let places = places.map(Tensor::from_slice);
+            let mask = group.mask(Sight { causal, within }, places.as_ref(), Kind::Float);
+            let rows = if places.is_some() { 1 } else { 4 };
+            let seen = mask.map_or(Tensor::ones([2, 1, rows, 4], (Kind::Float, Device::Cpu)), |mask| mask.exp());
+            let seen = Vec::<f32>::try_from(seen.expand([2, 1, rows, 4], false).reshape(-1)).unwrap();
+            let lines = seen.chunks(4).map(|line| line.iter().map(|&x| if x > 0.5 { 'x' } else { '.' }).collect());
+            lines.collect::<Vec<String>>()
+        };
+        let all = ["xxx.", "xxx.", "xxx.", "xxx.", "xxxx", "xxxx", "xxxx", "xxxx"];
+        assert_eq!(seen(false, None, None), all);
+        assert_eq!(seen(false, Some(3), None), all);
+        let near = ["xx..", "xxx.", ".xx.", "..xx", "xx..", "xxx.", ".xxx", "..xx"];
+        assert_eq!(seen(false, Some(1), None), near);
+        // What padding sees has no effect.
+        let before = ["x...", "xx..", "xxx.", "xxxx", "x...", "xx..", "xxx.", "xxxx"];
+        assert_eq!(seen(true, None, None), before);
+        assert_eq!(seen(true, Some(1), None)[..4], ["x...", "xx..", ".xx.", "..xx"]);
+        assert_eq!(seen(false, Some(1), Some(&[2, 3])), [".xx.", "..xx"]);
+        assert_eq!(seen(true, None, Some(&[0, 3])), ["x...", "xxxx"]);
+        assert_eq!(seen(false, None, Some(&[0, 0])), ["xxx.", "xxxx"]);
+    }
+
+    #[test]
+    fn a_prompt_keeps_its_place() {
+        let mut about = Provenance::default();
+        about.set(SPECIAL_TOKENS, "1 1");
+        about.set(PROMPT_TOKENS, 4);
+        assert!(Truncation::new(6, &about).is_ok());
+        let refused = Truncation::new(5, &about).unwrap_err().to_string();
+        assert!(refused.contains("its prompt has 4 tokens"), "{refused}");
     }
 }

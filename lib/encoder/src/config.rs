@@ -1,4 +1,4 @@
-//! The shape of a transformer, from a Hugging Face `config.json` of the BERT or RoBERTa family.
+//! `config.json` of a transformer: what all families say in it, and how the keys of one family are read and checked.
 
 use std::path::Path;
 
@@ -6,94 +6,35 @@ use hardmine_files::read_small;
 use hardmine_records::{Error, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-/// Which of the two families a transformer is of. They differ in the positions that tokens get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// Positions count from 0.
-    Bert,
-    /// Positions count from `pad_token_id + 1`, padding left out.
-    Roberta,
-}
-
-/// The function between the two matrices of a feed-forward block, or after a Dense module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// x·Φ(x), exact.
-    Gelu,
-    /// The approximation of x·Φ(x) by tanh.
-    GeluTanh,
-    /// max(x, 0).
-    Relu,
-    /// tanh(x).
-    Tanh,
-    /// x.
-    Identity,
-}
+use crate::attention::Heads;
+use crate::families::{self, Architecture, Sizes};
+use crate::layers::Activation;
 
 /// The largest of any size, far beyond that of any model: products of sizes stay in range, and what isn't in the
 /// checkpoint can still be allocated.
 const MAX_SIZE: i64 = 1 << 24;
 
-/// Shape and constants of a transformer.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The family, from `model_type`.
-    pub family: Family,
-    /// Number of token ids, which is the number of rows of the word embedding.
-    pub vocab_size: i64,
-    /// Width of a hidden state.
-    pub hidden_size: i64,
-    /// Number of layers.
-    pub num_hidden_layers: usize,
-    /// Number of attention heads in each layer.
-    pub num_attention_heads: i64,
-    /// Width inside a feed-forward block.
-    pub intermediate_size: i64,
-    /// The function between the two matrices of a feed-forward block.
-    pub activation: Activation,
-    /// Number of rows of the position embedding.
-    pub max_position_embeddings: i64,
-    /// Number of rows of the token type embedding, of which only the first is used.
-    pub type_vocab_size: i64,
-    /// The small number that LayerNorm adds to the variance.
-    pub layer_norm_eps: f64,
-    /// Share of numbers that dropout sets to 0 in embeddings and in each block's output.
-    pub hidden_dropout: f64,
-    /// Share of attention probabilities that dropout sets to 0.
-    pub attention_dropout: f64,
-    /// The id of the padding token. The positions of a RoBERTa begin after it.
-    pub pad_token_id: i64,
+/// What `config.json` says of a transformer.
+pub(crate) struct Config {
+    /// The layers of its family.
+    pub architecture: Box<dyn Architecture>,
+    /// What every family has a number for.
+    pub sizes: Sizes,
     /// Standard deviation of weights that are drawn anew.
     pub initializer_range: f64,
     /// Width of a RobertaDot's vectors, where it isn't the hidden size.
     pub output_embedding_size: Option<i64>,
     /// The class the weights were saved from.
-    pub architecture: Option<String>,
+    pub class: Option<String>,
     /// For a query encoder trained by ADORE: the digest of the encoder of the documents it searches.
     pub document_model: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct File {
+struct Common {
     architectures: Option<Vec<String>>,
-    vocab_size: i64,
-    hidden_size: i64,
-    num_hidden_layers: usize,
-    num_attention_heads: i64,
-    intermediate_size: i64,
-    hidden_act: String,
-    max_position_embeddings: i64,
-    #[serde(default = "one")]
-    type_vocab_size: i64,
-    #[serde(default = "small")]
-    layer_norm_eps: f64,
-    hidden_dropout_prob: Option<f64>,
-    attention_probs_dropout_prob: Option<f64>,
-    pad_token_id: Option<i64>,
-    position_embedding_type: Option<String>,
-    is_decoder: Option<bool>,
     initializer_range: Option<f64>,
     output_embedding_size: Option<i64>,
     hardmine: Option<HardmineSettings>,
@@ -104,136 +45,187 @@ struct HardmineSettings {
     document_model: Option<String>,
 }
 
-fn one() -> i64 {
-    1
-}
-
-fn small() -> f64 {
-    1e-12
-}
-
-/// The family of a configuration, or what is wrong with what it says of it.
-fn family(fields: &Value) -> std::result::Result<Family, String> {
-    const KNOWN: &str = "expected bert, roberta, xlm-roberta or camembert";
-    let found = match fields.get("model_type") {
-        Some(Value::String(name)) => match name.as_str() {
-            "bert" => return Ok(Family::Bert),
-            "roberta" | "xlm-roberta" | "camembert" => return Ok(Family::Roberta),
-            other => format!("model_type '{other}' is not known"),
-        },
-        None | Some(Value::Null) => "no model_type".into(),
-        Some(other) => format!("model_type is {other}, not a name"),
-    };
-    Err(format!("{found}; {KNOWN}"))
-}
-
 impl Config {
     /// Reads a `config.json`.
     ///
     /// # Errors
-    /// The file is malformed, its family is not known, or a size in it can't be right.
-    ///
-    /// # Errors
-    /// Missing or malformed file, a model of another family, sizes that make no sense.
+    /// The file is missing or malformed, its family is not known, it lacks a key that the family needs, or what it
+    /// says can't be right or is not computed here.
     pub fn read(path: &Path) -> Result<Config> {
-        let place = path.display();
-        // The family first: others call the fields below otherwise.
-        let fields: Value = read_json(path)?;
-        let family = family(&fields).map_err(|text| Error::new(&place, text))?;
-        let file = File::deserialize(&fields).map_err(Error::at(&place))?;
-        let wrong = |text: String| Err(Error::new(&place, text));
-        if file.is_decoder == Some(true) {
-            return wrong(
-                "is_decoder is true: a decoder, whose tokens don't see those after them; expected an encoder".into(),
-            );
+        let keys = Keys { keys: read_json(path)?, place: path.display().to_string() };
+        // The family first: others call the keys below otherwise.
+        let architecture = families::read(&keys)?;
+        let common: Common = keys.parse()?;
+        let sizes = architecture.sizes();
+        keys.check_sizes(&[
+            ("vocab_size", sizes.vocabulary),
+            ("hidden_size", sizes.hidden),
+            ("output_embedding_size", common.output_embedding_size.unwrap_or(1)),
+        ])?;
+        if sizes.layers == 0 {
+            return Err(keys.wrong("it has no layers"));
         }
-        let activation = match file.hidden_act.as_str() {
-            "gelu" => Activation::Gelu,
-            "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
-            "relu" => Activation::Relu,
-            other => return wrong(format!("hidden_act '{other}' is not known; expected gelu, gelu_new or relu")),
-        };
-        if let Some(other) = file.position_embedding_type.as_deref().filter(|&name| name != "absolute") {
-            return wrong(format!("position_embedding_type '{other}' is not known; expected absolute"));
+        if sizes.max_tokens < 2 {
+            return Err(keys.wrong("max_position_embeddings leaves no room for a text"));
         }
-        let pad_token_id = file.pad_token_id.unwrap_or(if family == Family::Bert { 0 } else { 1 });
-        for (name, size) in [
-            ("vocab_size", file.vocab_size),
-            ("hidden_size", file.hidden_size),
-            ("num_attention_heads", file.num_attention_heads),
-            ("intermediate_size", file.intermediate_size),
-            ("max_position_embeddings", file.max_position_embeddings),
-            ("type_vocab_size", file.type_vocab_size),
-            ("output_embedding_size", file.output_embedding_size.unwrap_or(1)),
-        ] {
-            if !(1..=MAX_SIZE).contains(&size) {
-                return wrong(format!("{name} is {size}; expected 1 to {MAX_SIZE}"));
-            }
-        }
-        if file.hidden_size % file.num_attention_heads != 0 {
-            return wrong(format!(
-                "hidden_size {} can't be split into {} heads",
-                file.hidden_size, file.num_attention_heads
-            ));
-        }
-        if !(0..file.vocab_size).contains(&pad_token_id) {
-            return wrong(format!("pad_token_id {pad_token_id} is outside the vocabulary of {}", file.vocab_size));
-        }
-        let hidden_dropout = file.hidden_dropout_prob.unwrap_or(0.1);
-        let attention_dropout = file.attention_probs_dropout_prob.unwrap_or(0.1);
-        for (name, p) in [("hidden_dropout_prob", hidden_dropout), ("attention_probs_dropout_prob", attention_dropout)]
-        {
-            if !(0.0..1.0).contains(&p) {
-                return wrong(format!("{name} is {p}; expected 0 or more, and less than 1"));
-            }
-        }
-        let config = Config {
-            family,
-            vocab_size: file.vocab_size,
-            hidden_size: file.hidden_size,
-            num_hidden_layers: file.num_hidden_layers,
-            num_attention_heads: file.num_attention_heads,
-            intermediate_size: file.intermediate_size,
-            activation,
-            max_position_embeddings: file.max_position_embeddings,
-            type_vocab_size: file.type_vocab_size,
-            layer_norm_eps: file.layer_norm_eps,
-            hidden_dropout,
-            attention_dropout,
-            pad_token_id,
-            initializer_range: file.initializer_range.unwrap_or(0.02),
-            output_embedding_size: file.output_embedding_size,
-            architecture: file.architectures.and_then(|names| names.into_iter().next()),
-            document_model: file.hardmine.and_then(|ours| ours.document_model),
-        };
-        if config.max_positions() < 2 {
-            return wrong(format!(
-                "max_position_embeddings {} leaves no room for a text",
-                config.max_position_embeddings
-            ));
-        }
-        Ok(config)
+        Ok(Config {
+            architecture,
+            sizes,
+            initializer_range: common.initializer_range.unwrap_or(0.02),
+            output_embedding_size: common.output_embedding_size,
+            class: common.architectures.and_then(|names| names.into_iter().next()),
+            document_model: common.hardmine.and_then(|ours| ours.document_model),
+        })
+    }
+}
+
+/// The keys of a `config.json`, with its path for errors.
+pub(crate) struct Keys {
+    keys: Map<String, Value>,
+    place: String,
+}
+
+impl Keys {
+    /// The value of a key; none if it is missing or null.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.keys.get(name).filter(|value| !value.is_null())
     }
 
-    /// The rows of the position embedding of a text's tokens. A RoBERTa counts no padding, and its first position
-    /// comes after that of padding.
-    pub(crate) fn positions(&self, token_ids: &[i64]) -> impl Iterator<Item = i64> {
-        let (family, padding) = (self.family, self.pad_token_id);
-        let mut counted = 0;
-        token_ids.iter().enumerate().map(move |(place, &id)| match family {
-            Family::Bert => place as i64,
-            Family::Roberta if id == padding => padding,
-            Family::Roberta => {
-                counted += 1;
-                padding + counted
+    /// The keys as a family's own struct.
+    ///
+    /// # Errors
+    /// A key is missing, or has a value of the wrong type.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        T::deserialize(Value::Object(self.keys.clone())).map_err(Error::at(&self.place))
+    }
+
+    /// An error about what the file says.
+    pub fn wrong(&self, text: impl std::fmt::Display) -> Error {
+        Error::new(&self.place, text)
+    }
+
+    /// Refuses any value of `name` but those that are computed here. A key that is missing is as good as `known[0]`.
+    pub fn expect(&self, name: &str, known: &[Value]) -> Result<()> {
+        match self.get(name) {
+            Some(value) if !known.contains(value) => {
+                let known: Vec<String> = known.iter().map(Value::to_string).collect();
+                Err(self.wrong(format!("{name} {value} is not known; expected {}", known.join(" or "))))
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses sizes that make no sense.
+    pub fn check_sizes(&self, sizes: &[(&str, i64)]) -> Result<()> {
+        match sizes.iter().find(|(_, size)| !(1..=MAX_SIZE).contains(size)) {
+            Some((name, size)) => Err(self.wrong(format!("{name} is {size}; expected 1 to {MAX_SIZE}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses shares of numbers to drop that are not below 1.
+    pub fn check_dropout(&self, shares: &[(&str, f64)]) -> Result<()> {
+        match shares.iter().find(|(_, share)| !(0.0..1.0).contains(share)) {
+            Some((name, share)) => Err(self.wrong(format!("{name} is {share}; expected 0 or more, and less than 1"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a token id that the vocabulary lacks.
+    pub fn check_token(&self, name: &str, id: i64, vocabulary: i64) -> Result<()> {
+        if (0..vocabulary).contains(&id) {
+            return Ok(());
+        }
+        Err(self.wrong(format!("{name} {id} is outside the vocabulary of {vocabulary}")))
+    }
+
+    /// The width of one of the `heads` that share `hidden` numbers.
+    ///
+    /// # Errors
+    /// They can't be shared evenly.
+    pub fn head_size(&self, hidden: i64, heads: i64) -> Result<i64> {
+        self.check_sizes(&[("the hidden size", hidden), ("the number of attention heads", heads)])?;
+        match hidden % heads {
+            0 => Ok(hidden / heads),
+            _ => Err(self.wrong(format!("hidden_size {hidden} can't be split into {heads} heads"))),
+        }
+    }
+
+    /// [`Keys::head_size`] where pairs of numbers are turned, which an odd width leaves one without its other.
+    pub fn even_head_size(&self, hidden: i64, heads: i64) -> Result<i64> {
+        let size = self.head_size(hidden, heads)?;
+        if size % 2 == 0 {
+            Ok(size)
+        } else {
+            Err(self.wrong(format!("heads of {size} numbers; expected an even number")))
+        }
+    }
+
+    /// Heads of which there may be fewer of keys than of queries.
+    ///
+    /// # Errors
+    /// Queries can't share keys evenly, or a head can't be turned by its position.
+    pub fn grouped_heads(&self, queries: i64, keys: Option<i64>, size: i64, dropout: Option<f64>) -> Result<Heads> {
+        let (keys, dropout) = (keys.unwrap_or(queries), dropout.unwrap_or(0.0));
+        self.check_sizes(&[("num_attention_heads", queries), ("num_key_value_heads", keys), ("head_dim", size)])?;
+        self.check_dropout(&[("attention_dropout", dropout)])?;
+        if queries % keys != 0 {
+            return Err(self.wrong(format!("{queries} attention heads can't share {keys} key and value heads evenly")));
+        }
+        if size % 2 != 0 {
+            return Err(self.wrong(format!("head_dim is {size}; expected an even number")));
+        }
+        Ok(Heads { keys, ..Heads::new(queries, size, dropout) })
+    }
+
+    /// The activation that the key `name` names.
+    pub fn activation(&self, name: &str) -> Result<Activation> {
+        let found = self.get(name).ok_or_else(|| self.wrong(format!("missing field `{name}`")))?;
+        Activation::named(found.as_str().unwrap_or_default()).ok_or_else(|| {
+            self.wrong(format!("{name} {found} is not known; expected {}", Activation::NAMES.join(", ")))
         })
     }
 
-    /// Tokens that a text may have.
-    pub fn max_positions(&self) -> usize {
-        let reserved = if self.family == Family::Roberta { self.pad_token_id + 1 } else { 0 };
-        usize::try_from(self.max_position_embeddings - reserved).unwrap_or(0)
+    /// The θ of a rotary position embedding: of the layers of `kind`, where kinds have their own.
+    ///
+    /// transformers 5 keeps it in `rope_parameters`, earlier versions under the name `old`; without both it is `usual`.
+    ///
+    /// # Errors
+    /// Any way to stretch positions (`rope_scaling`) other than none.
+    pub fn rope_theta(&self, kind: Option<&str>, old: &str, usual: f64) -> Result<f64> {
+        let parameters = self.get("rope_parameters").and_then(|all| match kind {
+            Some(kind) if all.get(kind).is_some() => all.get(kind),
+            _ => Some(all),
+        });
+        for scaling in [parameters, self.get("rope_scaling")].into_iter().flatten() {
+            let kind = ["rope_type", "type"].iter().find_map(|name| scaling.get(name)).cloned();
+            if let Some(kind) = kind.filter(|kind| kind != "default") {
+                return Err(self.wrong(format!("rope_type {kind} is not known; expected \"default\"")));
+            }
+            if let Some(share) = scaling.get("partial_rotary_factor").filter(|&share| share != &json!(1.0)) {
+                return Err(self.wrong(format!("partial_rotary_factor {share} is not known; expected 1")));
+            }
+        }
+        let stated = parameters.and_then(|parameters| parameters.get("rope_theta")).or(self.get(old));
+        let theta = stated.map_or(Some(usual), Value::as_f64).filter(|theta| theta.is_finite() && *theta > 1.0);
+        theta.ok_or_else(|| self.wrong(format!("{old} is not a number above 1")))
+    }
+
+    /// Whether each of `layers` layers looks everywhere, or only near by: `layer_types`, or else `usual` of its number.
+    pub fn layers_that_see_all(&self, layers: usize, usual: impl Fn(usize) -> bool) -> Result<Vec<bool>> {
+        let Some(kinds) = self.get("layer_types") else { return Ok((0..layers).map(usual).collect()) };
+        let kinds = kinds.as_array().map(Vec::as_slice).unwrap_or_default();
+        if kinds.len() != layers {
+            return Err(self.wrong(format!("layer_types has {} entries for {layers} layers", kinds.len())));
+        }
+        let sees_all = |kind: &Value| match kind.as_str() {
+            Some("full_attention") => Ok(true),
+            Some("sliding_attention") => Ok(false),
+            _ => {
+                Err(self.wrong(format!("layer type {kind} is not known; expected full_attention or sliding_attention")))
+            }
+        };
+        kinds.iter().map(sees_all).collect()
     }
 }
 

@@ -4,10 +4,11 @@ use hardmine_records::{Error, Result};
 use tch::Tensor;
 
 use crate::Batch;
-use crate::config::{Activation, Config};
-use crate::layers::{LayerNorm, Linear};
-use crate::modules::{Layout, Pooling, Step};
+use crate::config::Config;
+use crate::layers::{Activation, LayerNorm, Linear};
+use crate::modules::{Layout, Step};
 use crate::parameters::Parameters;
+use crate::pooling::Pooling;
 
 /// Pooling, then the stages in order, all in float32.
 pub(crate) struct Head {
@@ -21,29 +22,31 @@ enum Stage {
     Linear(Linear, Activation),
     LayerNorm(LayerNorm),
     Normalize,
+    /// Only so many first numbers are kept.
+    Cut(i64),
 }
 
 impl Head {
     /// # Errors
     /// A Dense module that takes vectors of another size than come to it.
     pub fn new(parameters: &mut Parameters, layout: &Layout, config: &Config, place: &str) -> Result<Head> {
-        let mut dimension = config.hidden_size;
+        let hidden = config.sizes.hidden;
+        let pooling = layout.pooling();
+        let mut dimension = pooling.dimension(hidden);
         let mut stages = Vec::new();
-        let mut pooling = Pooling::First;
         match layout {
             Layout::RobertaDot => {
-                dimension = config.output_embedding_size.unwrap_or(config.hidden_size);
-                let linear = Linear::new(parameters, "embeddingHead", config.hidden_size, dimension, true);
+                dimension = config.output_embedding_size.unwrap_or(hidden);
+                let linear = Linear::new(parameters, "embeddingHead", hidden, dimension, true);
                 stages.push(Stage::Linear(linear, Activation::Identity));
                 stages.push(Stage::LayerNorm(LayerNorm::new(parameters, "norm", dimension, 1e-5)));
             }
             Layout::Modules(modules) => {
                 for module in modules {
-                    match module.step {
-                        Step::Transformer => {}
-                        Step::Pooling(mode) => pooling = mode,
+                    match &module.step {
+                        Step::Transformer | Step::Pooling(_) => {}
                         Step::Normalize => stages.push(Stage::Normalize),
-                        Step::Dense { inputs, outputs, bias, activation } => {
+                        &Step::Dense { inputs, outputs, bias, activation } => {
                             if inputs != dimension {
                                 let name = module.path.display();
                                 let text = format!("{name} takes vectors of {inputs} numbers, but gets {dimension}");
@@ -61,21 +64,19 @@ impl Head {
         Ok(Head { pooling, stages, dimension })
     }
 
-    /// Whether only the first token's hidden state is looked at.
-    pub fn first_only(&self) -> bool {
-        self.pooling == Pooling::First
+    /// The one token of each text whose hidden state is looked at, among the rows of all tokens (B,); none where more
+    /// are.
+    pub fn chosen(&self, batch: &Batch) -> Option<Tensor> {
+        self.pooling.chosen(batch)
     }
 
-    /// Hidden states, (B, D) if [`Head::first_only`], else (T, D), to vectors (B, E).
+    /// Hidden states, (B, D) if one of each text was [chosen](Head::chosen), else (T, D), to vectors (B, E).
     pub fn forward(&self, hidden: Tensor, batch: &Batch) -> Tensor {
-        let pooled = match self.pooling {
-            Pooling::First => hidden,
-            Pooling::Mean => batch.mean(&hidden),
-        };
-        self.stages.iter().fold(pooled, |x, stage| match stage {
+        self.stages.iter().fold(self.pooling.forward(hidden, batch), |x, stage| match stage {
             Stage::Linear(linear, activation) => activation.forward(&linear.forward(&x)),
             Stage::LayerNorm(norm) => norm.forward(&x),
             Stage::Normalize => &x / x.norm_scalaropt_dim(2, 1, true).clamp_min(1e-12),
+            Stage::Cut(dimension) => x.narrow(1, 0, *dimension).contiguous(),
         })
     }
 
@@ -84,8 +85,13 @@ impl Head {
         matches!(self.stages.last(), Some(Stage::Normalize))
     }
 
-    /// Leaves the vectors at the length they come out with.
-    pub fn drop_normalize(&mut self) {
-        self.stages.retain(|stage| !matches!(stage, Stage::Normalize));
+    /// Keeps only the first `dimension` numbers of each vector, and brings it back to length 1 if it had that.
+    pub fn cut(&mut self, dimension: i64) {
+        let normalizes = self.normalizes();
+        self.stages.push(Stage::Cut(dimension));
+        if normalizes {
+            self.stages.push(Stage::Normalize);
+        }
+        self.dimension = dimension;
     }
 }

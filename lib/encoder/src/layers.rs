@@ -2,7 +2,6 @@
 
 use tch::{Kind, Tensor};
 
-use crate::config::Activation;
 use crate::parameters::Parameters;
 
 /// x·Wᵀ + b.
@@ -32,10 +31,29 @@ impl Linear {
     }
 }
 
+/// Rows of a table: (rows, D).
+pub(crate) struct Embedding(Tensor);
+
+impl Embedding {
+    pub fn new(parameters: &mut Parameters, name: &str, rows: i64, size: i64) -> Embedding {
+        Embedding(parameters.get(&format!("{name}.weight"), &[rows, size]))
+    }
+
+    /// The rows `ids`, of any shape: (…, D).
+    pub fn rows(&self, ids: &Tensor) -> Tensor {
+        Tensor::embedding(&self.0, ids, -1, false, false)
+    }
+
+    /// One row: (D).
+    pub fn row(&self, id: i64) -> Tensor {
+        self.0.select(0, id)
+    }
+}
+
 /// (x − mean) / √(variance + eps) · w + b over the last dimension, in float32.
 pub(crate) struct LayerNorm {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     size: i64,
     eps: f64,
 }
@@ -43,24 +61,81 @@ pub(crate) struct LayerNorm {
 impl LayerNorm {
     pub fn new(parameters: &mut Parameters, name: &str, size: i64, eps: f64) -> LayerNorm {
         LayerNorm {
-            weight: parameters.get(&format!("{name}.weight"), &[size]),
-            bias: parameters.get(&format!("{name}.bias"), &[size]),
-            size,
-            eps,
+            bias: Some(parameters.get(&format!("{name}.bias"), &[size])),
+            ..Self::plain(parameters, name, size, eps)
         }
     }
 
+    /// Without a bias.
+    pub fn plain(parameters: &mut Parameters, name: &str, size: i64, eps: f64) -> LayerNorm {
+        LayerNorm { weight: parameters.get(&format!("{name}.weight"), &[size]), bias: None, size, eps }
+    }
+
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm([self.size], Some(&self.weight), Some(&self.bias), self.eps, false)
+        x.layer_norm([self.size], Some(&self.weight), self.bias.as_ref(), self.eps, false)
     }
 }
 
+/// x / √(mean of x² + eps) · w over the last dimension, in float32 (Zhang and Sennrich 2019, arXiv 1910.07467).
+pub(crate) struct RmsNorm {
+    weight: Tensor,
+    /// What is added to the weight: Gemma's are kept as their difference to 1.
+    offset: f64,
+    eps: f64,
+}
+
+impl RmsNorm {
+    pub fn new(parameters: &mut Parameters, name: &str, size: i64, eps: f64, offset: f64) -> RmsNorm {
+        RmsNorm { weight: parameters.get(&format!("{name}.weight"), &[size]), offset, eps }
+    }
+
+    /// The result has the type of `x`.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let exact = x.to_kind(Kind::Float);
+        let scale = (exact.square().mean_dim(-1, true, Kind::Float) + self.eps).rsqrt();
+        let weight = if self.offset == 0.0 { self.weight.shallow_clone() } else { &self.weight + self.offset };
+        (exact * scale * weight).to_kind(x.kind())
+    }
+}
+
+/// The function between the two matrices of a feed-forward block, or after a Dense module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    /// x·Φ(x), exact.
+    Gelu,
+    /// The approximation of x·Φ(x) by tanh.
+    GeluTanh,
+    /// max(x, 0).
+    Relu,
+    /// x·σ(x).
+    Silu,
+    /// tanh(x).
+    Tanh,
+    /// x.
+    Identity,
+}
+
 impl Activation {
-    pub(crate) fn forward(self, x: &Tensor) -> Tensor {
+    /// What a `config.json` may call them.
+    pub const NAMES: [&str; 5] = ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"];
+
+    /// The activation that a `config.json` calls so.
+    pub fn named(name: &str) -> Option<Activation> {
+        match name {
+            "gelu" => Some(Activation::Gelu),
+            "gelu_new" | "gelu_pytorch_tanh" => Some(Activation::GeluTanh),
+            "relu" => Some(Activation::Relu),
+            "silu" | "swish" => Some(Activation::Silu),
+            _ => None,
+        }
+    }
+
+    pub fn forward(self, x: &Tensor) -> Tensor {
         match self {
             Activation::Gelu => x.gelu("none"),
             Activation::GeluTanh => x.gelu("tanh"),
             Activation::Relu => x.relu(),
+            Activation::Silu => x.silu(),
             Activation::Tanh => x.tanh(),
             Activation::Identity => x.shallow_clone(),
         }

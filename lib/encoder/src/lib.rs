@@ -1,13 +1,18 @@
 //! libtorch: encoder models, pooling, checkpoints, devices and precision.
 //! Token ids become vectors here, for encoding a collection as well as for training.
 
+mod attention;
 mod batch;
+mod block;
 mod checkpoint;
 mod config;
 mod device;
 mod digest;
 mod dropout;
 mod embedding;
+mod families;
+mod gated;
+mod grouped_attention;
 mod head;
 mod layers;
 mod mkl;
@@ -15,10 +20,13 @@ mod model;
 mod modules;
 mod network;
 mod parameters;
+mod pass;
+mod pooling;
 mod precision;
 mod process;
+mod rotary;
 mod save;
-mod transformer;
+mod similarity;
 mod workers;
 
 pub use batch::{Batch, Truncation, check_token_ids, cut_by_tokens, cut_evenly};
@@ -26,8 +34,9 @@ pub use device::DeviceChoice;
 pub use digest::digest;
 pub use embedding::{Embedded, Embedding, default_batch_tokens};
 pub use model::Encoder;
-pub use modules::Pooling;
 pub use network::Network;
+pub use pooling::{Pooling, PoolingMode};
 pub use precision::Precision;
 pub use process::prepare_process;
+pub use similarity::Similarity;
 pub use workers::Workers;

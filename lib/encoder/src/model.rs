@@ -7,13 +7,12 @@ use hardmine_records::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{self, Tensors, belongs_to_a_task};
-use crate::config::{Config, Family};
+use crate::config::Config;
 use crate::head::Head;
-use crate::modules::{self, Layout, Pooling, Step};
+use crate::modules::{self, Layout, Step, stated_similarity};
 use crate::network::Network;
 use crate::parameters::{Parameters, listed};
-use crate::transformer::Transformer;
-use crate::{Precision, digest};
+use crate::{Pooling, PoolingMode, Precision, Similarity, digest};
 
 /// An encoder with all that is needed to train and to save it. It computes as its [`Network`] does.
 pub struct Encoder {
@@ -59,7 +58,7 @@ impl Encoder {
         precision: Precision,
         pooling: Option<Pooling>,
     ) -> Result<Encoder> {
-        let encoder = Encoder::read(folder, device, precision, Headless::Pool(pooling))?;
+        let encoder = Encoder::read(folder, device, precision, Purpose::Encode(pooling.clone()))?;
         match pooling {
             Some(wanted) if wanted != encoder.layout.pooling() => Err(Error::new(
                 folder.display(),
@@ -70,16 +69,26 @@ impl Encoder {
         }
     }
 
-    /// [`Encoder::load`] that also takes a plain language model: a RoBERTa gets the head of a
-    /// RobertaDot, drawn from libtorch's random generator (seed it first), a BERT gets mean pooling.
+    /// [`Encoder::load`] for training with scores of this `similarity`, or, if none is given, with the one that the
+    /// folder states: its `similarity_fn_name`, or a Normalize module at its end, which stands for cosine. Vectors then
+    /// have length 1 exactly if it is cosine, whether they had or not. A folder that says nothing stands for inner
+    /// products.
+    ///
+    /// It also takes a plain language model. A RoBERTa that is trained by inner products gets the head of a RobertaDot,
+    /// drawn from libtorch's random generator (seed it first); all others get mean pooling.
     ///
     /// # Errors
-    /// As [`Encoder::load`].
-    pub fn load_for_training(folder: &Path, device: Device, precision: Precision) -> Result<Encoder> {
-        Encoder::read(folder, device, precision, Headless::NewHead)
+    /// As [`Encoder::load`]; and a RobertaDot that is to be compared by cosine.
+    pub fn load_for_training(
+        folder: &Path,
+        device: Device,
+        precision: Precision,
+        similarity: Option<Similarity>,
+    ) -> Result<Encoder> {
+        Encoder::read(folder, device, precision, Purpose::Train(similarity))
     }
 
-    fn read(folder: &Path, device: Device, precision: Precision, headless: Headless) -> Result<Encoder> {
+    fn read(folder: &Path, device: Device, precision: Precision, purpose: Purpose) -> Result<Encoder> {
         if !folder.is_dir() {
             return Err(Error::new(folder.display(), "no such model folder"));
         }
@@ -96,13 +105,13 @@ impl Encoder {
         }
         let config = Config::read(&home.join("config.json"))?;
         let mut weights = checkpoint::read(&home)?;
-        if config.num_hidden_layers > weights.len() {
-            let (layers, tensors) = (config.num_hidden_layers, weights.len());
+        if config.sizes.layers > weights.len() {
+            let (layers, tensors) = (config.sizes.layers, weights.len());
             let text = format!("num_hidden_layers is {layers}, but the weights are {tensors} tensors in all");
             return Err(Error::new(home.join("config.json").display(), text));
         }
         let plain = modules.is_none() && !weights.contains_key("embeddingHead.weight");
-        let layout = match modules {
+        let mut layout = match modules {
             Some(modules) => {
                 for module in modules.iter().filter(|module| matches!(module.step, Step::Dense { .. })) {
                     for (name, tensor) in checkpoint::read(&folder.join(&module.path))? {
@@ -111,8 +120,11 @@ impl Encoder {
                 }
                 Layout::Modules(modules)
             }
-            None => headed(&config, &mut weights, headless, &place)?,
+            None => headed(&config, &mut weights, &purpose, &place)?,
         };
+        if let Purpose::Train(similarity) = purpose {
+            compare_by(&mut layout, similarity, folder)?;
+        }
 
         let prefix = match layout {
             Layout::RobertaDot => "roberta.",
@@ -126,7 +138,9 @@ impl Encoder {
             })
             .collect();
         let mut parameters = Parameters::new(weights, device);
-        let transformer = Transformer::new(&mut parameters, prefix, &config);
+        parameters.enter(prefix);
+        let transformer = config.architecture.build(&mut parameters);
+        parameters.enter("");
         let head = Head::new(&mut parameters, &layout, &config, &place)?;
         let (parameters, unused) = parameters.finish(&place)?;
         let (not_needed, unknown): (Tensors, Tensors) =
@@ -145,8 +159,9 @@ impl Encoder {
         let pooler = not_needed.into_iter().filter(|(name, _)| is_pooler(name)).collect();
         let mut digest = digest(folder)?;
         // The mean is what a plain language model stands for by itself.
-        if let Headless::Pool(Some(pooling @ Pooling::First)) = headless
+        if let Purpose::Encode(Some(pooling)) = purpose
             && plain
+            && pooling != Pooling::of(PoolingMode::Mean)
         {
             digest = format!("{pooling}-{digest}");
         }
@@ -159,25 +174,9 @@ impl Encoder {
     /// to the precision once, instead of for every batch.
     pub fn for_inference(self) -> Network {
         let Encoder { mut network, .. } = self;
-        network.transformer.cast(network.precision.kind());
+        let kind = network.precision.kind();
+        network.transformer.linears().into_iter().for_each(|linear| linear.cast(kind));
         network
-    }
-
-    /// The same encoder with vectors of the length they come out with. The method trains with inner
-    /// products that are not normalised (SIGIR 2021, section 3); a saved model has no Normalize either.
-    pub fn without_normalize(mut self) -> Encoder {
-        self.network.head.drop_normalize();
-        if let Layout::Modules(modules) = &mut self.layout {
-            let before = modules.len();
-            modules.retain(|module| module.step != Step::Normalize);
-            if modules.len() < before {
-                tracing::warn!(
-                    "{}: its Normalize module is left out, because training scores with plain inner products",
-                    self.folder.display()
-                );
-            }
-        }
-        self
     }
 
     /// The parameters, float32, by their names in the checkpoint, in the order the model is built.
@@ -193,44 +192,75 @@ impl Encoder {
     }
 }
 
-/// What to make of a plain language model, which has no head that makes vectors.
-#[derive(Clone, Copy)]
-enum Headless {
-    /// An encoder that pools hidden states.
-    Pool(Option<Pooling>),
-    /// The start of training.
-    NewHead,
+/// What a model is loaded for.
+enum Purpose {
+    /// To encode. A plain language model is pooled like this, or else by the mean.
+    Encode(Option<Pooling>),
+    /// To be trained by this similarity, or else by that of its folder.
+    Train(Option<Similarity>),
+}
+
+/// Makes vectors of length 1, or of the length that they come out with, as `similarity` needs it, or else as the folder
+/// has it.
+fn compare_by(layout: &mut Layout, similarity: Option<Similarity>, folder: &Path) -> Result<()> {
+    let normalizes = layout.normalizes();
+    let wanted = match similarity {
+        Some(similarity) => similarity,
+        None if normalizes => Similarity::Cosine,
+        None => stated_similarity(folder)?.unwrap_or(Similarity::Dot),
+    };
+    layout.compare_by(wanted).map_err(|text| {
+        Error::new(folder.display(), text)
+            .hint("--similarity dot; or start from a model in sentence-transformers' layout")
+    })?;
+    match (normalizes, wanted) {
+        (true, Similarity::Dot) => tracing::warn!(
+            "{}: its Normalize module is left out, because training is to score with plain inner products",
+            folder.display()
+        ),
+        (false, Similarity::Cosine) => {
+            tracing::warn!("{}: a Normalize module is added, because training scores with cosine", folder.display());
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// The layout of a folder without `modules.json`; adds a head to `weights` if there is none and training begins.
-fn headed(config: &Config, weights: &mut Tensors, headless: Headless, place: &str) -> Result<Layout> {
-    let named = config.architecture.as_deref().is_some_and(|name| name.starts_with("RobertaDot"));
-    if weights.contains_key("embeddingHead.weight") || named && !matches!(headless, Headless::NewHead) {
+fn headed(config: &Config, weights: &mut Tensors, purpose: &Purpose, place: &str) -> Result<Layout> {
+    let named = config.class.as_deref().is_some_and(|name| name.starts_with("RobertaDot"));
+    if weights.contains_key("embeddingHead.weight") || named && matches!(purpose, Purpose::Encode(_)) {
         return Ok(Layout::RobertaDot);
     }
-    match (headless, config.family) {
-        (Headless::Pool(Some(pooling)), _) => Ok(Layout::pooled(config.hidden_size, pooling)),
-        (Headless::Pool(None), _) | (Headless::NewHead, Family::Bert) => {
-            tracing::warn!("{place}: it does not say how to pool; its vectors will be the mean over tokens");
-            Ok(Layout::pooled(config.hidden_size, Pooling::Mean))
-        }
-        (Headless::NewHead, Family::Roberta) => {
+    let hidden = config.sizes.hidden;
+    match purpose {
+        Purpose::Encode(Some(pooling)) => Ok(Layout::pooled(hidden, pooling.clone())),
+        Purpose::Train(None | Some(Similarity::Dot)) if config.architecture.becomes_roberta_dot() => {
             tracing::warn!("{place}: no head; a new embeddingHead and norm are drawn at random");
-            let size = config.output_embedding_size.unwrap_or(config.hidden_size);
-            let numbers: usize = weights.values().map(Tensor::numel).sum();
-            if (size * config.hidden_size) as usize > numbers {
-                let text = format!("a head of {size} x {} would be larger than all its weights", config.hidden_size);
-                return Err(
-                    Error::new(place, text).hint("look at hidden_size and output_embedding_size in config.json")
-                );
-            }
-            let cpu = (Kind::Float, Device::Cpu);
-            let weight = Tensor::zeros([size, config.hidden_size], cpu).normal_(0.0, config.initializer_range);
-            weights.insert("embeddingHead.weight".into(), weight);
-            weights.insert("embeddingHead.bias".into(), Tensor::zeros([size], cpu));
-            weights.insert("norm.weight".into(), Tensor::ones([size], cpu));
-            weights.insert("norm.bias".into(), Tensor::zeros([size], cpu));
+            add_head(config, weights, place)?;
             Ok(Layout::RobertaDot)
         }
+        Purpose::Encode(None) | Purpose::Train(_) => {
+            tracing::warn!("{place}: it does not say how to pool; its vectors will be the mean over tokens");
+            Ok(Layout::pooled(hidden, Pooling::of(PoolingMode::Mean)))
+        }
     }
+}
+
+/// Draws the head of a RobertaDot.
+fn add_head(config: &Config, weights: &mut Tensors, place: &str) -> Result<()> {
+    let hidden = config.sizes.hidden;
+    let size = config.output_embedding_size.unwrap_or(hidden);
+    let numbers: usize = weights.values().map(Tensor::numel).sum();
+    if (size * hidden) as usize > numbers {
+        let text = format!("a head of {size} x {hidden} would be larger than all its weights");
+        return Err(Error::new(place, text).hint("look at hidden_size and output_embedding_size in config.json"));
+    }
+    let cpu = (Kind::Float, Device::Cpu);
+    let weight = Tensor::zeros([size, hidden], cpu).normal_(0.0, config.initializer_range);
+    weights.insert("embeddingHead.weight".into(), weight);
+    weights.insert("embeddingHead.bias".into(), Tensor::zeros([size], cpu));
+    weights.insert("norm.weight".into(), Tensor::ones([size], cpu));
+    weights.insert("norm.bias".into(), Tensor::zeros([size], cpu));
+    Ok(())
 }

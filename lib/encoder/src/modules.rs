@@ -1,15 +1,16 @@
 //! The two layouts of a model folder: a RobertaDot, and the list of modules of sentence-transformers
 //! (`modules.json` and a folder for each module).
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use hardmine_records::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::config::{Activation, read_json, read_text};
+use crate::config::{read_json, read_text};
+use crate::layers::Activation;
+use crate::pooling::{Pooling, PoolingMode};
+use crate::similarity::Similarity;
 
 /// How a model folder is laid out, which is also how it is saved.
 pub(crate) enum Layout {
@@ -32,7 +33,7 @@ pub(crate) struct Module {
 }
 
 /// What a module computes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     /// Hidden states of token ids.
     Transformer,
@@ -44,36 +45,6 @@ pub(crate) enum Step {
     Normalize,
 }
 
-/// How the hidden states of a text become one vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pooling {
-    /// The hidden state of the first token.
-    First,
-    /// The mean over all tokens.
-    Mean,
-}
-
-impl FromStr for Pooling {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        match text {
-            "cls" => Ok(Pooling::First),
-            "mean" => Ok(Pooling::Mean),
-            _ => Err("expected cls or mean".into()),
-        }
-    }
-}
-
-impl fmt::Display for Pooling {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Pooling::First => "cls",
-            Pooling::Mean => "mean",
-        })
-    }
-}
-
 #[derive(Deserialize)]
 struct DenseConfig {
     in_features: i64,
@@ -81,8 +52,6 @@ struct DenseConfig {
     #[serde(default = "yes")]
     bias: bool,
     activation_function: String,
-    module_input_name: Option<String>,
-    module_output_name: Option<String>,
 }
 
 fn yes() -> bool {
@@ -103,36 +72,99 @@ impl Layout {
 
     /// How hidden states become a vector.
     pub fn pooling(&self) -> Pooling {
-        let Layout::Modules(modules) = self else { return Pooling::First };
-        let pooling = modules.iter().find_map(|module| match module.step {
-            Step::Pooling(pooling) => Some(pooling),
+        let Layout::Modules(modules) = self else { return Pooling::of(PoolingMode::Cls) };
+        let pooling = modules.iter().find_map(|module| match &module.step {
+            Step::Pooling(pooling) => Some(pooling.clone()),
             _ => None,
         });
-        pooling.unwrap_or(Pooling::First)
+        pooling.unwrap_or(Pooling::of(PoolingMode::Cls))
     }
 
     /// Transformer and pooling: what sentence-transformers makes of a folder without modules, with the mean.
     pub fn pooled(hidden_size: i64, pooling: Pooling) -> Layout {
-        let name = |name: &str| format!("sentence_transformers.models.{name}");
-        let config = json!({
-            "word_embedding_dimension": hidden_size,
-            "pooling_mode_cls_token": pooling == Pooling::First,
-            "pooling_mode_mean_tokens": pooling == Pooling::Mean,
-        });
+        let config = pooling.to_config(hidden_size);
         Layout::Modules(vec![
             Module {
-                entry: json!({"idx": 0, "name": "0", "path": "", "type": name("Transformer")}),
+                entry: entry(0, "", "sentence_transformers.models.Transformer"),
                 path: PathBuf::new(),
                 step: Step::Transformer,
                 config: None,
             },
             Module {
-                entry: json!({"idx": 1, "name": "1", "path": "1_Pooling", "type": name("Pooling")}),
+                entry: entry(1, "1_Pooling", "sentence_transformers.models.Pooling"),
                 path: "1_Pooling".into(),
                 step: Step::Pooling(pooling),
-                config: Some(format!("{config:#}\n")),
+                config: Some(config),
             },
         ])
+    }
+
+    /// Whether all vectors have length 1.
+    pub fn normalizes(&self) -> bool {
+        let Layout::Modules(modules) = self else { return false };
+        modules.last().is_some_and(|module| module.step == Step::Normalize)
+    }
+
+    /// Adds a Normalize module at the end, or takes out those that there are, so that vectors are compared by
+    /// `similarity`. A RobertaDot has no modules, and says no if it is to be compared by cosine.
+    pub fn compare_by(&mut self, similarity: Similarity) -> std::result::Result<(), &'static str> {
+        match (self, similarity) {
+            (Layout::RobertaDot, Similarity::Dot) => Ok(()),
+            (Layout::RobertaDot, Similarity::Cosine) => Err("a RobertaDot has no Normalize module"),
+            (Layout::Modules(modules), Similarity::Dot) => {
+                modules.retain(|module| module.step != Step::Normalize);
+                Ok(())
+            }
+            (Layout::Modules(modules), Similarity::Cosine) => {
+                if modules.last().is_none_or(|module| module.step != Step::Normalize) {
+                    let module = normalize(modules);
+                    modules.push(module);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A Normalize module to follow `others`, as their version of sentence-transformers names it.
+fn normalize(others: &[Module]) -> Module {
+    let of = |module: &Module| module.entry.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let class = match others.first().map(of) {
+        Some(class) if class.starts_with("sentence_transformers.base.") => {
+            "sentence_transformers.base.modules.normalize.Normalize"
+        }
+        _ => "sentence_transformers.models.Normalize",
+    };
+    let path = format!("{}_Normalize", others.len());
+    let config =
+        "{\n  \"module_input_name\": \"sentence_embedding\",\n  \"module_output_name\": \"sentence_embedding\"\n}\n";
+    Module {
+        entry: entry(others.len(), &path, class),
+        path: path.into(),
+        step: Step::Normalize,
+        config: class.contains(".base.").then(|| config.into()),
+    }
+}
+
+fn entry(number: usize, path: &str, class: &str) -> Value {
+    json!({ "idx": number, "name": number.to_string(), "path": path, "type": class })
+}
+
+/// The similarity that `config_sentence_transformers.json` of a model folder states; none if it states none.
+///
+/// # Errors
+/// A malformed file, or a similarity that is not computed here.
+pub(crate) fn stated_similarity(folder: &Path) -> Result<Option<Similarity>> {
+    let file = folder.join("config_sentence_transformers.json");
+    let config: Value = if file.is_file() { read_json(&file)? } else { Value::Null };
+    match config.get("similarity_fn_name") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) if name == "dot_product" => Ok(Some(Similarity::Dot)),
+        Some(name) => match name.as_str().unwrap_or_default().parse() {
+            Ok(similarity) => Ok(Some(similarity)),
+            Err(expected) => Err(Error::new(file.display(), format!("similarity_fn_name is {name}; {expected}"))
+                .hint("--similarity says by what to train")),
+        },
     }
 }
 
@@ -173,8 +205,9 @@ fn module(folder: &Path, list: &Path, entry: Value) -> Result<Module> {
     let read = || read_text(&file);
     let (step, config) = match class {
         "Transformer" => (Step::Transformer, None),
-        "Pooling" => (Step::Pooling(pooling(&file)?), Some(read()?)),
+        "Pooling" => (Step::Pooling(Pooling::read(&file)?), Some(read()?)),
         "Dense" => (dense(&file)?, Some(read()?)),
+        "Normalize" if file.is_file() => (Step::Normalize, Some(normalize_config(&file)?)),
         "Normalize" => (Step::Normalize, None),
         _ => {
             let found = text("type");
@@ -186,56 +219,33 @@ fn module(folder: &Path, list: &Path, entry: Value) -> Result<Module> {
     Ok(Module { path, step, config, entry })
 }
 
-/// The prefix of the older form of the setting: one yes or no for each mode.
-const MODE: &str = "pooling_mode_";
+/// The text of a Normalize module's configuration.
+fn normalize_config(file: &Path) -> Result<String> {
+    check_names(file, &read_json(file)?)?;
+    read_text(file)
+}
 
-fn pooling(file: &Path) -> Result<Pooling> {
-    let config: serde_json::Map<String, Value> = read_json(file)?;
-    let modes = |value: &Value| value.as_str().map(str::to_lowercase);
-    let on: Vec<String> = match config.get("pooling_mode") {
-        Some(Value::Array(list)) => list.iter().filter_map(modes).collect(),
-        Some(Value::String(mode)) => vec![mode.to_lowercase()],
-        _ => {
-            let is_on = |name: &str| config.get(&format!("{MODE}{name}")) == Some(&Value::Bool(true));
-            let on = config.keys().filter_map(|name| name.strip_prefix(MODE)).filter(|name| is_on(name));
-            on.map(str::to_owned).collect()
+/// Refuses a module that takes anything but the vector of a text, or makes anything else of it.
+fn check_names(file: &Path, config: &Value) -> Result<()> {
+    for name in ["module_input_name", "module_output_name"] {
+        if let Some(other) = config.get(name).filter(|value| !value.is_null() && *value != "sentence_embedding") {
+            let text = format!("{name} {other} is not known; expected \"sentence_embedding\"");
+            return Err(Error::new(file.display(), text));
         }
-    };
-    let on: Vec<&str> = on.iter().map(String::as_str).collect();
-    match on[..] {
-        [] => Ok(Pooling::Mean),
-        ["mean_tokens" | "mean"] => Ok(Pooling::Mean),
-        ["cls_token"] if !config.contains_key("pooling_mode_mean_tokens") => Err(Error::new(
-            file.display(),
-            "pooling_mode_cls_token without pooling_mode_mean_tokens, which versions of sentence-transformers take for \
-             cls, or for cls and mean",
-        )
-        .hint("add \"pooling_mode_mean_tokens\": false")),
-        ["cls_token" | "cls"] => Ok(Pooling::First),
-        _ => Err(Error::new(
-            file.display(),
-            format!("pooling by {on:?} is not known; expected cls_token or mean_tokens alone"),
-        )),
     }
+    Ok(())
 }
 
 fn dense(file: &Path) -> Result<Step> {
-    let config: DenseConfig = read_json(file)?;
-    for (name, value) in
-        [("module_input_name", &config.module_input_name), ("module_output_name", &config.module_output_name)]
-    {
-        if let Some(other) = value.as_deref().filter(|&value| value != "sentence_embedding") {
-            return Err(Error::new(
-                file.display(),
-                format!("{name} '{other}' is not known; expected sentence_embedding"),
-            ));
-        }
-    }
+    let fields: Value = read_json(file)?;
+    check_names(file, &fields)?;
+    let config = DenseConfig::deserialize(fields).map_err(Error::at(file.display()))?;
     let activation = match config.activation_function.rsplit('.').next().unwrap_or_default() {
         "Tanh" => Activation::Tanh,
         "Identity" => Activation::Identity,
         "ReLU" => Activation::Relu,
         "GELU" => Activation::Gelu,
+        "SiLU" => Activation::Silu,
         other => return Err(Error::new(file.display(), format!("activation_function '{other}' is not known"))),
     };
     Ok(Step::Dense { inputs: config.in_features, outputs: config.out_features, bias: config.bias, activation })

@@ -2,17 +2,20 @@
 
 use tch::{Device, Tensor};
 
+use hardmine_records::{Error, Result};
+
 use crate::config::Config;
 use crate::dropout::Dropout;
+use crate::families::Transformer;
 use crate::head::Head;
-use crate::transformer::Transformer;
-use crate::{Batch, Precision, Truncation};
+use crate::pass::Pass;
+use crate::{Batch, Precision, Similarity, Truncation};
 
 /// What encodes: a transformer and the head that makes one vector of its hidden states. By itself it can be neither
 /// trained nor saved; an `Encoder` can.
 pub struct Network {
     pub(crate) config: Config,
-    pub(crate) transformer: Transformer,
+    pub(crate) transformer: Box<dyn Transformer>,
     pub(crate) head: Head,
     pub(crate) device: Device,
     pub(crate) precision: Precision,
@@ -27,7 +30,7 @@ impl Network {
     /// The texts `rows`, of which none may be empty, shortened and as a batch. Texts of like length should stand
     /// together.
     pub fn batch(&self, rows: &[&[i32]], truncation: Truncation) -> Batch {
-        Batch::new(rows, truncation, &self.config, self.device)
+        Batch::new(rows, truncation, self.config.sizes.numbering, self.device)
     }
 
     /// Vectors (B, E) of a batch, float32. Whether gradients are recorded is for the parameters and the caller to say.
@@ -41,13 +44,33 @@ impl Network {
     }
 
     fn forward(&self, batch: &Batch, dropout: Option<Dropout>) -> Tensor {
-        let hidden = self.transformer.forward(batch, self.precision.kind(), self.head.first_only(), dropout);
-        self.head.forward(hidden, batch)
+        let pass = Pass { batch, kind: self.precision.kind(), dropout, chosen: self.head.chosen(batch) };
+        self.head.forward(self.transformer.forward(&pass), batch)
     }
 
-    /// Whether all vectors have length 1.
-    pub fn normalizes(&self) -> bool {
-        self.head.normalizes()
+    /// Whether its vectors have length 1, so that their inner product is the cosine.
+    pub fn similarity(&self) -> Similarity {
+        if self.head.normalizes() { Similarity::Cosine } else { Similarity::Dot }
+    }
+
+    /// The same network with only the first `dimension` numbers of each vector, which is brought back to length 1 if it
+    /// had that. It makes sense for models that were trained so (Kusupati et al. 2022, arXiv 2205.13147).
+    ///
+    /// # Errors
+    /// There are fewer numbers.
+    pub fn cut_to(mut self, dimension: usize) -> Result<Network> {
+        match dimension {
+            0 => Err(Error::new("0 dimensions", "expected at least 1")),
+            _ if dimension > self.dimension() => Err(Error::new(
+                format!("{dimension} dimensions"),
+                format!("the model's vectors have {} only", self.dimension()),
+            )),
+            _ if dimension == self.dimension() => Ok(self),
+            _ => {
+                self.head.cut(dimension as i64);
+                Ok(self)
+            }
+        }
     }
 
     /// E, the size of a vector.
@@ -57,12 +80,12 @@ impl Network {
 
     /// The most tokens a text may have.
     pub fn max_positions(&self) -> usize {
-        self.config.max_positions()
+        self.config.sizes.max_tokens as usize
     }
 
     /// Number of token ids that the model knows; all ids are below it.
     pub fn vocabulary(&self) -> usize {
-        self.config.vocab_size as usize
+        self.config.sizes.vocabulary as usize
     }
 
     /// The device that it computes on.

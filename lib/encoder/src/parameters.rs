@@ -11,26 +11,34 @@ pub(crate) struct Parameters {
     taken: Vec<(String, Tensor)>,
     missing: Vec<String>,
     wrong: Vec<String>,
+    /// What all names begin with that are asked for.
+    prefix: &'static str,
     device: Device,
 }
 
 impl Parameters {
     /// Over the tensors of a checkpoint, float32.
     pub fn new(found: Tensors, device: Device) -> Parameters {
-        Parameters { found, taken: Vec::new(), missing: Vec::new(), wrong: Vec::new(), device }
+        Parameters { found, taken: Vec::new(), missing: Vec::new(), wrong: Vec::new(), prefix: "", device }
+    }
+
+    /// From now on, names that are asked for are those of a part that is called so.
+    pub fn enter(&mut self, prefix: &'static str) {
+        self.prefix = prefix;
     }
 
     /// The parameter `name`, on the device. One that is missing or has another shape gives an empty
     /// tensor now and an error in [`Parameters::finish`], which can then name all of them.
     pub fn get(&mut self, name: &str, shape: &[i64]) -> Tensor {
-        match self.found.remove(name) {
+        let name = format!("{}{name}", self.prefix);
+        match self.found.remove(&name) {
             Some(tensor) if tensor.size() == shape => {
                 let tensor = tensor.to_device(self.device);
-                self.taken.push((name.into(), tensor.shallow_clone()));
+                self.taken.push((name, tensor.shallow_clone()));
                 return tensor;
             }
             Some(tensor) => self.wrong.push(format!("{name}: expected shape {shape:?}, found {:?}", tensor.size())),
-            None => self.missing.push(name.into()),
+            None => self.missing.push(name),
         }
         Tensor::empty([0], (Kind::Float, self.device))
     }

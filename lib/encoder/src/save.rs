@@ -7,6 +7,7 @@ use hardmine_records::{Error, Result};
 use serde_json::{Map, Value, json};
 
 use crate::Encoder;
+use crate::Similarity;
 use crate::checkpoint::{self, SAFETENSORS};
 use crate::config::read_json;
 use crate::modules::{Layout, Module, Step};
@@ -43,12 +44,12 @@ impl Encoder {
             let limits = home.join("sentence_bert_config.json");
             if !limits.exists() {
                 // sentence-transformers 3 asks a hub for it where it is missing.
-                let longest = self.config.max_positions();
+                let longest = self.config.sizes.max_tokens;
                 write_json(&limits, &json!({ "max_seq_length": longest, "do_lower_case": false }))?;
             }
             let entries: Vec<&Value> = modules.iter().map(|module| &module.entry).collect();
             write_json(&folder.join("modules.json"), &json!(entries))?;
-            say_inner_product(&folder.join("config_sentence_transformers.json"))?;
+            say_similarity(&folder.join("config_sentence_transformers.json"), self.similarity())?;
             modules.iter().try_for_each(|module| self.save_module(folder, module))?;
         }
         let dense = self.dense_prefixes();
@@ -99,10 +100,10 @@ impl Encoder {
     }
 }
 
-/// Models are trained by inner products, and sentence-transformers would take the cosine where nothing is said.
-fn say_inner_product(file: &Path) -> Result<()> {
+/// Says how the model was trained, because sentence-transformers takes the cosine where nothing is said.
+fn say_similarity(file: &Path, similarity: Similarity) -> Result<()> {
     let mut config: Map<String, Value> = if file.is_file() { read_json(file)? } else { Map::new() };
-    config.insert("similarity_fn_name".into(), json!("dot"));
+    config.insert("similarity_fn_name".into(), json!(similarity.to_string()));
     write_json(file, &Value::Object(config))
 }
 

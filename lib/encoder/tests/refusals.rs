@@ -54,20 +54,67 @@ fn check(error: String, parts: &[&str]) {
 
 #[test]
 fn configurations() {
-    check(with_config("\"roberta\"", "\"mpnet\""), &["config.json", "model_type 'mpnet'", "expected bert"]);
+    check(
+        with_config("\"roberta\"", "\"bloom\""),
+        &["config.json", "model_type 'bloom'", "expected bert", "or xlm-roberta"],
+    );
+    check(with_config("\"roberta\"", "\"distilbert\""), &["config.json", "missing field `dim`"]);
+    check(with_config("{", "{\"auto_map\": {\"AutoModel\": \"x.Y\"},"), &["auto_map", "trust_remote_code"]);
+    check(with_config("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 0"), &["it has no layers"]);
     check(
         with_config("\"model_type\": \"roberta\"", "\"model_type\": 7"),
         &["model_type is 7, not a name; expected bert"],
     );
     check(with_config("\"model_type\"", "\"kind\""), &["no model_type; expected bert"]);
     check(with_config("{", "{\"is_decoder\": true,"), &["is_decoder is true"]);
-    check(with_config("\"gelu\"", "\"swish\""), &["hidden_act 'swish'"]);
-    check(with_config("\"absolute\"", "\"relative_key\""), &["position_embedding_type 'relative_key'"]);
+    check(with_config("\"gelu\"", "\"mish\""), &["hidden_act \"mish\" is not known; expected gelu"]);
+    check(with_config("\"absolute\"", "\"relative_key\""), &["position_embedding_type \"relative_key\""]);
     check(with_config("\"num_attention_heads\": 4", "\"num_attention_heads\": 5"), &["64", "5 heads"]);
     check(with_config("\"hidden_size\": 64,", ""), &["config.json", "hidden_size"]);
     check(with_config("\"vocab_size\": 1000", "\"vocab_size\": 0"), &["vocab_size is 0"]);
     check(with_config("\"hidden_dropout_prob\": 0.0", "\"hidden_dropout_prob\": 1.0"), &["hidden_dropout_prob is 1"]);
     check(with_config("{", "["), &["config.json", "line 2"]);
+}
+
+#[test]
+fn configurations_of_other_families() {
+    let refused = |family: &str, from: &str, to: &str| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/encoders").join(family);
+        let folder = tempfile::tempdir().unwrap();
+        let config = std::fs::read_to_string(source.join("config.json")).unwrap();
+        assert!(config.contains(from), "{family}: {from}");
+        std::fs::write(folder.path().join("config.json"), config.replacen(from, to, 1)).unwrap();
+        std::fs::copy(source.join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
+        refusal(folder.path())
+    };
+    let default = "\"rope_type\": \"default\"";
+    for family in ["modernbert_mean", "qwen3", "gemma3", "nomic_bert"] {
+        check(
+            refused(family, default, "\"rope_type\": \"yarn\""),
+            &["rope_type \"yarn\" is not known; expected \"default\""],
+        );
+    }
+    check(refused("qwen3", "{", "{\"rope_scaling\": {\"type\": \"linear\"},"), &["rope_type \"linear\" is not known"]);
+    check(
+        refused("qwen3", "\"use_sliding_window\": false", "\"use_sliding_window\": true"),
+        &["use_sliding_window true"],
+    );
+    check(refused("qwen3", "\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3"), &["can't share 3"]);
+    check(
+        refused("gemma3", "\"query_pre_attn_scalar\": 24", "\"query_pre_attn_scalar\": 0"),
+        &["query_pre_attn_scalar is 0"],
+    );
+    check(
+        refused("gemma3", "\"attn_logit_softcapping\": null", "\"attn_logit_softcapping\": 50"),
+        &["attn_logit_softcapping 50"],
+    );
+    check(refused("gemma3", "\"full_attention\",", "\"linear_attention\","), &["layer type \"linear_attention\""]);
+    check(refused("modernbert_mean", "\"local_attention\": 10,", ""), &["missing field `local_attention`"]);
+    check(refused("nomic_bert", "{", "{\"num_experts\": 8,"), &["num_experts 8 is not known"]);
+    check(
+        refused("mpnet", "\"max_position_embeddings\": 162", "\"max_position_embeddings\": 3"),
+        &["leaves no room for a text"],
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hardmine_encoder::{Encoder, Network, Pooling, Precision, Truncation, digest};
+use hardmine_encoder::{Encoder, Network, Pooling, PoolingMode, Precision, Similarity, Truncation, digest};
 use hardmine_records::Provenance;
 use tch::{Device, Kind, Tensor};
 
@@ -195,7 +195,8 @@ fn normalize_and_dense_modules() {
     assert_eq!(encoder.dimension(), 3);
     assert!(distance(&encode(&encoder, &texts, 128, 9), &(&after_dense / length)) < 2e-5);
 
-    let encoder = encoder.without_normalize();
+    let by_dot = Some(Similarity::Dot);
+    let encoder = Encoder::load_for_training(folder.path(), Device::Cpu, Precision::F32, by_dot).unwrap();
     let saved = tempfile::tempdir().unwrap();
     encoder.save(saved.path()).unwrap();
     // Without Normalize, vectors are compared as they were trained.
@@ -266,14 +267,15 @@ fn a_language_model_is_pooled_or_gets_a_head() {
     std::fs::write(&config, text).unwrap();
 
     let load_pooled = |folder: &Path, pooling| Encoder::load_pooled(folder, Device::Cpu, Precision::F32, pooling);
-    let [mean, first] = [None, Some(Pooling::First)].map(|pooling| load_pooled(folder.path(), pooling).unwrap());
+    let [mean, first] =
+        [None, Some(Pooling::of(PoolingMode::Cls))].map(|pooling| load_pooled(folder.path(), pooling).unwrap());
     assert_eq!((mean.dimension(), first.dimension()), (64, 64));
     assert_ne!(mean.digest(), first.digest());
-    assert_eq!(mean.digest(), load_pooled(folder.path(), Some(Pooling::Mean)).unwrap().digest());
-    let refused = load_pooled(&fixture("init"), Some(Pooling::Mean)).err().unwrap().to_string();
+    assert_eq!(mean.digest(), load_pooled(folder.path(), Some(Pooling::of(PoolingMode::Mean))).unwrap().digest());
+    let refused = load_pooled(&fixture("init"), Some(Pooling::of(PoolingMode::Mean))).err().unwrap().to_string();
     assert!(refused.contains("has its own pooling, cls; expected mean"), "{refused}");
     tch::manual_seed(5);
-    let encoder = Encoder::load_for_training(folder.path(), Device::Cpu, Precision::F32).unwrap();
+    let encoder = Encoder::load_for_training(folder.path(), Device::Cpu, Precision::F32, None).unwrap();
     let saved = tempfile::tempdir().unwrap();
     encoder.save(saved.path()).unwrap();
     let texts = texts("queries.tokens.jsonl");

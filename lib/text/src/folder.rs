@@ -94,6 +94,11 @@ impl FolderSettings {
         self.max_length
     }
 
+    /// How many of the first numbers of a vector sentence-transformers keeps.
+    pub fn dimensions(&self) -> Option<usize> {
+        self.truncate_dim.map(|dimensions| dimensions as usize)
+    }
+
     /// Whether a text is lower-cased before it comes to the tokenizer.
     pub(crate) fn lower_case(&self) -> bool {
         self.lower_case
@@ -144,9 +149,6 @@ impl FolderSettings {
                 tracing::warn!("{}: similarity_fn_name is {name}, but rank takes inner products", self.place);
             }
         }
-        if let Some(dimensions) = self.truncate_dim {
-            tracing::warn!("{}: truncate_dim is {dimensions}, but vectors keep all their dimensions", self.place);
-        }
     }
 }
 
@@ -156,11 +158,11 @@ fn longest(stated: Option<usize>, home: &Path) -> Result<Option<usize>> {
     let config = home.join("config.json");
     let config: Map<String, Value> = if config.is_file() { read_json(&config)? } else { Map::new() };
     let number = |name: &str| config.get(name).and_then(Value::as_u64).map(|number| number as usize);
-    let roberta = ["roberta", "xlm-roberta", "camembert"].map(|name| json!(name));
-    // Positions of the RoBERTa family begin after that of padding.
-    let reserved = match config.get("model_type").is_some_and(|name| roberta.contains(name)) {
-        true => number("pad_token_id").unwrap_or(1) + 1,
-        false => 0,
+    // Positions of the RoBERTa family begin after that of padding, which in an MPNet is always 1.
+    let reserved = match config.get("model_type").and_then(Value::as_str) {
+        Some("roberta" | "xlm-roberta" | "camembert") => number("pad_token_id").unwrap_or(1) + 1,
+        Some("mpnet") => 2,
+        _ => 0,
     };
     let positions = number("max_position_embeddings").map(|rows| rows.saturating_sub(reserved));
     let stated = match stated {

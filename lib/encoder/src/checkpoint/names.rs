@@ -3,7 +3,7 @@
 /// What wraps a module, at whatever level: data parallelism, compilation, sharding, recomputing.
 const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 /// What a transformer is called where it is a part of something.
-const OWNERS: [&str; 5] = ["model", "auto_model", "0", "roberta", "bert"];
+const OWNERS: [&str; 7] = ["model", "auto_model", "0", "roberta", "bert", "distilbert", "mpnet"];
 
 /// The name of a parameter without what depends on the class it was saved from: wrappers and the names of families
 /// go, and names from before 2019 become today's.
@@ -17,8 +17,8 @@ pub(crate) fn canonical(name: &str) -> String {
 /// Whether a parameter, by its canonical name, is of a part that encoders don't have: the pooler and
 /// the heads of other tasks.
 pub(crate) fn belongs_to_a_task(name: &str) -> bool {
-    ["pooler.", "lm_head.", "cls.", "classifier."].iter().any(|prefix| name.starts_with(prefix))
-        || name == "embeddings.position_ids"
+    let heads = ["pooler.", "lm_head.", "cls.", "classifier.", "head.", "decoder.", "vocab_", "pre_classifier."];
+    heads.iter().any(|prefix| name.starts_with(prefix)) || name == "embeddings.position_ids"
 }
 
 #[cfg(test)]
