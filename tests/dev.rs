@@ -166,7 +166,9 @@ fn some_of_the_documents_are_enough() {
     // ADORE searches the same documents among the vectors that it has.
     folder.run("embed --model bert --max-length 32 docs.tokens.arrow -o cut.arrow").ok();
     let adore = adore().replace("docs.arrow", "cut.arrow");
-    folder.run(&format!("train adore {adore} {SMALL} {DEV} --steps 2 --dev-docs 20 --max-query-length 24 -o adore")).ok();
+    folder
+        .run(&format!("train adore {adore} {SMALL} {DEV} --steps 2 --dev-docs 20 --max-query-length 24 -o adore"))
+        .ok();
     assert_same(start(&log(&folder, "adore")), start(&log(&folder, "model")));
 }
 
@@ -239,6 +241,7 @@ fn the_model_card_says_where_the_model_came_from() {
         &format!("| this model | digest `{digest}` |"),
         "| documents | 300, fingerprint of the ids `",
         "| dev queries | 60, fingerprint",
+        "| vectors are compared by | dot |",
         "| batch size | 30 |",
         "\n    train inbatch --init 0123abcd --queries train.tokens.arrow",
         &format!("| 0 | {:.4} | +0.0000 |", start(&log)),

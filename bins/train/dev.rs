@@ -68,12 +68,7 @@ impl DevOptions {
     }
 
     /// What a model is measured on; `seed` draws documents, where not all are searched.
-    pub(crate) fn set(
-        &self,
-        Judged { queries, grades }: Judged,
-        of: (&Encoder, &Method),
-        seed: u64,
-    ) -> Result<DevSet> {
+    pub(crate) fn set(&self, Judged { queries, grades }: Judged, of: (&Encoder, &Method), seed: u64) -> Result<DevSet> {
         let plan = DevPlan { every: self.evaluate_every, patience: self.patience, keep: self.keep };
         let metric = self.metric(&grades)?;
         let others = self.dev_docs.map(|number| (number, seed));

@@ -23,9 +23,9 @@ BATCH_SIZE            := 24
 STEPS                 := 45
 
 # The models are measured while they are trained, on training queries that are held out for it.
-DEV_EVERY             := 15
+DEV_EVERY             := 25
 DEV_METRIC            := MRR@10
-DEV_DOCS              := 200
+DEV_DOCS              := 100
 
 ADORE_LEARNING_RATE   := 6e-5
 ADORE_WARMUP_STEPS    := 5

@@ -117,6 +117,7 @@ impl Card<'_> {
         let mut rows = vec![
             ("start", format!("{}, digest `{}`", self.start(), self.encoder.digest())),
             ("this model", format!("digest `{}`", entry(MODEL))),
+            ("vectors are compared by", self.encoder.similarity().to_string()),
             ("documents", counted(self.method.number_of_documents(), self.method.provenance())),
             ("training queries", counted(self.relevant.queries().len(), self.queries.provenance())),
             ("relevant documents of these", pairs.to_string()),

@@ -98,11 +98,10 @@ pub struct Judged {
     pub notes: Vec<String>,
 }
 
-/// The rows of a file of judgements or negatives.
+/// The judgements of a file with their grades.
 pub struct Graded {
     /// The name of the file in errors.
     pub name: String,
-    kind: Kind,
     /// Row numbers of query and document, and the grade.
     pub rows: Vec<(u32, u32, i32)>,
     /// What the user should know of how the file was read.
@@ -114,7 +113,7 @@ pub struct Graded {
 /// # Errors
 /// A file that is not qrels or belongs to other queries or documents; an id that is not there, with its row.
 pub fn read_qrels(input: &Input, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
-    read(input, Kind::Qrels, queries, docs, reading)?.into_lists(queries, docs)
+    read_lists(input, Kind::Qrels, queries, docs, reading)
 }
 
 /// All judgements with their grades, for a metric.
@@ -122,9 +121,14 @@ pub fn read_qrels(input: &Input, queries: &TextRows, docs: &TextRows, reading: I
 /// # Errors
 /// As [`read_qrels`].
 pub fn read_grades(input: &Input, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Graded> {
-    let graded = read(input, Kind::Qrels, queries, docs, reading)?;
-    graded.check()?;
-    Ok(graded)
+    let mut rows = Vec::new();
+    let (name, notes) = read(input, Kind::Qrels, queries, docs, reading, |query, doc, grade| {
+        rows.push((query, doc, grade));
+    })?;
+    match rows.iter().any(|&(.., grade)| grade > 0) {
+        true => Ok(Graded { name, rows, notes }),
+        false => Err(nothing_in(&name, Kind::Qrels)),
+    }
 }
 
 /// The hard negatives of each query.
@@ -132,11 +136,36 @@ pub fn read_grades(input: &Input, queries: &TextRows, docs: &TextRows, reading: 
 /// # Errors
 /// As [`read_qrels`].
 pub fn read_negatives(input: &Input, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
-    read(input, Kind::Negatives, queries, docs, reading)?.into_lists(queries, docs)
+    read_lists(input, Kind::Negatives, queries, docs, reading)
 }
 
-/// All pairs of a file; those of negatives have grade 1.
-fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Graded> {
+fn read_lists(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Judged> {
+    let mut pairs = Vec::new();
+    let (name, notes) = read(input, kind, queries, docs, reading, |query, doc, grade| {
+        if grade > 0 {
+            pairs.push((query, doc));
+        }
+    })?;
+    match pairs.is_empty() {
+        true => Err(nothing_in(&name, kind)),
+        false => Ok(Judged { lists: DocumentLists::new(queries.rows, docs.rows, &pairs), notes }),
+    }
+}
+
+fn nothing_in(name: &str, kind: Kind) -> Error {
+    Error::new(name, if kind == Kind::Qrels { "no relevant document for any query" } else { "no negatives" })
+}
+
+/// Gives the rows of a file to `take`: query, document and grade, which is 1 for negatives. Returns the file's name, and
+/// what the user should know.
+fn read(
+    input: &Input,
+    kind: Kind,
+    queries: &TextRows,
+    docs: &TextRows,
+    reading: IdOptions,
+    mut take: impl FnMut(u32, u32, i32),
+) -> Result<(String, Vec<String>)> {
     let mut table = Table::open_with_ids(input, &[kind], reading.ids)?.without_ranks();
     let name = table.name().to_owned();
     let space = table.ids();
@@ -147,7 +176,7 @@ fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading:
     };
     check(&table)?;
     let (query_rows, doc_rows) = (queries.lookup(space, &name)?, docs.lookup(space, &name)?);
-    let (mut rows, mut skipped, mut first) = (Vec::new(), 0, 0);
+    let (mut skipped, mut first) = (0, 0);
     for batch in table.by_ref() {
         let Pairs { queries, docs, relevance } = Pairs::of(&batch?, kind)?;
         for index in 0..queries.len() {
@@ -158,7 +187,7 @@ fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading:
             }
             let query = query_rows.row(&queries, index, "query_id", &name, first + index)?;
             let doc = doc_rows.row(&docs, index, "doc_id", &name, first + index)?;
-            rows.push((query, doc, relevance.as_ref().map_or(1, |relevance| relevance.value(index))));
+            take(query, doc, relevance.as_ref().map_or(1, |relevance| relevance.value(index)));
         }
         first += queries.len();
     }
@@ -167,25 +196,7 @@ fn read(input: &Input, kind: Kind, queries: &TextRows, docs: &TextRows, reading:
     if skipped > 0 {
         notes.push(format!("{name}: {skipped} rows with an unknown query or document left out"));
     }
-    Ok(Graded { name, kind, rows, notes })
-}
-
-impl Graded {
-    fn check(&self) -> Result<()> {
-        if self.rows.iter().any(|&(.., grade)| grade > 0) {
-            return Ok(());
-        }
-        let what = if self.kind == Kind::Qrels { "no relevant document for any query" } else { "no negatives" };
-        Err(Error::new(&self.name, what))
-    }
-
-    /// The documents of a grade above 0, in the order of the file.
-    fn into_lists(self, queries: &TextRows, docs: &TextRows) -> Result<Judged> {
-        self.check()?;
-        let pairs: Vec<(u32, u32)> =
-            self.rows.iter().filter(|&&(.., grade)| grade > 0).map(|&(query, doc, _)| (query, doc)).collect();
-        Ok(Judged { lists: DocumentLists::new(queries.rows, docs.rows, &pairs), notes: self.notes })
-    }
+    Ok((name, notes))
 }
 
 /// Queries with documents: what judgements and negatives have in common.

@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
             if self.has_lost_patience() {
                 break;
             }
-            if self.state.step % self.batches.settings.save_every == 0 && self.remaining() > 0 {
+            if self.state.step.is_multiple_of(self.batches.settings.save_every) && self.remaining() > 0 {
                 self.checkpoint.save(&self.state)?;
             }
         }
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
     fn is_measured_after(&self, step: u64) -> bool {
         let total = self.schedule.total;
         let every = self.dev.map(|dev| dev.plan().every.unwrap_or(total / 10).max(1));
-        every.is_some_and(|every| step % every == 0 || step == total)
+        every.is_some_and(|every| step.is_multiple_of(every) || step == total)
     }
 
     fn has_lost_patience(&self) -> bool {

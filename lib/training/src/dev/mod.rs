@@ -9,7 +9,6 @@ use std::collections::HashSet;
 use hardmine_encoder::{Encoder, Workers, check_token_ids};
 use hardmine_files::MappedTokens;
 use hardmine_records::{Provenance, Result};
-use serde::Serialize;
 use tch::Tensor;
 
 use crate::data::Graded;
@@ -46,7 +45,7 @@ pub trait Metric {
 }
 
 /// When a model is measured, and what follows from it.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct DevPlan {
     /// Number of steps between two measurements, at least 1; none stands for a tenth of the run.
     pub every: Option<u64>,
@@ -57,7 +56,7 @@ pub struct DevPlan {
 }
 
 /// Which model is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// The one with the highest value on the dev queries; of several, the earliest.
     Best,
