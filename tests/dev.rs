@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float64Type;
 use serde_json::Value;
 
-use crate::common::{Folder, Records, TRAINING};
+use crate::common::{Folder, Records, TRAINING, Terminal};
 
 const DEV: &str = "--dev-queries dev.tokens.arrow --dev-qrels qrels.dev.small.tsv";
 const SMALL: &str = "--batch-size 30 --warmup-steps 2 --optimizer adamw --learning-rate 1e-3";
@@ -84,6 +84,19 @@ fn the_curve_is_what_score_says_of_the_start_and_of_the_model() {
         let line = format!("step 4 of 6: dev {metric} {at_4:.4} ({:+.4})", at_4 - start);
         done.check(done.stderr.contains(&line), "should say the value and the difference");
     }
+}
+
+#[test]
+fn the_lines_of_the_curve_stand_above_the_progress_bar() {
+    let folder = Folder::made();
+    let line = format!("train inbatch {TRAINING} {SMALL} {DEV} --steps 8 --evaluate-every 2 -o model");
+    let (done, shown) = folder.run(&line).on_terminal(&[Terminal::Stderr]);
+    done.check(done.code == Some(0), "should succeed");
+    // What the terminal shows on one line: a carriage return or "erase line" begins it anew.
+    let lines: Vec<&str> = shown.split(['\n', '\r']).flat_map(|line| line.split("\x1b[2K")).collect();
+    let measured: Vec<&&str> = lines.iter().filter(|line| line.contains(": dev nDCG@10 ")).collect();
+    assert_eq!(measured.len(), 5, "{shown:?}");
+    assert!(measured.iter().all(|line| !line.contains(" queries, ")), "{measured:?}");
 }
 
 #[test]
