@@ -66,12 +66,12 @@ TRAIN_ADORE = --similarity $(SIMILARITY) --optimizer $(ADORE_OPTIMIZER) --learni
 	--device $(DEVICE) --seed $(SEED) $(if $(METRIC_CUT),--metric-cut $(METRIC_CUT)) $(DEV)
 # Held-out queries are rows of the training queries' tokens.
 DEV = $(if $(DEV_EVERY),--dev-queries $(tokens)/train.arrow --dev-qrels $(qrels)/held-out.parquet --ids internal \
-	--dev-metric $(DEV_METRIC) --evaluate-every $(DEV_EVERY) \
+	--dev-metric $(DEV_METRIC) --evaluate-every $(DEV_EVERY) --keep $(KEEP) \
 	$(if $(DEV_DOCS),--dev-docs $(DEV_DOCS)) $(if $(PATIENCE),--patience $(PATIENCE)))
 
 # The settings that decide what is in a folder. DEVICE, CHUNK_SIZE and the number of
 # cores change the rounding and which numbers dropout sets to zero, but not the method.
-dev      := $(if $(DEV_EVERY),DEV_EVERY DEV_METRIC DEV_DOCS PATIENCE)
+dev      := $(if $(DEV_EVERY),DEV_EVERY DEV_METRIC DEV_DOCS KEEP PATIENCE)
 training := SIMILARITY OPTIMIZER LEARNING_RATE WARMUP_STEPS BATCH_SIZE STEPS TRAIN_QUERY_LENGTH $(TRAIN_LENGTH) PRECISION SEED \
 	$(dev)
 adore    := SIMILARITY ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS ADORE_BATCH_SIZE ADORE_EPOCHS ADORE_STEPS \
@@ -267,11 +267,12 @@ SHOW = $(BIN)/sql -q -t t=$(HERE)/table.parquet "$$($(QUERY) lib/evaluation/sql/
 endif
 
 # What was measured while the rows were trained: a line for each number of steps, and a column for each row.
-CURVES = $(if $(DEV_EVERY),$(BIN)/sql -q $(foreach row,$(ROWS),-t $(row)=$(models)/$(row)/training-log.parquet) \
+curve_of = $(subst -,_,$(row))
+CURVES = $(if $(DEV_EVERY),$(BIN)/sql -q $(foreach row,$(ROWS),-t $(curve_of)=$(models)/$(row)/training-log.parquet) \
 	"SELECT steps AS \"steps: $(DEV_METRIC) on held-out queries\" \
-	$(foreach row,$(ROWS),, round(max(dev) FILTER (WHERE row = '$(row)'), 4) AS \"$(row)\") FROM ( \
+	$(foreach row,$(ROWS),, round(max(dev) FILTER (WHERE row = '$(curve_of)'), 4) AS \"$(row)\") FROM ( \
 	SELECT 0 AS steps, CAST(value AS DOUBLE) AS dev, table_name AS row FROM provenance WHERE name = 'dev_start' \
-	$(foreach row,$(ROWS),UNION ALL SELECT step + 1, dev, '$(row)' FROM \"$(row)\" WHERE dev IS NOT NULL) \
+	$(foreach row,$(ROWS),UNION ALL SELECT step + 1, dev, '$(curve_of)' FROM $(curve_of) WHERE dev IS NOT NULL) \
 	) GROUP BY steps ORDER BY steps")
 
 # ---- what is not there --------------------------------------------------------------------------------------
