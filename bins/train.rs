@@ -1,5 +1,12 @@
 //! Trains an encoder with one of four kinds of negatives; what happens in a step is in lib/training.
 
+#[path = "train/dev.rs"]
+mod dev;
+#[path = "train/loss.rs"]
+mod loss;
+#[path = "train/update.rs"]
+mod update;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,20 +14,18 @@ use clap::{Parser, Subcommand, value_parser};
 use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_encoder::{DeviceChoice, Encoder, Precision, Similarity, digest, prepare_process};
 use hardmine_files::{Input, MappedTokens};
-use hardmine_records::provenance::{DIMENSIONS, DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED};
+use hardmine_records::provenance::{
+    DEV_METRIC, DEV_START, DEV_STEP, DIMENSIONS, DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED,
+};
 use hardmine_records::{Error, Provenance};
 use hardmine_text::{FolderSettings, TextKind};
 use hardmine_training::data::{IdOptions, Judged, TextRows, read_negatives, read_qrels};
 use hardmine_training::{
-    Checkpoint, Chunks, DocumentLists, Documents, Method, ModelFolder, Run, TaughtPairs, Teacher, TrainingSettings,
-    identity, log, starting_model,
+    Card, Checkpoint, Chunks, DocumentLists, Documents, Method, ModelFolder, Run, TaughtPairs, Teacher,
+    TrainingSettings, identity, log, starting_model, tensorboard,
 };
 
-#[path = "train/loss.rs"]
-mod loss;
-#[path = "train/update.rs"]
-mod update;
-
+use dev::DevOptions;
 use loss::LossOptions;
 use update::UpdateOptions;
 
@@ -140,6 +145,9 @@ struct Shared {
     /// Model folder to write
     #[arg(short, long)]
     output: PathBuf,
+    /// Also write the training log as an event file for TensorBoard into the model folder
+    #[arg(long)]
+    tensorboard: bool,
     /// How many times to go over the training queries [default: 100; adore 6]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     epochs: Option<u64>,
@@ -176,6 +184,8 @@ struct Shared {
     loss: LossOptions,
     #[command(flatten)]
     update: UpdateOptions,
+    #[command(flatten)]
+    dev: DevOptions,
 }
 
 impl Choice {
@@ -214,8 +224,8 @@ impl Choice {
             }
             Choice::Adore { embeddings, docs, .. } => [embeddings].into_iter().chain(docs).collect(),
         };
-        let Shared { queries, qrels, .. } = self.shared();
-        [vec![queries, qrels], own].concat()
+        let Shared { queries, qrels, dev, .. } = self.shared();
+        [vec![queries, qrels], own, dev.inputs().collect()].concat()
     }
 
     /// The settings of a run whose vectors are compared by `similarity`.
@@ -239,21 +249,24 @@ impl Choice {
         shared.update.apply(settings)
     }
 
-    /// Opens the side of the documents, and says which of them are relevant.
-    fn open(&self, queries: &MappedTokens, encoder: &Encoder) -> anyhow::Result<(Method, DocumentLists)> {
-        let (queries, qrels) = (TextRows::of_tokens(queries), &self.shared().qrels);
-        let reading = IdOptions { ids: self.shared().foreign.ids, skip_unknown: self.shared().skip_unknown };
+    /// Opens the side of the documents, and says which of them are relevant, also to dev queries.
+    fn open(&self, queries: &MappedTokens, encoder: &Encoder) -> anyhow::Result<Opened> {
+        let Shared { qrels, foreign, skip_unknown, dev, .. } = self.shared();
+        let queries = TextRows::of_tokens(queries);
+        let reading = IdOptions { ids: foreign.ids, skip_unknown: *skip_unknown };
+        let mut judged_dev = None;
         let mut notes = Vec::new();
         let mut lists = |judged: Judged| {
             notes.extend(judged.notes);
             judged.lists
         };
-        let texts = |texts: &Texts| -> anyhow::Result<(MappedTokens, Judged)> {
+        let mut texts = |texts: &Texts| -> anyhow::Result<(MappedTokens, Judged)> {
             let docs = MappedTokens::open(&texts.docs)?;
             let relevant = read_qrels(qrels, &queries, &TextRows::of_tokens(&docs), reading)?;
+            judged_dev = dev.open(&TextRows::of_tokens(&docs), reading)?;
             Ok((docs, relevant))
         };
-        let opened = match self {
+        let (method, relevant) = match self {
             Choice::Inbatch { texts: of, .. } => {
                 let (docs, relevant) = texts(of)?;
                 (Method::InBatch { docs }, lists(relevant))
@@ -295,24 +308,41 @@ impl Choice {
                 let tokens = docs.as_ref().map(MappedTokens::open).transpose()?;
                 let side = TextRows::of_embeddings(&documents, tokens.as_ref())?;
                 let relevant = lists(read_qrels(qrels, &queries, &side, reading)?);
+                judged_dev = dev.open(&side, reading)?;
                 (Method::Adore { documents, top_k: *top_k, metric_cut: *metric_cut }, relevant)
             }
         };
         // Before the first of many steps, and not at the end of them.
+        notes.extend(judged_dev.iter().flat_map(|dev| dev.grades.notes.clone()));
         notes.iter().for_each(|note| tracing::warn!("{note}"));
-        Ok(opened)
+        Ok(Opened { method, relevant, dev: judged_dev })
     }
+}
+
+/// What a method trains on, and what it is measured on.
+struct Opened {
+    method: Method,
+    relevant: DocumentLists,
+    dev: Option<dev::Judged>,
 }
 
 /// Refuses texts that don't have the prompts that the starting model asks for, unless `--other-prompt` is given or it
 /// asks for none. The trained model will ask for the prompts that it was trained with.
-fn take_prompts(encoder: &mut Encoder, shared: &Shared, queries: &MappedTokens, method: &Method) -> Result<(), Error> {
+fn take_prompts(
+    encoder: &mut Encoder,
+    shared: &Shared,
+    queries: &MappedTokens,
+    Opened { method, dev, .. }: &Opened,
+) -> Result<(), Error> {
     let start = FolderSettings::read(&shared.init)?;
     let check = |tokens: &MappedTokens, kind| {
         start.prompts().check(tokens.name(), tokens.provenance(), kind, shared.other_prompt)
     };
     let kind = TextKind::of(method.provenance()).filter(|&kind| kind != TextKind::Query).unwrap_or(TextKind::Passage);
-    check(queries, TextKind::Query)?;
+    [queries]
+        .into_iter()
+        .chain(dev.as_ref().map(dev::Judged::queries))
+        .try_for_each(|of| check(of, TextKind::Query))?;
     // The embeddings that ADORE searches were checked when they were made.
     method.docs().map_or(Ok(()), |docs| check(docs, kind))?;
     let [query, document] = [(queries.provenance(), TextKind::Query), (method.provenance(), kind)]
@@ -339,12 +369,17 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let mut encoder = starting_model(&shared.init, device, shared.precision, shared.seed, shared.similarity)?;
     let settings = args.method.settings(encoder.similarity());
     let queries = MappedTokens::open(&shared.queries)?;
-    let (method, relevant) = args.method.open(&queries, &encoder)?;
-    take_prompts(&mut encoder, shared, &queries, &method)?;
+    let opened = args.method.open(&queries, &encoder)?;
+    take_prompts(&mut encoder, shared, &queries, &opened)?;
+    let Opened { method, relevant, dev: judged } = opened;
+    let dev = judged.map(|judged| shared.dev.set(judged, (&encoder, &method), shared.seed)).transpose()?;
+    if let Some(dev) = &dev {
+        dev.warn_of_training_queries(&queries, &relevant);
+    }
     let docs = method.provenance();
-    let identity = identity(&encoder, &method, &queries, &relevant, &settings);
+    let identity = identity(&encoder, &method, &queries, &relevant, &settings, dev.as_ref());
     let checkpoint = Checkpoint::beside(folder.path(), identity);
-    let mut run = Run::start(&encoder, &method, &queries, &relevant, &settings, checkpoint)?;
+    let mut run = Run::start(&encoder, &method, &queries, &relevant, &settings, dev.as_ref(), checkpoint)?;
     if let step @ 1.. = run.step_number() {
         report.note(format!("went on at step {step}, found in {}", run.checkpoint().path().display()));
     }
@@ -352,6 +387,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     encoder.save(folder.temporary())?;
     report.progress(Some(run.remaining_queries()), "queries");
     run.train(|queries| report.add(queries))?;
+    let measured = run.measured();
     let (log, checkpoint) = run.finish();
 
     // A model that one of the other methods makes encodes its documents itself, whatever it started from.
@@ -366,6 +402,28 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     }
     provenance.set(PRECISION, shared.precision);
     provenance.set(SEED, shared.seed);
+    if let Some(measured) = &measured {
+        provenance.set(DEV_METRIC, &measured.metric);
+        provenance.set(DEV_START, measured.start());
+        provenance.set(DEV_STEP, measured.written.0);
+        measured.notes().into_iter().for_each(|note| report.note(note));
+    }
+    let dev = dev.as_ref().zip(measured.as_ref());
+    Card {
+        init: &shared.init,
+        encoder: &encoder,
+        method: &method,
+        queries: &queries,
+        relevant: &relevant,
+        settings: &settings,
+        dev,
+        provenance: &provenance,
+    }
+    .write(folder.temporary())?;
+    if shared.tensorboard {
+        let start = measured.as_ref().map(|measured| (measured.metric.as_str(), measured.start()));
+        tensorboard::write(folder.temporary(), &log, start)?;
+    }
     provenance.set(FILES, folder.files()?);
     log::write(folder.temporary(), &log, provenance)?;
     folder.commit()?;

@@ -8,6 +8,7 @@ mod behaviour;
 mod checkpoints;
 mod damaged;
 mod data;
+mod dev;
 mod embed;
 mod help;
 mod index;

@@ -1,5 +1,7 @@
 //! The Makefile's rows on the fixture: all six, once, and then only what depends on a change.
 
+use arrow::array::Array;
+
 use crate::common::{Project, Records};
 
 const ROWS: [&str; 6] = ["inbatch-neg", "rand-neg", "star", "adore-inbatch-neg", "adore-rand-neg", "adore-star"];
@@ -72,6 +74,8 @@ fn all_rows_of_the_passage_table() {
     // Each setting that decides what is in the files is kept with them, and no other value is passed over in silence.
     let unkept = ["OUT", "DEVICE", "CHUNK_SIZE", "MSMARCO", "TREC", "MSMARCO_ROWS", "STAR", "ADORE_STAR", "TABLE_ROWS"];
     let unkept = [&unkept[..], &["PAPER", "PUBLISHED", "DOCUMENT_LENGTH", "TRAIN_DOCUMENT_LENGTH"]].concat();
+    // These say how to do what DEV_EVERY asks for, and are kept with it.
+    let unkept = [&unkept[..], &["DEV_EVERY", "DEV_METRIC", "DEV_DOCS", "KEEP", "PATIENCE"]].concat();
     let settings =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/lib/experiments/settings.mk")).unwrap();
     let names = settings.lines().filter_map(|line| line.split_once(" ?=")).map(|(name, _)| name);
@@ -83,6 +87,31 @@ fn all_rows_of_the_passage_table() {
         done.check(done.stderr.contains(" was made with ") && done.stderr.contains(&format!("{name}=7; hint: ")), name);
     }
     project.make("table BATCH_SIZE=7").ok();
+}
+
+#[test]
+fn models_are_measured_on_training_queries_that_are_held_out() {
+    let project = Project::new("bert");
+    let folder = &project.folder;
+    let rows = "ROWS='inbatch-neg adore-inbatch-neg'";
+    let goals = format!("passage {rows} DEV_EVERY=2 DEV_METRIC=MRR@10 DEV_DOCS=20 KEEP=last PATIENCE=5");
+    let done = project.make(&goals).ok();
+    // The curve of one row has 0, 2 and 4 steps, and that of the other 0, 2 and 3.
+    let curves: Vec<&str> = done.text().lines().skip_while(|line| !line.contains("MRR@10 on held-out")).collect();
+    assert_eq!(curves.len(), 1 + 1 + 4 + 1, "a header, a line below it, the numbers of steps and a frame: {curves:?}");
+    let [trained, held_out, all] = ["trained", "held-out", "train"]
+        .map(|name| Records::open(&folder.path(&format!("out/passage/qrels/{name}.parquet"))).i64s("query_id"));
+    assert!(held_out.iter().all(|query| query % 10 == 9) && trained.iter().all(|query| query % 10 != 9));
+    assert_eq!(trained.len() + held_out.len(), all.len());
+    for row in ["inbatch-neg", "adore-inbatch-neg"] {
+        let log = Records::open(&folder.path(&format!("out/passage/models/{row}/training-log.parquet")));
+        assert_eq!(log.metadata["hardmine.dev_metric"], "MRR@10", "{row}");
+        assert_eq!(log.rows.column_by_name("dev").unwrap().null_count(), log.len() - 2, "{row}");
+        let done = project.make(&goals.replace("DEV_EVERY=2", "")).done();
+        done.check(done.code == Some(2) && done.stderr.contains("was made with DEV_EVERY=2"), "should refuse");
+    }
+    project.make(&goals).ok();
+    assert_eq!(project.ran(), ["sql", "sql"], "the table and the curves");
 }
 
 #[test]

@@ -22,6 +22,13 @@ WARMUP_STEPS          := 5
 BATCH_SIZE            := 24
 STEPS                 := 45
 
+# The models are measured while they are trained, on training queries that are held out for it. The table compares methods
+# after the same number of steps, as the paper's does, so the last model is kept.
+DEV_EVERY             := 25
+DEV_METRIC            := MRR@10
+DEV_DOCS              := 100
+KEEP                  := last
+
 ADORE_LEARNING_RATE   := 6e-5
 ADORE_WARMUP_STEPS    := 5
 ADORE_BATCH_SIZE      := 32

@@ -33,9 +33,10 @@ metrics    := $(HERE)/metrics
 all_rows := $(ROWS) $(GIVEN_ROWS)
 .PHONY: $(TASK) $(TASK)-table $(TASK)-leaderboard reproduce-$(TASK) $(all_rows:%=$(TASK)-%)
 
-# The rows of the table, and the table.
+# The rows of the table, the table, and how the models got better.
 $(TASK): $(HERE)/table.tsv
 	@$(SHOW)
+	@$(CURVES)
 
 # The table as it is.
 $(TASK)-table:
@@ -64,18 +65,25 @@ OBJECTIVE = --similarity $(SIMILARITY) --loss $(LOSS) $(if $(TEMPERATURE),--temp
 	--schedule $(SCHEDULE) --weight-decay $(WEIGHT_DECAY)
 TRAIN = $(OBJECTIVE) --optimizer $(OPTIMIZER) --learning-rate $(LEARNING_RATE) --warmup-steps $(WARMUP_STEPS) \
 	--batch-size $(BATCH_SIZE) --steps $(STEPS) --max-query-length $(TRAIN_QUERY_LENGTH) $(OTHER_PROMPT) \
-	$(if $(CHUNK_SIZE),--chunk-size $(CHUNK_SIZE)) --precision $(PRECISION) --device $(DEVICE) --seed $(SEED)
+	$(if $(CHUNK_SIZE),--chunk-size $(CHUNK_SIZE)) --precision $(PRECISION) --device $(DEVICE) --seed $(SEED) $(DEV)
 TRAIN_ADORE = $(OBJECTIVE) --optimizer $(ADORE_OPTIMIZER) --learning-rate $(ADORE_LEARNING_RATE) \
 	--warmup-steps $(ADORE_WARMUP_STEPS) --batch-size $(ADORE_BATCH_SIZE) --epochs $(ADORE_EPOCHS) \
 	$(if $(ADORE_STEPS),--steps $(ADORE_STEPS)) --top-k $(ADORE_TOP_K) --max-query-length $(ADORE_QUERY_LENGTH) \
-	$(OTHER_PROMPT) --device $(DEVICE) --seed $(SEED) $(if $(METRIC_CUT),$(if $(filter softplus,$(LOSS)),--metric-cut $(METRIC_CUT)))
+	$(if $(METRIC_CUT),$(if $(filter softplus,$(LOSS)),--metric-cut $(METRIC_CUT))) \
+	$(OTHER_PROMPT) --device $(DEVICE) --seed $(SEED) $(DEV)
+# Held-out queries are rows of the training queries' tokens.
+DEV = $(if $(DEV_EVERY),--dev-queries $(tokens)/train.arrow --dev-qrels $(qrels)/held-out.parquet --ids internal \
+	--dev-metric $(DEV_METRIC) --evaluate-every $(DEV_EVERY) --keep $(KEEP) \
+	$(if $(DEV_DOCS),--dev-docs $(DEV_DOCS)) $(if $(PATIENCE),--patience $(PATIENCE)))
 
 # The settings that decide what is in a folder. DEVICE, CHUNK_SIZE and the number of
 # cores change the rounding and which numbers dropout sets to zero, but not the method.
 objective := SIMILARITY LOSS TEMPERATURE SCHEDULE WEIGHT_DECAY
-training := $(objective) OPTIMIZER LEARNING_RATE WARMUP_STEPS BATCH_SIZE STEPS TRAIN_QUERY_LENGTH $(TRAIN_LENGTH) PRECISION SEED
-adore    := $(objective) ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS ADORE_BATCH_SIZE ADORE_EPOCHS ADORE_STEPS \
-	ADORE_TOP_K ADORE_QUERY_LENGTH SEED METRIC_CUT
+dev       := $(if $(DEV_EVERY),DEV_EVERY DEV_METRIC DEV_DOCS KEEP PATIENCE)
+training  := $(objective) OPTIMIZER LEARNING_RATE WARMUP_STEPS BATCH_SIZE STEPS TRAIN_QUERY_LENGTH $(TRAIN_LENGTH) PRECISION \
+	SEED $(dev)
+adore     := $(objective) ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS ADORE_BATCH_SIZE ADORE_EPOCHS ADORE_STEPS \
+	ADORE_TOP_K ADORE_QUERY_LENGTH SEED METRIC_CUT $(dev)
 # Prompts are recorded where they are given.
 settings.tokens               := DATA INIT COMPAT $(foreach name,QUERY_PROMPT DOC_PROMPT,$(if $($(name)),$(name)))
 settings.inbatch-neg          := $(training)
@@ -111,7 +119,7 @@ kept := $(tokens) $(negatives) $(embeddings) $(runs) $(ROWS:%=$(models)/%) $(mod
 made := $(foreach folder,$(kept),$(if $(wildcard $(folder)/* $(folder).checkpoint),$(folder)))
 ifneq ($(MAKECMDGOALS),$(TASK)-table)
 $(foreach folder,$(made),$(if $(was),$(if $(filter-out $(was),$(now))$(filter-out $(now),$(was)),\
-  $(error $(folder) was made with $(or $(filter-out $(now),$(was)),no prompt), now $(or $(filter-out $(was),$(now)),no prompt); \
+  $(error $(folder) was made with $(or $(filter-out $(now),$(was)),other settings), now $(or $(filter-out $(was),$(now)),none of them); \
     hint: give that setting or another OUT$(if $(filter-out $(GIVEN_ROWS),$(notdir $(folder))),; \
     or remove $(folder) to have it and all that follows from it made again)))))
 endif
@@ -154,11 +162,19 @@ $(tokens)/leaderboard.arrow: $(leaderboard_queries) | $(tokens)
 $(qrels)/train.parquet: $(train_qrels) $(tokens)/train.arrow $(tokens)/docs.arrow | $(qrels)
 	$(BIN)/remap-ids --to internal --queries $(tokens)/train.arrow --docs $(tokens)/docs.arrow $< -o $@
 
+# Every tenth query, which row numbers tell, is held out of training where models are measured while they are trained.
+$(qrels)/trained.parquet: $(qrels)/train.parquet
+	$(BIN)/sql -q -t qrels=$< 'SELECT * FROM qrels WHERE query_id % 10 <> 9' --format parquet -o $@
+$(qrels)/held-out.parquet: $(qrels)/train.parquet
+	$(BIN)/sql -q -t qrels=$< 'SELECT * FROM qrels WHERE query_id % 10 = 9' --format parquet -o $@
+
 # ---- models -----------------------------------------------------------------------------------------------
 
 # What the first three methods are trained on, as prerequisites and as options.
-pairs := $(tokens)/docs.arrow $(tokens)/train.arrow $(qrels)/train.parquet
-PAIRS := --docs $(tokens)/docs.arrow --queries $(tokens)/train.arrow --qrels $(qrels)/train.parquet \
+trained := $(qrels)/$(if $(DEV_EVERY),trained,train).parquet
+relevant := $(trained) $(if $(DEV_EVERY),$(qrels)/held-out.parquet)
+pairs := $(tokens)/docs.arrow $(tokens)/train.arrow $(relevant)
+PAIRS := --docs $(tokens)/docs.arrow --queries $(tokens)/train.arrow --qrels $(trained) \
 	--max-doc-length $($(TRAIN_LENGTH))
 
 $(models)/inbatch-neg/config.json: $(INIT)/config.json $(pairs) | $(models)
@@ -184,9 +200,9 @@ $(models)/star/config.json: $(models)/$(star_from)/config.json $(negatives)/trai
 
 # ADORE trains the query encoder of another row against that row's documents.
 $(ADORE_ROWS:%=$(models)/%/config.json): $(models)/adore-%/config.json: $(models)/%/config.json $(embeddings)/%.arrow \
-  $(qrels)/train.parquet | $(models)
+  $(relevant) | $(models)
 	$(RECORD)
-	$(BIN)/train adore --init $(<D) --queries $(tokens)/train.arrow --qrels $(qrels)/train.parquet \
+	$(BIN)/train adore --init $(<D) --queries $(tokens)/train.arrow --qrels $(trained) \
 	  --embeddings $(embeddings)/$*.arrow $(TRAIN_ADORE) -o $(@D)
 
 # Models that are taken as they are. Make must not delete them: it would reach through the link.
@@ -263,6 +279,15 @@ else
 SHOW = $(BIN)/sql -q -t t=$(HERE)/table.parquet "$$($(QUERY) lib/evaluation/sql/comparison.sql)"; \
 	sed -n 's/^-- $(TASK): //p' lib/evaluation/sql/comparison.sql
 endif
+
+# What was measured while the rows were trained: a line for each number of steps, and a column for each row.
+curve_of = $(subst -,_,$(row))
+CURVES = $(if $(DEV_EVERY),$(BIN)/sql -q $(foreach row,$(ROWS),-t $(curve_of)=$(models)/$(row)/training-log.parquet) \
+	"SELECT steps AS \"steps: $(DEV_METRIC) on held-out queries\" \
+	$(foreach row,$(ROWS),, round(max(dev) FILTER (WHERE row = '$(curve_of)'), 4) AS \"$(row)\") FROM ( \
+	SELECT 0 AS steps, CAST(value AS DOUBLE) AS dev, table_name AS row FROM provenance WHERE name = 'dev_start' \
+	$(foreach row,$(ROWS),UNION ALL SELECT step + 1, dev, '$(curve_of)' FROM $(curve_of) WHERE dev IS NOT NULL) \
+	) GROUP BY steps ORDER BY steps")
 
 # ---- what is not there --------------------------------------------------------------------------------------
 

@@ -80,6 +80,17 @@ ADORE_STEPS ?=
 ADORE_TOP_K ?= 200
 METRIC_CUT ?= 200
 
+# With DEV_EVERY, every tenth training query is held out; after every so many steps the model is measured on these
+# queries by DEV_METRIC. KEEP says whether the best of the models is kept or the last one. PATIENCE ends training after so
+# many measurements without a gain.
+# DEV_DOCS measures among the judged documents and so many others, instead of the whole collection.
+# The paper trained on all queries and kept the last model.
+DEV_EVERY ?=
+DEV_METRIC ?= nDCG@10
+DEV_DOCS ?=
+KEEP ?= best
+PATIENCE ?=
+
 # Documents a query in a run.
 TOP_K ?= 1000
 

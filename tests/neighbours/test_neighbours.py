@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import safetensors.torch
 import torch
 from sentence_transformers import SentenceTransformer
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoModel, AutoTokenizer
 
 BIN, MODEL = Path(os.environ["BIN"]), Path(os.environ["MODEL"]).resolve()
@@ -33,14 +34,14 @@ COLUMNS = {
     "run": ["query_id", "doc_id", "rank", "score"],
     "negatives": ["query_id", "doc_id", "rank", "score"],
     "metrics": ["run", "metric", "query_id", "value"],
-    "training-log": ["step", "epoch", "loss", "learning_rate", "gradient_norm", "mrr_10", "recall_10", "queries_per_second"],
+    "training-log": ["step", "epoch", "loss", "learning_rate", "gradient_norm", "mrr_10", "recall_10", "queries_per_second", "dev"],
 }
 PIPELINE = """
 tokenize --tokenizer $MODEL $DATA/collection.tsv -o docs.tokens.arrow
 tokenize --tokenizer $MODEL --kind query $DATA/queries.train.tsv -o train.tokens.arrow
 tokenize --tokenizer $MODEL --kind query $DATA/queries.dev.small.tsv -o dev.tokens.parquet
 remap-ids --to internal --queries train.tokens.arrow --docs docs.tokens.arrow $DATA/qrels.train.tsv -o qrels.parquet
-train inbatch --similarity dot --init $MODEL --queries train.tokens.arrow --docs docs.tokens.arrow --qrels qrels.parquet --steps 4 --batch-size 16 --optimizer adamw --learning-rate 2e-5 --warmup-steps 1 -o model
+train inbatch --similarity dot --init $MODEL --queries train.tokens.arrow --docs docs.tokens.arrow --qrels qrels.parquet --steps 4 --batch-size 16 --optimizer adamw --learning-rate 2e-5 --warmup-steps 1 --dev-queries dev.tokens.parquet --dev-qrels $DATA/qrels.dev.small.tsv --tensorboard -o model
 embed --model model docs.tokens.arrow -o docs.arrow
 embed --model model docs.tokens.arrow --output-type f16 -o docs16.parquet
 embed --model model train.tokens.arrow -o train.parquet
@@ -121,6 +122,16 @@ class Neighbours(unittest.TestCase):
         mask = batch["attention_mask"].unsqueeze(-1)
         expected = (hidden * mask).sum(1) / mask.sum(1)
         np.testing.assert_allclose(vectors(self.at / "docs.arrow")[:64], expected.numpy(), atol=1e-4)
+
+    def test_tensorboard_shows_the_training_log(self):
+        events = EventAccumulator(str(self.at / "model")).Reload()
+        log = rows(self.at / "model" / "training-log.parquet")
+        start = float(log.schema.metadata[b"hardmine.dev_start"])
+        for tag, column in {"train/loss": "loss", "train/learning_rate": "learning_rate", "train/gradient_norm": "gradient_norm", "dev/nDCG@10": "dev"}.items():
+            found = [(event.step, event.value) for event in events.Scalars(tag)]
+            expected = [(step + 1, value) for step, value in zip(log["step"].to_pylist(), log[column].to_pylist())]
+            expected = [(0, start)] + expected if column == "dev" else expected
+            np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=tag)
 
     def test_a_real_mpnet_gives_the_vectors_of_sentence_transformers(self):
         folder, lines = Path(os.environ["MPNET"]), open(os.environ["TEXTS"], encoding="utf-8").readlines()[:1000]

@@ -19,6 +19,7 @@ pub use arguments::{Common, ForeignIds, check_inputs, id_space, one_of, os_text,
 pub use report::Report;
 
 use arguments::LogFormat;
+use report::AboveBar;
 
 /// Runs a command: parses its arguments, and turns what comes of it into an exit code (0 done, also
 /// when the reader of our output went away; 1 failed, with one line on standard error; 2 wrong usage).
@@ -88,7 +89,8 @@ fn say(line: &str) {
 fn start_logging(common: &Common) {
     let level = match (common.quiet, common.verbose) {
         (true, _) => "error",
-        (_, 0) => "warn",
+        // Lines of this target were asked for, as the measurements of train --dev-queries are.
+        (_, 0) => "warn,progress=info",
         (_, 1) => "info",
         _ => "debug",
     };
@@ -96,7 +98,7 @@ fn start_logging(common: &Common) {
         Ok(filter) => EnvFilter::new(filter),
         Err(_) => EnvFilter::new(level),
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| AboveBar);
     match common.log_format {
         LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().init(),

@@ -1,12 +1,30 @@
 //! What a command has done: its progress bar, and the line it closes with.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arguments::LogFormat;
 use crate::say;
+
+/// The progress bar that is on the terminal, which log lines must not be written into.
+static SHOWN: OnceLock<ProgressBar> = OnceLock::new();
+
+/// Standard error, with the progress bar below what is written.
+pub(crate) struct AboveBar;
+
+impl Write for AboveBar {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let write = || io::stderr().write(line);
+        SHOWN.get().map_or_else(write, |bar| bar.suspend(write))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// What a command has done so far: drives the progress bar and the closing line.
 pub struct Report {
@@ -36,6 +54,7 @@ impl Report {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(200));
+        drop(SHOWN.set(bar.clone()));
         self.bar = bar;
     }
 

@@ -84,7 +84,20 @@ impl Embedding<'_> {
         write: impl FnMut(RecordBatch) -> Result<()> + Send,
         done: impl FnMut(u64) + Send,
     ) -> Result<Embedded> {
-        let workers = Workers::new(self.encoder.device())?;
+        self.run_on(&Workers::new(self.encoder.device())?, tokens, write, done)
+    }
+
+    /// [`Embedding::run`] on threads that there are already.
+    ///
+    /// # Errors
+    /// As [`Embedding::run`].
+    pub fn run_on(
+        &self,
+        workers: &Workers,
+        tokens: impl Iterator<Item = Result<RecordBatch>> + Send,
+        write: impl FnMut(RecordBatch) -> Result<()> + Send,
+        done: impl FnMut(u64) + Send,
+    ) -> Result<Embedded> {
         let done = Mutex::new(done);
         let done = |texts| done.lock().unwrap_or_else(PoisonError::into_inner)(texts);
         let reading = WindowReader {
@@ -102,7 +115,7 @@ impl Embedding<'_> {
             let writer = scope.spawn(move || writing.run(vectors, write));
             let mut computed = Ok(());
             for window in windows {
-                match self.encode(window, &workers, &done) {
+                match self.encode(window, workers, &done) {
                     Ok(vectors) => {
                         // A closed channel is the writer's failure, which it reports itself.
                         if vector_sender.send(vectors).is_err() {

@@ -32,23 +32,33 @@ impl Judgements {
     pub fn open(input: &Input, ids: Option<IdSpace>) -> Result<Self> {
         let mut table = Table::open_with_ids(input, &[Kind::Qrels], ids)?;
         let batches = table.by_ref().collect::<Result<Vec<_>>>()?;
-        let name = table.name().to_owned();
-        let rows = concat_batches(&table.schema(), &batches).map_err(Error::at(&name))?;
+        let name = table.name();
+        let rows = concat_batches(&table.schema(), &batches).map_err(Error::at(name))?;
+        let judgements = Judgements::of_records(name, &rows)?;
+        Ok(Judgements { provenance: table.provenance().clone(), notes: table.notes(), ..judgements })
+    }
+
+    /// Judgements that are in memory, as records of kind qrels. Errors call them `name`.
+    ///
+    /// # Errors
+    /// No rows at all, and a pair that is judged twice with different grades.
+    pub fn of_records(name: &str, rows: &RecordBatch) -> Result<Self> {
         if rows.num_rows() == 0 {
             return Err(Error::new(name, "has no judgements"));
         }
-        let judged = QrelsBatch::new(&rows)?;
-        let (ids, provenance, notes) = (table.ids(), table.provenance().clone(), table.notes());
+        let judged = QrelsBatch::new(rows)?;
+        let ids = judged.queries.space();
         let Numbers { kept, query_of, firsts } = match ids {
-            IdSpace::Internal => Numbers::of::<i64>(&name, &judged)?,
-            IdSpace::Official => Numbers::of::<&str>(&name, &judged)?,
+            IdSpace::Internal => Numbers::of::<i64>(name, &judged)?,
+            IdSpace::Official => Numbers::of::<&str>(name, &judged)?,
         };
         let rows = match kept.len() == judged.len() {
             true => judged,
-            false => QrelsBatch::new(&take_record_batch(&rows, &kept).map_err(Error::at(&name))?)?,
+            false => QrelsBatch::new(&take_record_batch(rows, &kept).map_err(Error::at(name))?)?,
         };
         let queries = rows.queries.take(&firsts)?;
-        Ok(Judgements { name, ids, provenance, rows, queries, query_of, notes })
+        let provenance = Provenance::default();
+        Ok(Judgements { name: name.to_owned(), ids, provenance, rows, queries, query_of, notes: Vec::new() })
     }
 
     /// The table `qrels` of the metrics: a query is its number, a document the number of its row.

@@ -43,6 +43,11 @@ impl Metric {
         self.cut.unwrap_or(i32::MAX)
     }
 
+    /// How many documents of a list it looks at; none where that is all of them.
+    pub fn depth(&self) -> Option<usize> {
+        self.cut.map(|cut| cut as usize)
+    }
+
     /// The k of `MRR@k`; none of another metric, and of MRR over the whole list.
     pub fn reciprocal_rank_cut(&self) -> Option<i32> {
         self.cut.filter(|_| self.family.name == "MRR")

@@ -21,6 +21,8 @@ pub struct Ranking {
     pub(crate) queries: Vec<i32>,
     /// `query_id, doc_id, position` of the judged documents, by list and position.
     pub(crate) judged: RecordBatch,
+    /// Number of lists whose first document has the id of the query.
+    begin_with_self: usize,
     /// What the user should know of how the file was read.
     pub notes: Vec<String>,
 }
@@ -43,23 +45,40 @@ impl Ranking {
         if reading.exclude_self {
             check_self(name, table.ids(), table.provenance())?;
         }
+        let mut ranking = Ranking::of_records(name, &batches, judgements, reading)?;
+        ranking.notes = table.notes();
+        let (count, begin_with_self) = (ranking.lists, ranking.begin_with_self);
+        if 2 * begin_with_self > count && check_self(name, table.ids(), table.provenance()).is_ok() {
+            ranking.notes.push(format!(
+                "{name}: {begin_with_self} of {count} queries find a document of the same id first \
+                 (--exclude-self leaves it out, as BEIR does)"
+            ));
+        }
+        Ok(ranking)
+    }
+
+    /// Ranks the lists of a run that is in memory. Its ids are of the same space, and of the same texts, as those of the
+    /// judgements. Errors call it `name`.
+    ///
+    /// # Errors
+    /// As [`Ranking::open`] finds them in the rows.
+    pub fn of_records(
+        name: &str,
+        batches: &[RunBatch],
+        judgements: &Arc<Judgements>,
+        reading: RunOptions,
+    ) -> Result<Ranking> {
         let RankedLists { count, queries, judged, begin_with_self } = match judgements.ids {
-            IdSpace::Internal => RankedLists::of::<i64>(name, judgements, &batches, reading)?,
-            IdSpace::Official => RankedLists::of::<&str>(name, judgements, &batches, reading)?,
+            IdSpace::Internal => RankedLists::of::<i64>(name, judgements, batches, reading)?,
+            IdSpace::Official => RankedLists::of::<&str>(name, judgements, batches, reading)?,
         };
         if queries.is_empty() {
             let text = format!("none of its {count} queries is judged in {}", judgements.name);
             return Err(Error::new(name, text).hint("is it the run of another split, or are ids missing a prefix?"));
         }
         let rows = batches.iter().map(|batch| batch.len() as u64).sum();
-        let mut notes = table.notes();
-        if 2 * begin_with_self > count && check_self(name, table.ids(), table.provenance()).is_ok() {
-            notes.push(format!(
-                "{name}: {begin_with_self} of {count} queries find a document of the same id first \
-                 (--exclude-self leaves it out, as BEIR does)"
-            ));
-        }
-        Ok(Ranking { rows, lists: count, judgements: judgements.clone(), queries, judged, notes })
+        let judgements = judgements.clone();
+        Ok(Ranking { rows, lists: count, judgements, queries, judged, begin_with_self, notes: Vec::new() })
     }
 
     /// Number of queries of the run that are judged.

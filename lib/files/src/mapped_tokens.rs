@@ -1,8 +1,13 @@
 //! Tokens in a memory map, by row number.
 
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use hardmine_records::{Error, Kind, Provenance, Result, TokensBatch};
 
 use crate::{Input, Mapped};
+
+/// Most texts that are copied at once.
+const TAKEN: usize = 4_096;
 
 /// The texts of a tokens file, by row number.
 pub struct MappedTokens {
@@ -41,6 +46,17 @@ impl MappedTokens {
     pub fn token_ids(&self, row: usize) -> &[i32] {
         let (batch, row) = self.mapped.locate(row);
         self.batches[batch].token_ids(row)
+    }
+
+    /// The records of the texts `rows`, which must be ascending, in several batches.
+    pub fn take(&self, rows: &[u32]) -> impl Iterator<Item = Result<RecordBatch>> {
+        let batch_of = |row: u32| self.mapped.locate(row as usize).0;
+        let batches = rows.chunk_by(move |&one, &next| batch_of(one) == batch_of(next));
+        batches.flat_map(|rows| rows.chunks(TAKEN)).map(move |rows| {
+            let places = rows.iter().map(|&row| self.mapped.locate(row as usize).1 as u32);
+            let places = UInt32Array::from_iter_values(places);
+            take_record_batch(&self.mapped.batches()[batch_of(rows[0])], &places).map_err(Error::at(self.name()))
+        })
     }
 
     /// Official id of text `row`, which must be less than [`MappedTokens::len`].

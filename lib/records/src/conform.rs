@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Int32Array, Int64Array, RecordBatch,
-    RecordBatchOptions, new_empty_array,
+    RecordBatchOptions, new_empty_array, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Schema, SchemaRef};
@@ -45,6 +45,8 @@ enum Source {
     NoRanks,
     /// A run of another program has no scores: they order the documents as the ranks do.
     NoScores,
+    /// A column that may be null came into being after the file: it is null.
+    Nulls,
 }
 
 impl Conform {
@@ -144,6 +146,10 @@ impl Conform {
                 Source::NoScores => {
                     let ranks = columns[2].as_primitive::<Int32Type>().values();
                     columns.push(Arc::new(Float32Array::from_iter_values(ranks.iter().map(|&rank| reciprocal(rank)))));
+                    continue;
+                }
+                Source::Nulls => {
+                    columns.push(new_null_array(field.data_type(), batch.num_rows()));
                     continue;
                 }
             };
@@ -252,9 +258,12 @@ pub fn reciprocal(rank: i32) -> f32 {
     if rank > 0 { 1.0 / rank as f32 } else { 0.0 }
 }
 
-/// Where the `columns` of `kind` stand in a file; none if one is missing.
+/// Where the `columns` of `kind` stand in a file; none if one is missing that can't be null.
 fn sources(kind: Kind, columns: &[&Column], source: &Schema, is_foreign: bool) -> Option<Vec<Source>> {
-    let named = |column: &Column| source.index_of(&column.name).ok().map(Source::Column);
+    let named = |column: &Column| match source.index_of(&column.name) {
+        Ok(index) => Some(Source::Column(index)),
+        Err(_) => (column.nullable && column.type_ != ColumnType::Id).then_some(Source::Nulls),
+    };
     let all: Option<Vec<Source>> = columns.iter().map(|column| named(column)).collect();
     if all.is_some() || !is_foreign || !kind.has_text_form() {
         return all;

@@ -47,6 +47,12 @@ pub const COMPAT: &str = "hardmine.compat";
 pub const PRECISION: &str = "hardmine.precision";
 /// Seed of random draws.
 pub const SEED: &str = "hardmine.seed";
+/// The metric that a model was measured by on dev queries while it was trained.
+pub const DEV_METRIC: &str = "hardmine.dev_metric";
+/// The value of that metric for the model that training started from.
+pub const DEV_START: &str = "hardmine.dev_start";
+/// After how many steps the model was as it was written, where it was measured on dev queries.
+pub const DEV_STEP: &str = "hardmine.dev_step";
 /// Files of a model folder besides its training log.
 pub const FILES: &str = "hardmine.files";
 

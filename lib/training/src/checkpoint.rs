@@ -9,6 +9,7 @@ use hardmine_records::{Error, Result};
 use sha2::{Digest, Sha256};
 use tch::{Device, TchError, Tensor, no_grad};
 
+use crate::dev::{Best, Curve};
 use crate::log::{self, Row};
 use crate::optimizer::Optimizer;
 use crate::scaler::LossScaler;
@@ -23,6 +24,8 @@ pub struct State {
     pub scaler: LossScaler,
     /// The training log of the steps before.
     pub log: Vec<Row>,
+    /// What was measured on dev queries, if there are any, and the best parameters.
+    pub curve: Curve,
 }
 
 /// The checkpoint of a run: a safetensors file named after the output.
@@ -49,6 +52,11 @@ impl Checkpoint {
         tensors.push(("numbers".into(), Tensor::from_slice(&numbers)));
         tensors.push(("steady".into(), Tensor::from_slice(&[i64::from(state.scaler.steady)])));
         tensors.push(("log".into(), log::to_tensor(&state.log)));
+        if let Curve { start: Some(start), best: Some(best) } = &state.curve {
+            tensors.push(("dev".into(), Tensor::from_slice(&[*start, best.step as f64, best.value])));
+            let kept = best.parameters.iter().map(|(name, tensor)| (format!("{BEST}{name}"), tensor.contiguous()));
+            tensors.extend(kept);
+        }
         tensors.push(("identity".into(), Tensor::from_slice(self.identity.as_bytes())));
         tensors.push((DIGEST.into(), Tensor::from_slice(&digest(&tensors).map_err(Error::at(&place))?)));
         let file = OutputFile::create_seekable(&self.path)?;
@@ -91,6 +99,15 @@ impl Checkpoint {
             return Err(broken(TchError::FileFormat("its counts are not as many as they should be".into())));
         };
         state.log = log::from_tensor(find("log")?).map_err(broken)?;
+        if let Some(dev) = tensors.get("dev") {
+            let dev: Vec<f64> = Vec::try_from(dev).map_err(broken)?;
+            let &[start, step, value] = &dev[..] else {
+                return Err(broken(TchError::FileFormat("its dev values are not as many as they should be".into())));
+            };
+            let kept = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(BEST)?, tensor)));
+            let parameters = kept.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+            state.curve = Curve { start: Some(start), best: Some(Best { step: step as u64, value, parameters }) };
+        }
         state.step = step as u64;
         state.optimizer.set_updates(updates as i32);
         (state.scaler.scale, state.scaler.steady) = (scale, steady as u32);
@@ -121,6 +138,9 @@ pub(crate) fn path_beside(output: &Path) -> PathBuf {
     path.push(".checkpoint");
     path.into()
 }
+
+/// What the names of the best parameters on dev queries begin with.
+const BEST: &str = "best.";
 
 /// Name of the tensor that holds the digest of all others.
 const DIGEST: &str = "digest";

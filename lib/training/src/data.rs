@@ -106,6 +106,16 @@ pub struct Judged {
     pub notes: Vec<String>,
 }
 
+/// The judgements of a file with their grades.
+pub struct Graded {
+    /// The name of the file in errors.
+    pub name: String,
+    /// Row numbers of query and document, and the grade.
+    pub rows: Vec<(u32, u32, i32)>,
+    /// What the user should know of how the file was read.
+    pub notes: Vec<String>,
+}
+
 /// The relevant documents (relevance above 0) of each query.
 ///
 /// # Errors
@@ -122,6 +132,23 @@ pub fn read_qrels(input: &Input, queries: &TextRows, docs: &TextRows, reading: I
         return Err(Error::new(input, "no relevant document for any query"));
     }
     Ok(Judged { lists: DocumentLists::new(queries.rows, docs.rows, &pairs), notes })
+}
+
+/// All judgements with their grades, for a metric.
+///
+/// # Errors
+/// As [`read_qrels`].
+pub fn read_grades(input: &Input, queries: &TextRows, docs: &TextRows, reading: IdOptions) -> Result<Graded> {
+    let mut rows = Vec::new();
+    let notes = read(input, Kind::Qrels, queries, docs, reading, |batch, found| {
+        let QrelsBatch { relevance, .. } = QrelsBatch::new(batch)?;
+        rows.extend(found.iter().map(|row| (row.query, row.doc, relevance.value(row.index))));
+        Ok(())
+    })?;
+    match rows.iter().any(|&(.., grade)| grade > 0) {
+        true => Ok(Graded { name: input.to_string(), rows, notes }),
+        false => Err(Error::new(input, "no relevant document for any query")),
+    }
 }
 
 /// The hard negatives of each query, and a teacher's scores of them if the file has any.

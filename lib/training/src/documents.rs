@@ -116,18 +116,14 @@ impl Documents {
             let views = self.parts[parts.clone()].iter().map(Tensor::shallow_clone).collect();
             (self.firsts[parts.start], views, queries.shallow_clone())
         });
-        let best = workers.map(blocks.collect(), |(first, parts, queries): (i64, Vec<Tensor>, Tensor)| {
+        let of_blocks = workers.map(blocks.collect(), |(first, parts, queries): (i64, Vec<Tensor>, Tensor)| {
             let scores = parts.iter().map(|part| queries.matmul(&part.to_kind(Kind::Float).tr())); // (B, n)
             let scores = Tensor::cat(&scores.collect::<Vec<_>>(), 1);
             let (scores, places) = scores.topk(top_k.min(scores.size()[1]), 1, true, true);
             (scores, places + first)
         });
-        let (scores, ids): (Vec<Tensor>, Vec<Tensor>) = best.into_iter().unzip();
-        let (scores, ids) = (Tensor::cat(&scores, 1), Tensor::cat(&ids, 1));
-        let (scores, places) = scores.topk(top_k.min(scores.size()[1]), 1, true, true);
-        let (ids, places) = ids.gather(1, &places, false).sort(1, false);
-        let (_, order) = scores.gather(1, &places, false).sort_stable(true, 1, true);
-        ids.gather(1, &order, false)
+        let (scores, ids): (Vec<Tensor>, Vec<Tensor>) = of_blocks.into_iter().unzip();
+        best(&Tensor::cat(&scores, 1), &Tensor::cat(&ids, 1), top_k).1
     }
 
     /// Consecutive parts that are looked through at once: [`BLOCK`] documents of them, or fewer where that leaves
@@ -161,6 +157,15 @@ impl Documents {
     fn part_of(&self, id: i64) -> usize {
         self.firsts.partition_point(|&first| first <= id) - 1
     }
+}
+
+/// The `top_k` highest of `scores` (B, n), or all if there are fewer, with their `ids` (B, n). The best is first, and
+/// equal scores are ordered by id.
+pub(crate) fn best(scores: &Tensor, ids: &Tensor, top_k: i64) -> (Tensor, Tensor) {
+    let (scores, places) = scores.topk(top_k.min(scores.size()[1]), 1, true, true);
+    let (ids, places) = ids.gather(1, &places, false).sort(1, false);
+    let (scores, order) = scores.gather(1, &places, false).sort_stable(true, 1, true);
+    (scores, ids.gather(1, &order, false))
 }
 
 /// The vectors of a batch as a tensor (n, E) over the same memory.

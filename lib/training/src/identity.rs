@@ -5,6 +5,7 @@ use hardmine_files::MappedTokens;
 use hardmine_records::Provenance;
 use sha2::{Digest, Sha256};
 
+use crate::dev::DevSet;
 use crate::document_lists::DocumentLists;
 use crate::method::Method;
 use crate::settings::TrainingSettings;
@@ -18,6 +19,7 @@ pub fn identity(
     queries: &MappedTokens,
     relevant: &DocumentLists,
     settings: &TrainingSettings,
+    dev: Option<&DevSet>,
 ) -> String {
     let mut hash = Sha256::new();
     let settings = serde_json::to_string(settings).unwrap_or_default();
@@ -41,6 +43,10 @@ pub fn identity(
             add_rows(&mut hash, documents.rows(), documents.provenance());
             hash.update(format!("{top_k} {metric_cut:?}"));
         }
+    }
+    if let Some(dev) = dev {
+        add_rows(&mut hash, dev.len(), dev.provenance());
+        hash.update(dev.identity());
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,8 +1,10 @@
 //! Training: samplers, losses, optimizers, the schedule, the loop, and resuming.
 //! `run` is the loop; `method` says what each method draws, and `objective` which loss of `losses` is taken of it.
 
+mod card;
 mod checkpoint;
 pub mod data;
+pub mod dev;
 mod document_lists;
 mod documents;
 mod encoding;
@@ -22,7 +24,9 @@ mod schedule;
 mod settings;
 mod starting_model;
 mod teacher;
+pub mod tensorboard;
 
+pub use card::Card;
 pub use checkpoint::Checkpoint;
 pub use document_lists::DocumentLists;
 pub use documents::Documents;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use arrow::array::{Float32Array, Int64Array};
+use arrow::array::{Float32Array, Float64Array, Int64Array};
 use hardmine_files::{Format, Output, Writer};
 use hardmine_records::{Kind, Provenance, Result, TrainingLogBatch, schema};
 use tch::Tensor;
@@ -24,21 +24,23 @@ pub struct Row {
     pub retrieved: Option<(f32, f32)>,
     /// Queries that the step trained on in a second.
     pub queries_per_second: f32,
+    /// The metric on the dev queries after the update, where it was measured.
+    pub dev: Option<f64>,
 }
 
 /// Name of the log in a model folder.
 pub const FILE_NAME: &str = "training-log.parquet";
 
 /// Numbers a row takes in a checkpoint.
-const WIDTH: usize = 8;
+const WIDTH: usize = 9;
 
-/// Rows as a tensor (steps, 8) of float64, which holds all their numbers exactly.
+/// Rows as a tensor (steps, 9) of float64, which holds all their numbers exactly.
 pub fn to_tensor(rows: &[Row]) -> Tensor {
     let numbers = |row: &Row| {
         let (mrr_10, recall_10) = row.retrieved.map_or((f64::NAN, f64::NAN), |(m, r)| (m.into(), r.into()));
-        let Row { step, epoch, loss, learning_rate, gradient_norm, queries_per_second, .. } = *row;
+        let Row { step, epoch, loss, learning_rate, gradient_norm, queries_per_second, dev, .. } = *row;
         let floats = [epoch, loss, learning_rate, gradient_norm, queries_per_second].map(f64::from);
-        [step as f64, floats[0], floats[1], floats[2], floats[3], mrr_10, recall_10, floats[4]]
+        [step as f64, floats[0], floats[1], floats[2], floats[3], mrr_10, recall_10, floats[4], dev.unwrap_or(f64::NAN)]
     };
     let numbers: Vec<f64> = rows.iter().flat_map(numbers).collect();
     Tensor::from_slice(&numbers).view([rows.len() as i64, WIDTH as i64])
@@ -55,6 +57,7 @@ pub fn from_tensor(tensor: &Tensor) -> std::result::Result<Vec<Row>, tch::TchErr
         gradient_norm: n[4] as f32,
         retrieved: (!n[5].is_nan()).then_some((n[5] as f32, n[6] as f32)),
         queries_per_second: n[7] as f32,
+        dev: (!n[8].is_nan()).then_some(n[8]),
     };
     Ok(numbers.chunks_exact(WIDTH).map(row).collect())
 }
@@ -73,6 +76,7 @@ pub fn write(folder: &Path, rows: &[Row], provenance: Provenance) -> Result<()> 
         mrr_10: retrieved(|(mrr_10, _)| mrr_10),
         recall_10: retrieved(|(_, recall_10)| recall_10),
         queries_per_second: floats(|row| row.queries_per_second),
+        dev: rows.iter().map(|row| row.dev).collect::<Float64Array>(),
     };
     let output = Output::Path(path, Format::Parquet);
     let mut writer = Writer::create(&output, Kind::TrainingLog, schema::training_log(), provenance)?;
@@ -95,8 +99,9 @@ mod tests {
             gradient_norm: f32::INFINITY,
             retrieved: None,
             queries_per_second: 9.0,
+            dev: None,
         };
-        let rows = vec![row.clone(), Row { retrieved: Some((0.3, 0.1)), gradient_norm: 1.0, ..row }];
+        let rows = vec![row.clone(), Row { retrieved: Some((0.3, 0.1)), gradient_norm: 1.0, dev: Some(0.1), ..row }];
         assert_eq!(from_tensor(&to_tensor(&rows)).unwrap(), rows);
     }
 }

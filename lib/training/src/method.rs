@@ -149,6 +149,14 @@ impl Method {
         }
     }
 
+    /// Number of documents.
+    pub fn number_of_documents(&self) -> usize {
+        match self {
+            Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => docs.len(),
+            Method::Adore { documents, .. } => documents.rows(),
+        }
+    }
+
     /// The method's name on the command line.
     pub fn name(&self) -> &'static str {
         match self {

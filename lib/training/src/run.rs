@@ -9,6 +9,7 @@ use hardmine_records::{Error, Result};
 use tch::Tensor;
 
 use crate::checkpoint::{Checkpoint, State};
+use crate::dev::{Curve, DevSet, Keep, Measured, beside_start};
 use crate::document_lists::DocumentLists;
 use crate::encoding::{Encoding, add};
 use crate::log::Row;
@@ -33,7 +34,9 @@ struct Sum {
 
 /// A run that can be driven to its end.
 pub struct Run<'a> {
+    encoder: &'a Encoder,
     method: &'a Method,
+    dev: Option<&'a DevSet>,
     batches: Batches<'a>,
     schedule: Schedule,
     checkpoint: Checkpoint,
@@ -51,6 +54,7 @@ impl<'a> Run<'a> {
         queries: &'a MappedTokens,
         relevant: &'a DocumentLists,
         settings: &'a TrainingSettings,
+        dev: Option<&'a DevSet>,
         checkpoint: Checkpoint,
     ) -> Result<Self> {
         method.check(encoder, settings)?;
@@ -65,12 +69,15 @@ impl<'a> Run<'a> {
             optimizer: Optimizer::new(settings.update(), trained),
             scaler: LossScaler::new(settings.scale_loss),
             log: Vec::new(),
+            curve: Curve::default(),
         };
         if checkpoint.restore(&mut state)? {
             tracing::info!("going on at step {} of {total}, found in {}", state.step, checkpoint.path().display());
         }
         Ok(Run {
+            encoder,
             method,
+            dev,
             batches: Batches {
                 tokens: queries,
                 relevant,
@@ -120,11 +127,16 @@ impl<'a> Run<'a> {
         self.schedule.total.saturating_sub(self.state.step)
     }
 
-    /// Makes all remaining steps; `done` is told the number of queries of each.
+    /// Makes all remaining steps; `done` is told the number of queries of each. Where there are dev queries, the model
+    /// is measured before the first step, every so many steps and after the last one, and in the end its parameters are
+    /// those that are to be written.
     ///
     /// # Errors
-    /// A loss or a gradient that is not finite; a checkpoint that can't be written.
+    /// A loss, a gradient or a vector that is not finite; a checkpoint that can't be written.
     pub fn train(&mut self, mut done: impl FnMut(u64)) -> Result<()> {
+        if self.state.curve.start.is_none() {
+            self.measure()?;
+        }
         while self.remaining() > 0 {
             let queries = self.step()?;
             let State { step, log, .. } = &self.state;
@@ -133,12 +145,73 @@ impl<'a> Run<'a> {
                 let (total, speed) = (self.schedule.total, row.queries_per_second);
                 tracing::info!("step {step} of {total}: loss {:.4}, {speed:.0} queries/s", row.loss);
             }
-            if step % self.batches.settings.save_every == 0 && self.remaining() > 0 {
-                self.checkpoint.save(&self.state)?;
+            if self.is_measured_after(*step) {
+                self.measure()?;
             }
             done(queries);
+            if self.has_lost_patience() {
+                break;
+            }
+            if self.state.step.is_multiple_of(self.batches.settings.save_every) && self.remaining() > 0 {
+                self.checkpoint.save(&self.state)?;
+            }
+        }
+        if let (Some(Keep::Best), Some(best)) = (self.keep(), &self.state.curve.best) {
+            best.restore(self.encoder.parameters());
         }
         Ok(())
+    }
+
+    /// Measures the model as it is on the dev queries, if there are any, and says how it compares with the start.
+    fn measure(&mut self) -> Result<()> {
+        let Some(dev) = self.dev else { return Ok(()) };
+        let (settings, workers) = (self.batches.settings, self.batches.encoding.workers());
+        let value = dev.evaluate(self.encoder, self.method, settings, workers)?;
+        let State { step, log, curve, .. } = &mut self.state;
+        if let Some(row) = log.last_mut() {
+            row.dev = Some(value);
+        }
+        let kept = if dev.plan().keep == Keep::Best { self.encoder.parameters() } else { &[] };
+        curve.add(*step, value, kept);
+        let (metric, total) = (dev.metric(), self.schedule.total);
+        match curve.start {
+            Some(start) if *step > 0 => {
+                let beside_start = beside_start(&metric, value, start);
+                tracing::info!(target: "progress", "step {step} of {total}: dev {beside_start}");
+            }
+            _ => {
+                let extent = dev.extent(self.method);
+                tracing::info!(target: "progress", "step 0 of {total}: dev {metric} {value:.4} ({extent})");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the model is measured once `step` steps are made.
+    fn is_measured_after(&self, step: u64) -> bool {
+        let total = self.schedule.total;
+        let every = self.dev.map(|dev| dev.plan().every.unwrap_or(total / 10).max(1));
+        every.is_some_and(|every| step.is_multiple_of(every) || step == total)
+    }
+
+    fn has_lost_patience(&self) -> bool {
+        let patience = self.dev.and_then(|dev| dev.plan().patience);
+        patience.is_some_and(|patience| self.state.curve.without_gain(&self.state.log) >= patience)
+    }
+
+    fn keep(&self) -> Option<Keep> {
+        self.dev.map(|dev| dev.plan().keep)
+    }
+
+    /// What was measured, once all steps are made; none without dev queries.
+    pub fn measured(&self) -> Option<Measured> {
+        let State { log, curve, .. } = &self.state;
+        let points = curve.points(log);
+        let written = match (self.keep()?, &curve.best) {
+            (Keep::Best, Some(best)) => (best.step, best.value),
+            _ => *points.last()?,
+        };
+        Some(Measured { metric: self.dev?.metric(), points, written, total: self.schedule.total })
     }
 
     /// One step: the gradients of its batches, and the update. Returns the number of queries.
@@ -168,6 +241,7 @@ impl<'a> Run<'a> {
             gradient_norm: norm as f32,
             retrieved,
             queries_per_second: (queries as f64 / started.elapsed().as_secs_f64()) as f32,
+            dev: None,
         });
         self.state.step += 1;
         Ok(queries)

@@ -14,6 +14,7 @@ enum Stream {
     Positives = 2,
     Others = 3,
     Dropout = 4,
+    DevDocuments = 5,
 }
 
 fn generator(seed: u64, stream: Stream, counter: u64) -> Pcg64 {
@@ -31,6 +32,23 @@ fn mix(x: u64) -> u64 {
 /// Seed of the dropout of the `part`-th piece encoded at `step`.
 pub fn dropout_seed(seed: u64, step: u64, part: u64) -> u64 {
     mix(mix(mix(mix(seed) ^ Stream::Dropout as u64) ^ step) ^ part)
+}
+
+/// The documents `wanted` (ascending) and `number` others of `collection`, or all if there are no more, drawn uniformly;
+/// ascending.
+pub fn with_others(seed: u64, wanted: &[u32], number: usize, collection: usize) -> Vec<u32> {
+    let mut rng = generator(seed, Stream::DevDocuments, 0);
+    let mut others = collection - wanted.len();
+    let mut missing = number.min(others);
+    // Each of the others is taken with the probability that leaves all of them equally likely (Knuth's algorithm S).
+    let taken = |doc: &u32| {
+        let is_wanted = wanted.binary_search(doc).is_ok();
+        let is_drawn = !is_wanted && rng.random_range(0..others) < missing;
+        others -= usize::from(!is_wanted);
+        missing -= usize::from(is_drawn);
+        is_wanted || is_drawn
+    };
+    (0..collection as u32).filter(taken).collect()
 }
 
 /// Walks through the queries, in another order each epoch, and draws their documents.
@@ -187,6 +205,20 @@ mod tests {
             drawn.iter().for_each(|&number| counts[number as usize] += 1);
         }
         assert!(counts.iter().all(|count| (2800..3200).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn wanted_documents_come_with_others_that_are_drawn_uniformly() {
+        assert_eq!(with_others(1, &[2, 5], 99, 7), (0..7).collect::<Vec<_>>());
+        let mut counts = [0; 12];
+        for seed in 0..3000 {
+            let drawn = with_others(seed, &[0, 7], 5, 12);
+            assert!(drawn.len() == 7 && drawn.is_sorted(), "{drawn:?}");
+            drawn.iter().for_each(|&doc| counts[doc as usize] += 1);
+        }
+        assert_eq!((counts[0], counts[7]), (3000, 3000));
+        let others = counts.iter().filter(|&&count| count < 3000);
+        assert!(others.clone().count() == 10 && others.clone().all(|count| (1400..1600).contains(count)), "{counts:?}");
     }
 
     #[test]

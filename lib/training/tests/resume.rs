@@ -93,9 +93,9 @@ fn a_checkpoint_of_other_settings_is_refused() {
     run(&encoder, &method, &queries, &relevant, &settings, &output).train(|_| ()).unwrap();
 
     let other = TrainingSettings { learning_rate: 0.5, ..settings };
-    let identity = hardmine_training::identity(&encoder, &method, &queries, &relevant, &other);
+    let identity = hardmine_training::identity(&encoder, &method, &queries, &relevant, &other, None);
     let checkpoint = hardmine_training::Checkpoint::beside(&output, identity);
-    let refused = hardmine_training::Run::start(&encoder, &method, &queries, &relevant, &other, checkpoint);
+    let refused = hardmine_training::Run::start(&encoder, &method, &queries, &relevant, &other, None, checkpoint);
     let message = refused.err().unwrap().to_string();
     assert!(message.contains("model.checkpoint: belongs to a run with other settings"), "{message}");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, Float32Array, Int64Array, RecordBatch};
+use arrow::array::{Array, Float32Array, Float64Array, Int64Array, RecordBatch};
 
 use super::batch;
 use crate::Result;
@@ -20,6 +20,7 @@ pub struct TrainingLogBatch {
     pub mrr_10: Float32Array,
     pub recall_10: Float32Array,
     pub queries_per_second: Float32Array,
+    pub dev: Float64Array,
 }
 
 impl TrainingLogBatch {
@@ -28,7 +29,7 @@ impl TrainingLogBatch {
     /// # Errors
     /// Columns of different lengths.
     pub fn into_records(self) -> Result<RecordBatch> {
-        let columns: [Arc<dyn Array>; 8] = [
+        let columns: [Arc<dyn Array>; 9] = [
             Arc::new(self.step),
             Arc::new(self.epoch),
             Arc::new(self.loss),
@@ -37,6 +38,7 @@ impl TrainingLogBatch {
             Arc::new(self.mrr_10),
             Arc::new(self.recall_10),
             Arc::new(self.queries_per_second),
+            Arc::new(self.dev),
         ];
         batch(Kind::TrainingLog, training_log(), columns.to_vec())
     }

@@ -118,7 +118,7 @@ pub fn run<'a>(
     settings: &'a TrainingSettings,
     output: &Path,
 ) -> Run<'a> {
-    let identity = hardmine_training::identity(encoder, method, queries, relevant, settings);
+    let identity = hardmine_training::identity(encoder, method, queries, relevant, settings, None);
     let checkpoint = hardmine_training::Checkpoint::beside(output, identity);
-    Run::start(encoder, method, queries, relevant, settings, checkpoint).unwrap()
+    Run::start(encoder, method, queries, relevant, settings, None, checkpoint).unwrap()
 }
