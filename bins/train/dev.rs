@@ -22,7 +22,7 @@ const KEEP: [(&str, &str, Keep); 2] = [
 #[command(next_help_heading = "Evaluation while it trains")]
 pub(crate) struct DevOptions {
     /// Tokens of dev queries. The model is measured on those that are judged: before the first step, every so many
-    /// steps, and after the last one. Texts are cut as in training, and nothing is dropped out. Take queries that are
+    /// steps, and after the last one. Texts are cut as in training, and there is no dropout. Take queries that are
     /// neither trained on nor reported on, because the model is chosen by them
     #[arg(long, value_name = "TOKENS", requires = "dev_qrels")]
     dev_queries: Option<Input>,
