@@ -64,7 +64,8 @@ enum Choice {
     Randneg {
         #[command(flatten)]
         texts: Texts,
-        /// How many random negatives to draw for each query. Every query of the batch is trained against all of them
+        /// How many random negatives to draw for each query. Every query of the batch is trained against all of them. With
+        /// --loss infonce, the positives of the other queries of the batch are candidates, too
         #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
         rand_num: u32,
         #[command(flatten)]
@@ -77,7 +78,8 @@ enum Choice {
         /// Hard negatives of the training queries, from mine-negatives
         #[arg(long)]
         negatives: Input,
-        /// How many hard negatives to draw for each query. Every query of the batch is trained against all of them
+        /// How many hard negatives to draw for each query. softplus and infonce train every query of the batch against all
+        /// of them, marginmse and kl each query against its own
         #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
         hard_num: u32,
         /// Run of another ranker that marginmse and kl learn from: a score for every relevant document and every hard
@@ -124,8 +126,8 @@ struct Shared {
     #[arg(long)]
     init: PathBuf,
     /// How vectors are compared, in training and later: dot by their inner product, cosine by the angle between them.
-    /// The default is what the model folder says, by its similarity_fn_name or by a Normalize module, and otherwise dot.
-    /// The trained model has a Normalize module if it is cosine, and none if it is dot
+    /// The default is cosine if the folder ends in a Normalize module, otherwise what its similarity_fn_name says, and
+    /// otherwise dot. The trained model has a Normalize module if it is cosine, and none if it is dot
     #[arg(long, value_name = "dot|cosine")]
     similarity: Option<Similarity>,
     /// Tokens of the training queries
@@ -139,7 +141,8 @@ struct Shared {
     /// Leave out judgements and negatives whose query or document is not in the tokens files. Their number is printed
     #[arg(long)]
     skip_unknown: bool,
-    /// Accept texts whose prompt is not the one that the model asks for. The trained model asks for theirs
+    /// Accept texts whose prompt is not the one that the model asks for. The trained model then
+    /// asks for the prompts of these texts
     #[arg(long)]
     other_prompt: bool,
     /// Model folder to write
@@ -151,7 +154,7 @@ struct Shared {
     /// How many times to go over the training queries [default: 100; adore 6]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// Stop after this many steps. A learning rate that falls is 0 at the last of them
+    /// Stop after this many steps. A learning rate that falls would reach 0 right after it
     #[arg(long)]
     steps: Option<u64>,
     /// Queries in each batch [default: 256; adore 32]
@@ -368,6 +371,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let device = shared.device.open()?;
     let mut encoder = starting_model(&shared.init, device, shared.precision, shared.seed, shared.similarity)?;
     let settings = args.method.settings(encoder.similarity());
+    shared.loss.warn(encoder.similarity());
     let queries = MappedTokens::open(&shared.queries)?;
     let opened = args.method.open(&queries, &encoder)?;
     take_prompts(&mut encoder, shared, &queries, &opened)?;

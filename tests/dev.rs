@@ -240,7 +240,13 @@ fn the_model_card_says_where_the_model_came_from() {
     folder.copy_model("bert", "hub/models--some--model/snapshots/0123abcd");
     let prompts = r#"{ "prompts": { "query": "search for: ", "document": "" } }"#;
     folder.write("hub/models--some--model/snapshots/0123abcd/config_sentence_transformers.json", prompts);
-    let inputs = TRAINING.replace("--init bert", "--init hub/models--some--model/snapshots/0123abcd");
+    let hub = "hub/models--some--model/snapshots/0123abcd";
+    for split in ["train", "dev.small"] {
+        let tokens = format!("{}.tokens.arrow", split.trim_end_matches(".small"));
+        folder.run(&format!("tokenize --tokenizer {hub} --kind query queries.{split}.tsv -o {tokens}")).ok();
+    }
+    let inputs =
+        TRAINING.replace("--init bert", &format!("--init {hub}")).replace("train.qrels.parquet", "qrels.train.tsv");
     let line = format!("train inbatch {inputs} {SMALL} {DEV} --steps 4 --evaluate-every 2 -o model");
     folder.run(&line).ok();
     let (card, log) = (folder.text("model/README.md"), log(&folder, "model"));
@@ -256,6 +262,9 @@ fn the_model_card_says_where_the_model_came_from() {
         "| dev queries | 60, fingerprint",
         "| vectors are compared by | dot |",
         "| batch size | 30 |",
+        "| optimizer | adamw |",
+        "| loss | softplus |",
+        "| most tokens of a document | 32 |",
         "\n    train inbatch --init 0123abcd --queries train.tokens.arrow",
         &format!("| 0 | {:.4} | +0.0000 |", start(&log)),
     ] {

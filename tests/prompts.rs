@@ -336,7 +336,7 @@ fn make_takes_the_prompts_of_the_starting_model_or_those_that_are_given() {
     let done = project.make(&given).done();
     done.check(done.code == Some(2), "should refuse");
     done.check(
-        done.stderr.contains("tokens was made with no prompt, now QUERY_PROMPT=it's␣|␣a:␣; hint: "),
+        done.stderr.contains("tokens was made with other settings, now QUERY_PROMPT=it's␣|␣a:␣; hint: "),
         "should say",
     );
     folder.sh("rm -r out").ok();

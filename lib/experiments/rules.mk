@@ -281,12 +281,13 @@ SHOW = $(BIN)/sql -q -t t=$(HERE)/table.parquet "$$($(QUERY) lib/evaluation/sql/
 endif
 
 # What was measured while the rows were trained: a line for each number of steps, and a column for each row.
+curves   = $(filter $(ROWS),$(TABLE_ROWS))
 curve_of = $(subst -,_,$(row))
-CURVES = $(if $(DEV_EVERY),$(BIN)/sql -q $(foreach row,$(ROWS),-t $(curve_of)=$(models)/$(row)/training-log.parquet) \
+CURVES = $(if $(DEV_EVERY),$(BIN)/sql -q $(foreach row,$(curves),-t $(curve_of)=$(models)/$(row)/training-log.parquet) \
 	"SELECT steps AS \"steps: $(DEV_METRIC) on held-out queries\" \
-	$(foreach row,$(ROWS),, round(max(dev) FILTER (WHERE row = '$(curve_of)'), 4) AS \"$(row)\") FROM ( \
+	$(foreach row,$(curves),, round(max(dev) FILTER (WHERE row = '$(curve_of)'), 4) AS \"$(row)\") FROM ( \
 	SELECT 0 AS steps, CAST(value AS DOUBLE) AS dev, table_name AS row FROM provenance WHERE name = 'dev_start' \
-	$(foreach row,$(ROWS),UNION ALL SELECT step + 1, dev, '$(curve_of)' FROM $(curve_of) WHERE dev IS NOT NULL) \
+	$(foreach row,$(curves),UNION ALL SELECT step + 1, dev, '$(curve_of)' FROM $(curve_of) WHERE dev IS NOT NULL) \
 	) GROUP BY steps ORDER BY steps")
 
 # ---- what is not there --------------------------------------------------------------------------------------

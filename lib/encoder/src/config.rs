@@ -193,17 +193,30 @@ impl Keys {
     /// # Errors
     /// Any way to stretch positions (`rope_scaling`) other than none.
     pub fn rope_theta(&self, kind: Option<&str>, old: &str, usual: f64) -> Result<f64> {
-        let parameters = self.get("rope_parameters").and_then(|all| match kind {
-            Some(kind) if all.get(kind).is_some() => all.get(kind),
-            _ => Some(all),
-        });
+        self.expect("partial_rotary_factor", &[json!(1.0), json!(1)])?;
+        let parameters = self.get("rope_parameters");
+        let of_kind = kind.and_then(|kind| parameters.and_then(|all| all.get(kind)));
+        if let Some(all) = parameters
+            && kind.is_some()
+            && of_kind.is_none()
+        {
+            return Err(
+                self.wrong(format!("rope_parameters {all} are not by kinds of layers, as this family has them"))
+            );
+        }
+        let parameters = if kind.is_some() { of_kind } else { parameters };
         for scaling in [parameters, self.get("rope_scaling")].into_iter().flatten() {
             let kind = ["rope_type", "type"].iter().find_map(|name| scaling.get(name)).cloned();
             if let Some(kind) = kind.filter(|kind| kind != "default") {
                 return Err(self.wrong(format!("rope_type {kind} is not known; expected \"default\"")));
             }
-            if let Some(share) = scaling.get("partial_rotary_factor").filter(|&share| share != &json!(1.0)) {
+            if let Some(share) = scaling.get("partial_rotary_factor").filter(|share| share.as_f64() != Some(1.0)) {
                 return Err(self.wrong(format!("partial_rotary_factor {share} is not known; expected 1")));
+            }
+            if scaling.get("rope_theta").is_none()
+                && scaling.as_object().is_some_and(|by| by.values().any(Value::is_object))
+            {
+                return Err(self.wrong("rope_parameters by kinds of layers, where all layers are of one kind"));
             }
         }
         let stated = parameters.and_then(|parameters| parameters.get("rope_theta")).or(self.get(old));

@@ -1,5 +1,5 @@
 //! Encoding a collection of any size: token records in, embedding records out, in the same order.
-//! WindowReader, computing and writing overlap; memory holds a few windows of texts, never the collection.
+//! Reading, computing and writing overlap; memory holds a few windows of texts, never the collection.
 
 use std::cmp::Reverse;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -4,10 +4,11 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use hardmine_records::{Error, Result};
+use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{self, Tensors, belongs_to_a_task};
-use crate::config::Config;
+use crate::config::{Config, read_json};
 use crate::head::Head;
 use crate::modules::{self, Layout, Step, stated_similarity};
 use crate::network::Network;
@@ -62,7 +63,7 @@ impl Encoder {
     ) -> Result<Encoder> {
         let encoder = Encoder::read(folder, device, precision, Purpose::Encode(pooling.clone()))?;
         match pooling {
-            Some(wanted) if wanted != encoder.layout.pooling() => Err(Error::new(
+            Some(wanted) if !wanted.has_modes_of(&encoder.layout.pooling()) => Err(Error::new(
                 folder.display(),
                 format!("has its own pooling, {}; expected {wanted}, as --pooling says", encoder.layout.pooling()),
             )
@@ -102,8 +103,7 @@ impl Encoder {
         };
         let adapter = home.join("adapter_config.json");
         if adapter.exists() {
-            return Err(Error::new(adapter.display(), "an adapter beside the model, which is not applied here")
-                .hint("peft's merge_and_unload() merges it into the weights"));
+            return Err(refuse_adapter(&adapter));
         }
         let config = Config::read(&home.join("config.json"))?;
         let mut weights = checkpoint::read(&home)?;
@@ -126,6 +126,12 @@ impl Encoder {
         };
         if let Purpose::Train(similarity) = purpose {
             compare_by(&mut layout, similarity, folder)?;
+            if let Some(dimensions) = modules::stated_dimensions(folder)? {
+                tracing::warn!(
+                    "{place}: its truncate_dim {dimensions} is not followed in training, but embed follows it; hint: \
+                     --dimensions {dimensions} trains vectors that are cut so"
+                );
+            }
         }
 
         let prefix = match layout {
@@ -201,6 +207,15 @@ impl Encoder {
     }
 }
 
+/// An adapter, with the name of the model that it adapts.
+fn refuse_adapter(file: &Path) -> Error {
+    let settings: Value = read_json(file).unwrap_or_default();
+    let base =
+        settings.get("base_model_name_or_path").and_then(Value::as_str).unwrap_or("a model that it does not name");
+    Error::new(file.display(), format!("is an adapter of {base}, and adapters are not applied here"))
+        .hint("peft's merge_and_unload() merges it into the weights of that model; then name the merged folder")
+}
+
 /// What a model is loaded for.
 enum Purpose {
     /// To encode. A plain language model is pooled like this, or else by the mean.
@@ -215,7 +230,16 @@ fn compare_by(layout: &mut Layout, similarity: Option<Similarity>, folder: &Path
     let normalizes = layout.normalizes();
     let wanted = match similarity {
         Some(similarity) => similarity,
-        None if normalizes => Similarity::Cosine,
+        None if normalizes => {
+            if !matches!(stated_similarity(folder), Ok(None | Some(Similarity::Cosine))) {
+                tracing::warn!(
+                    "{}: it ends in a Normalize module, but its similarity_fn_name is another than cosine; it is trained \
+                     by cosine; hint: --similarity says by what to train",
+                    folder.display()
+                );
+            }
+            Similarity::Cosine
+        }
         None => stated_similarity(folder)?.unwrap_or(Similarity::Dot),
     };
     layout.compare_by(wanted).map_err(|text| {

@@ -105,14 +105,13 @@ impl Layout {
         modules.last().is_some_and(|module| module.step == Step::Normalize)
     }
 
-    /// Adds a Normalize module at the end, or takes out those that there are, so that vectors are compared by
-    /// `similarity`. A RobertaDot has no modules, and says no if it is to be compared by cosine.
+    /// Adds a Normalize module at the end, or takes out those at the end, so that vectors are compared by `similarity`. A RobertaDot has no modules, and says no if it is to be compared by cosine.
     pub fn compare_by(&mut self, similarity: Similarity) -> std::result::Result<(), &'static str> {
         match (self, similarity) {
             (Layout::RobertaDot, Similarity::Dot) => Ok(()),
             (Layout::RobertaDot, Similarity::Cosine) => Err("a RobertaDot has no Normalize module"),
             (Layout::Modules(modules), Similarity::Dot) => {
-                modules.retain(|module| module.step != Step::Normalize);
+                while modules.pop_if(|module| module.step == Step::Normalize).is_some() {}
                 Ok(())
             }
             (Layout::Modules(modules), Similarity::Cosine) => {
@@ -166,6 +165,16 @@ pub(crate) fn stated_similarity(folder: &Path) -> Result<Option<Similarity>> {
                 .hint("--similarity says by what to train")),
         },
     }
+}
+
+/// To how many dimensions sentence-transformers cuts the vectors of a model folder; none if to none.
+///
+/// # Errors
+/// A malformed file.
+pub(crate) fn stated_dimensions(folder: &Path) -> Result<Option<u64>> {
+    let file = folder.join("config_sentence_transformers.json");
+    let config: Value = if file.is_file() { read_json(&file)? } else { Value::Null };
+    Ok(config.get("truncate_dim").and_then(Value::as_u64))
 }
 
 /// Reads `modules.json` of a model folder and the configuration of every module; none without that file.
@@ -246,7 +255,11 @@ fn dense(file: &Path) -> Result<Step> {
         "ReLU" => Activation::Relu,
         "GELU" => Activation::Gelu,
         "SiLU" => Activation::Silu,
-        other => return Err(Error::new(file.display(), format!("activation_function '{other}' is not known"))),
+        other => {
+            let text =
+                format!("activation_function '{other}' is not known; expected Tanh, Identity, ReLU, GELU or SiLU");
+            return Err(Error::new(file.display(), text));
+        }
     };
     Ok(Step::Dense { inputs: config.in_features, outputs: config.out_features, bias: config.bias, activation })
 }

@@ -63,7 +63,7 @@ impl Network {
             0 => Err(Error::new("0 dimensions", "expected at least 1")),
             _ if dimension > self.dimension() => Err(Error::new(
                 format!("{dimension} dimensions"),
-                format!("the model's vectors have {} only", self.dimension()),
+                format!("the model's vectors have only {}", self.dimension()),
             )),
             _ if dimension == self.dimension() => Ok(self),
             _ => {

@@ -75,6 +75,11 @@ impl Pooling {
         Pooling { modes: vec![mode], include_prompt: true }
     }
 
+    /// Whether it makes of hidden states what `other` makes of them, wherever the prompt counts.
+    pub(crate) fn has_modes_of(&self, other: &Pooling) -> bool {
+        self.modes == other.modes
+    }
+
     /// Width of the vectors, of hidden states of the width `hidden`.
     pub(crate) fn dimension(&self, hidden: i64) -> i64 {
         self.modes.len() as i64 * hidden

@@ -245,6 +245,6 @@ fn cut_vectors_begin_as_the_whole_ones() {
         }
         assert!(distance(&encoded(&network), &expected) < 1e-6, "{family}");
         let refused = load(&fixture(family)).for_inference().cut_to(33).err().unwrap().to_string();
-        assert_eq!(refused, "33 dimensions: the model's vectors have 32 only");
+        assert_eq!(refused, "33 dimensions: the model's vectors have only 32");
     }
 }

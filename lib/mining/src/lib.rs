@@ -4,6 +4,7 @@
 
 mod teacher;
 
+use std::fmt::Display;
 use std::hash::Hash;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -111,8 +112,12 @@ impl Miner {
         for batch in run {
             let rows = RunBatch::new(&batch?)?;
             match &mut self.lists {
-                MinerById::Internal(lists) => lists.teacher.iter_mut().for_each(|teacher| teacher.hear::<i64>(&rows)),
-                MinerById::Official(lists) => lists.teacher.iter_mut().for_each(|teacher| teacher.hear::<&str>(&rows)),
+                MinerById::Internal(lists) => {
+                    lists.teacher.iter_mut().try_for_each(|teacher| teacher.hear::<i64>(&rows))?
+                }
+                MinerById::Official(lists) => {
+                    lists.teacher.iter_mut().try_for_each(|teacher| teacher.hear::<&str>(&rows))?
+                }
             }
         }
         Ok(self)
@@ -186,7 +191,7 @@ struct CurrentList<K> {
     taught_positive: Option<f32>,
 }
 
-impl<K: Eq + Hash> ListMiner<K> {
+impl<K: Eq + Hash + Display> ListMiner<K> {
     fn new(rules: Rules) -> Self {
         ListMiner {
             judged: HashMap::new(),

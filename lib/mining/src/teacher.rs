@@ -1,5 +1,6 @@
 //! The scores of another ranker, the teacher, for what becomes a negative and for what is relevant.
 
+use std::fmt::Display;
 use std::hash::Hash;
 
 use foldhash::{HashMap, HashMapExt};
@@ -11,19 +12,26 @@ pub(crate) struct Teacher<K> {
     scores: HashMap<K, HashMap<K, f32>>,
 }
 
-impl<K: Eq + Hash> Teacher<K> {
+impl<K: Eq + Hash + Display> Teacher<K> {
     /// A teacher that has not said anything yet. Errors call its run `name`.
     pub(crate) fn new(name: &str) -> Self {
         Teacher { name: name.to_owned(), scores: HashMap::new() }
     }
 
     /// Takes in the next rows of the teacher's run, which may come in any order.
-    pub(crate) fn hear<'a, I: Id<'a, Kept = K>>(&mut self, run: &'a RunBatch) {
+    ///
+    /// # Errors
+    /// A pair has two scores.
+    pub(crate) fn hear<'a, I: Id<'a, Kept = K>>(&mut self, run: &'a RunBatch) -> Result<()> {
         let (queries, docs) = (I::column(&run.queries), I::column(&run.docs));
         for (row, &score) in run.scores.values().iter().enumerate() {
-            let list = self.scores.entry(I::value(queries, row).keep()).or_default();
-            list.insert(I::value(docs, row).keep(), score);
+            let (query, doc) = (I::value(queries, row), I::value(docs, row));
+            let before = self.scores.entry(query.keep()).or_default().insert(doc.keep(), score);
+            if before.is_some_and(|before| before != score) {
+                return Err(Error::new(&self.name, format!("two scores for query {query} and document {doc}")));
+            }
         }
+        Ok(())
     }
 
     /// The score of a document that became a negative; `place` is the run it was mined from, and `row` its row.
@@ -47,14 +55,13 @@ impl<K: Eq + Hash> Teacher<K> {
         I: Id<'a, Kept = K>,
     {
         let list = self.scores.get(&query.keep());
-        let scores = relevant.iter().map(|doc| list.and_then(|list| list.get(doc)).copied());
-        let scores: Option<Vec<f32>> = scores.collect();
-        match scores {
-            Some(scores) => Ok(scores.into_iter().reduce(f32::min)),
-            None => {
-                let text = format!("has no score for a relevant document of query {query}");
-                Err(Error::new(&self.name, text).hint("let the teacher score what the qrels call relevant, too"))
-            }
-        }
+        let score = |doc: &K| {
+            list.and_then(|list| list.get(doc)).copied().ok_or_else(|| {
+                let text = format!("has no score for document {doc}, which is relevant to query {query}");
+                Error::new(&self.name, text).hint("let the teacher score what the qrels call relevant, too")
+            })
+        };
+        let scores = relevant.iter().map(score).collect::<Result<Vec<f32>>>()?;
+        Ok(scores.into_iter().reduce(f32::min))
     }
 }

@@ -262,7 +262,7 @@ pub fn reciprocal(rank: i32) -> f32 {
 fn sources(kind: Kind, columns: &[&Column], source: &Schema, is_foreign: bool) -> Option<Vec<Source>> {
     let named = |column: &Column| match source.index_of(&column.name) {
         Ok(index) => Some(Source::Column(index)),
-        Err(_) => (column.nullable && column.type_ != ColumnType::Id).then_some(Source::Nulls),
+        Err(_) => (column.nullable && !column.optional && column.type_ != ColumnType::Id).then_some(Source::Nulls),
     };
     let all: Option<Vec<Source>> = columns.iter().map(|column| named(column)).collect();
     if all.is_some() || !is_foreign || !kind.has_text_form() {

@@ -132,13 +132,13 @@ fn check_pair(queries: &EmbeddingBlocks, name: &str, documents: &Documents, sett
     }
 }
 
-/// Refuses queries with another prompt than the documents' encoder asks for. Where a file does not say, there is nothing
-/// to compare. Nor is there for queries with an encoder of their own, as ADORE trains it: `embed` compared their prompt
+/// Refuses queries with another prompt than the documents' encoder asks for. Where it asks for none, or a file does not
+/// say, there is nothing to compare. Nor is there for queries with an encoder of their own, as ADORE trains it: `embed` compared their prompt
 /// with what that encoder asks for.
 fn check_prompts(name: &str, queries: &Provenance, documents_name: &str, documents: &Provenance) -> Result<()> {
     let own_encoder = queries.get(provenance::DOCUMENT_MODEL).is_some();
     match (queries.prompt(), documents.get(provenance::QUERY_PROMPT)) {
-        (Some(found), Some(asked)) if found != asked && !own_encoder => {
+        (Some(found), Some(asked)) if found != asked && !asked.is_empty() && !own_encoder => {
             let or_none = |prompt: &str| match prompt {
                 "" => "no prompt".to_owned(),
                 prompt => format!("the prompt {prompt:?}"),

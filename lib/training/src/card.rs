@@ -13,7 +13,10 @@ use serde_json::Value;
 
 use crate::dev::{DevSet, Keep, Measured};
 use crate::document_lists::DocumentLists;
+use crate::freeze::Freeze;
 use crate::method::Method;
+use crate::objective::Loss;
+use crate::optimizer::Rule;
 use crate::settings::TrainingSettings;
 
 /// Name of the card in a model folder.
@@ -82,17 +85,14 @@ impl Card<'_> {
 
     fn usage(&self, folder: &Path) -> String {
         let mut text = String::from("## How to use it\n\n");
-        let documents = match self.encoder.document_model() {
-            Some(digest) => {
-                let _ = writeln!(
-                    text,
-                    "This model encodes queries only. The documents stay as they were encoded for its training, by the \
-                     model with the digest `{digest}`.\n"
-                );
-                false
-            }
-            None => true,
-        };
+        if let Some(digest) = self.encoder.document_model() {
+            let _ = writeln!(
+                text,
+                "This model encodes queries only. The documents stay as they were encoded for its training, by the model \
+                 with the digest `{digest}`.\n"
+            );
+        }
+        let documents = self.encoder.document_model().is_none();
         if has_modules(folder) {
             text += &in_sentence_transformers(&prompted(folder), documents);
         }
@@ -125,11 +125,7 @@ impl Card<'_> {
         if let Some((dev, _)) = self.dev {
             rows.push(("dev queries", counted(dev.len(), dev.provenance())));
         }
-        let settings = serde_json::to_value(self.settings).unwrap_or_default();
-        let settings = settings.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-        let settings: Vec<(String, String)> =
-            settings.map(|(name, value)| (name.replace('_', " "), plain(value))).collect();
-        rows.extend(settings.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        rows.extend(self.settings());
         let rows: String = rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
         let (program, command) = (entry(PROGRAM), entry(COMMAND));
         format!(
@@ -137,6 +133,62 @@ impl Card<'_> {
              {command}\n\n`training-log.parquet` has the loss, the learning rate and the norm of the gradient of every \
              step.\n"
         )
+    }
+
+    /// The settings, by the names of the options that set them.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let TrainingSettings { epochs, steps, batch_size, objective, optimizer, learning_rate, .. } = self.settings;
+        let TrainingSettings { warmup_steps, weight_decay, max_gradient_norm, accumulate, seed, .. } = self.settings;
+        let mut rows = vec![("precision", self.encoder.precision().to_string()), ("seed", seed.to_string())];
+        match steps {
+            Some(steps) => rows.push(("steps", steps.to_string())),
+            None => rows.push(("epochs", epochs.to_string())),
+        }
+        rows.extend([
+            ("batch size", batch_size.to_string()),
+            ("optimizer", optimizer_name(*optimizer).to_owned()),
+            ("learning rate", format!("{learning_rate:e}")),
+            ("warm-up steps", warmup_steps.to_string()),
+            ("schedule", format!("{:?}", self.settings.schedule).to_lowercase()),
+            ("weight decay", weight_decay.to_string()),
+            ("largest norm of the gradient", max_gradient_norm.to_string()),
+            ("most tokens of a query", self.settings.max_query_length.to_string()),
+        ]);
+        if *accumulate > 1 {
+            rows.push(("batches in an update", accumulate.to_string()));
+        }
+        if let Some(freeze) = self.settings.freeze {
+            let frozen = match freeze {
+                Freeze::Embeddings => "the embeddings".to_owned(),
+                Freeze::Layers(layers) => format!("the embeddings and the first {layers} layers"),
+            };
+            rows.push(("left as they were", frozen));
+        }
+        let loss = match objective.loss {
+            Loss::Softplus => "softplus".to_owned(),
+            Loss::InfoNce { symmetric: false } => "infonce".to_owned(),
+            Loss::InfoNce { symmetric: true } => "infonce, in both directions".to_owned(),
+            Loss::MarginMse => "marginmse".to_owned(),
+            Loss::Kl { teacher_temperature } => format!("kl, with a teacher's temperature of {teacher_temperature}"),
+        };
+        rows.extend([("loss", loss), ("temperature", objective.temperature.to_string())]);
+        if !objective.dimensions.is_empty() {
+            let dimensions: Vec<String> = objective.dimensions.iter().map(i64::to_string).collect();
+            rows.push(("vectors can be cut to", dimensions.join(", ")));
+        }
+        match self.method {
+            Method::Adore { top_k, metric_cut, .. } => {
+                rows.push(("documents retrieved for a query", top_k.to_string()));
+                rows.extend(metric_cut.map(|cut| ("last position that counts", cut.to_string())));
+            }
+            Method::InBatch { .. } => {}
+            Method::RandNeg { rand_num, .. } => rows.push(("random negatives of a query", rand_num.to_string())),
+            Method::Star { hard_num, .. } => rows.push(("hard negatives of a query", hard_num.to_string())),
+        }
+        if self.method.docs().is_some() {
+            rows.push(("most tokens of a document", self.settings.max_doc_length.to_string()));
+        }
+        rows
     }
 
     fn curve(&self) -> String {
@@ -193,12 +245,17 @@ fn prompted(folder: &Path) -> Vec<String> {
     names
 }
 
-fn has_modules(folder: &Path) -> bool {
-    folder.join("modules.json").exists()
+/// The optimizer's name on the command line.
+fn optimizer_name(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Lamb => "lamb",
+        Rule::AdamW => "adamw",
+        Rule::TorchAdamW => "torch-adamw",
+    }
 }
 
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), |text| text.to_lowercase())
+fn has_modules(folder: &Path) -> bool {
+    folder.join("modules.json").exists()
 }
 
 /// The model's name on the hub, which only a folder of the hub's cache tells: `models--ORGANISATION--NAME`.

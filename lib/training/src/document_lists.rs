@@ -1,6 +1,6 @@
 //! For each query a list of documents, all in one array: judgements and hard negatives.
 
-/// DocumentLists of document rows, one for each query row.
+/// A list of document rows for each query row.
 #[derive(Debug)]
 pub struct DocumentLists {
     /// Where each list starts in `docs`, and where the last one ends.
@@ -9,8 +9,8 @@ pub struct DocumentLists {
 }
 
 impl DocumentLists {
-    /// DocumentLists for `queries` queries from (query, document) pairs, the documents less than `docs`. A list keeps the order
-    /// of its pairs (ADORE appends relevant documents in it) and names a document once.
+    /// Lists for `queries` queries, made of (query, document) pairs; documents are below `docs`. A list keeps the order of
+    /// its pairs (ADORE appends relevant documents in it) and names a document once.
     pub fn new(queries: usize, docs: usize, pairs: &[(u32, u32)]) -> Self {
         let mut starts = vec![0; queries + 1];
         for &(query, _) in pairs {

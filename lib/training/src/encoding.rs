@@ -1,7 +1,9 @@
 //! Encoding the texts of a batch so that a gradient can flow back, texts of like length together and a share of them
 //! on each core.
 
-use hardmine_encoder::{Encoder, Truncation, Workers, check_token_ids, cut_evenly, default_batch_tokens};
+use hardmine_encoder::{
+    Encoder, Truncation, Workers, check_token_ids, cut_by_tokens, cut_evenly, default_batch_tokens,
+};
 use hardmine_files::MappedTokens;
 use hardmine_records::Result;
 use serde::Serialize;
@@ -112,7 +114,7 @@ impl<'a> Encoding<'a> {
         order.sort_by_key(|&place| length(place));
         let parts: Vec<&[usize]> = match self.limit {
             Some(Chunks::Texts(size)) => order.chunks(size.max(1)).collect(),
-            Some(Chunks::Tokens(most)) => cut_by_tokens(&order, length, most),
+            Some(Chunks::Tokens(most)) => cut_by_tokens(&order, length, most).collect(),
             None => {
                 let all: usize = order.iter().map(|&place| length(place)).sum();
                 let fewest = all.div_ceil(default_batch_tokens(self.encoder.device()));
@@ -199,41 +201,11 @@ impl<'a> Encoding<'a> {
     }
 }
 
-/// Consecutive texts of at most `most` tokens together, or one that is longer.
-fn cut_by_tokens(mut texts: &[usize], length: impl Fn(usize) -> usize, most: usize) -> Vec<&[usize]> {
-    let mut parts = Vec::new();
-    while !texts.is_empty() {
-        let mut tokens = 0;
-        let fitting = texts.iter().take_while(|&&text| {
-            tokens += length(text);
-            tokens <= most
-        });
-        let (part, rest) = texts.split_at(fitting.count().max(1));
-        parts.push(part);
-        texts = rest;
-    }
-    parts
-}
-
 /// A parameter that no text reaches has an undefined gradient.
 pub(crate) fn add(sum: &mut Tensor, one: &Tensor) {
     match (sum.defined(), one.defined()) {
         (true, true) => *sum += one,
         (false, true) => *sum = one.shallow_clone(),
         (_, false) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_hold_no_more_tokens_than_they_may() {
-        let lengths = [1, 2, 2, 3, 9, 10];
-        let cut = |most| cut_by_tokens(&[0, 1, 2, 3, 4, 5], |text| lengths[text], most);
-        assert_eq!(cut(5), [&[0, 1, 2][..], &[3], &[4], &[5]]);
-        assert_eq!(cut(1), [&[0], &[1], &[2], &[3], &[4], &[5]]);
-        assert_eq!(cut(usize::MAX), [&[0, 1, 2, 3, 4, 5]]);
     }
 }

@@ -58,9 +58,9 @@ fn layer_of(name: &str) -> Option<usize> {
     parts.windows(2).find(|pair| ["layer", "layers"].contains(&pair[0])).and_then(|pair| pair[1].parse().ok())
 }
 
-/// Whether the parameter stands before all layers.
+/// Whether the parameter stands before all layers, or, as MPNet's position bias, has an effect in all of them.
 fn is_embedding(name: &str) -> bool {
-    name.split('.').any(|part| ["embeddings", "embed_tokens", "emb_ln"].contains(&part))
+    name.split('.').any(|part| ["embeddings", "embed_tokens", "emb_ln", "relative_attention_bias"].contains(&part))
 }
 
 #[cfg(test)]
@@ -90,6 +90,11 @@ mod tests {
                 "roberta.encoder.layer.1.x.weight",
             ],
             ["embeddings.tok_embeddings.weight", "layers.0.attn.Wqkv.weight", "layers.1.attn.Wqkv.weight"],
+            [
+                "encoder.relative_attention_bias.weight",
+                "encoder.layer.0.attention.attn.q.bias",
+                "encoder.layer.1.attention.attn.q.bias",
+            ],
             ["embed_tokens.weight", "layers.0.input_layernorm.weight", "layers.1.input_layernorm.weight"],
             ["emb_ln.weight", "encoder.layers.0.norm1.weight", "encoder.layers.1.norm1.weight"],
             ["embeddings.word_embeddings.weight", "transformer.layer.0.q_lin.bias", "transformer.layer.1.q_lin.bias"],

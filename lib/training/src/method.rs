@@ -1,4 +1,4 @@
-//! The four methods: which documents a step draws. What is made of their vectors is the objective's to say.
+//! The four methods: which documents a step draws. The objective turns their vectors into a loss.
 
 use hardmine_encoder::{Encoder, Similarity};
 use hardmine_files::MappedTokens;
@@ -60,7 +60,7 @@ pub struct Batches<'a> {
     pub sampler: Sampler<'a>,
     /// Turns the drawn texts into vectors, and gradients at the vectors into gradients of the parameters.
     pub encoding: Encoding<'a>,
-    /// TrainingSettings of the run.
+    /// Settings of the run.
     pub settings: &'a TrainingSettings,
     /// What the encoder's vectors are compared by.
     pub similarity: Similarity,
@@ -122,13 +122,18 @@ impl Method {
     }
 
     /// Refuses documents of another dimension than the encoder's, and lengths that it has no positions for.
-    pub(crate) fn check(&self, encoder: &Encoder, settings: &TrainingSettings) -> Result<()> {
+    pub(crate) fn check(&self, encoder: &Encoder, settings: &TrainingSettings, queries: &MappedTokens) -> Result<()> {
         TrainingSettings::check_length("--max-query-length", settings.max_query_length, encoder)?;
+        TrainingSettings::check_prompt("--max-query-length", settings.max_query_length, queries)?;
         settings.objective.check(encoder)?;
         match self {
-            Method::Adore { documents, .. } => documents.check(encoder),
-            Method::InBatch { .. } | Method::RandNeg { .. } | Method::Star { .. } => {
-                TrainingSettings::check_length("--max-doc-length", settings.max_doc_length, encoder)
+            Method::Adore { documents, .. } => {
+                settings.objective.check_lists()?;
+                documents.check(encoder)
+            }
+            Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => {
+                TrainingSettings::check_length("--max-doc-length", settings.max_doc_length, encoder)?;
+                TrainingSettings::check_prompt("--max-doc-length", settings.max_doc_length, docs)
             }
         }
     }

@@ -128,9 +128,18 @@ impl Objective {
             let scores = cut(&lists.docs).bmm(&queries.unsqueeze(2)).squeeze_dim(2); // (B, L)
             match self.loss {
                 Loss::InfoNce { .. } => infonce::of_lists(&scores, relevant, irrelevant, batch_size),
-                _ => adore::loss(&scores, relevant, irrelevant, metric_cut, batch_size),
+                Loss::Softplus => adore::loss(&scores, relevant, irrelevant, metric_cut, batch_size),
+                Loss::MarginMse | Loss::Kl { .. } => unreachable!("refused at the start of the run"),
             }
         })
+    }
+
+    /// Refuses a loss that retrieved lists can't have, because they have no teacher.
+    pub(crate) fn check_lists(&self) -> Result<()> {
+        match self.loss {
+            Loss::MarginMse | Loss::Kl { .. } => Err(Error::new("--loss", "adore learns from no teacher")),
+            Loss::Softplus | Loss::InfoNce { .. } => Ok(()),
+        }
     }
 
     /// Refuses more dimensions than the vectors of `encoder` have.

@@ -22,7 +22,7 @@ pub struct RankedLists {
 }
 
 impl RankedLists {
-    /// DocumentLists of what was `found` (B, top_k) for `queries`. Where nothing relevant was found, all relevant documents
+    /// Lists of what was `found` (B, top_k) for `queries`. Where nothing relevant was found, all relevant documents
     /// of the query follow at the end of the list, in the order of the judgements.
     pub fn new(found: &Tensor, queries: &[u32], relevant: &DocumentLists, device: Device) -> Self {
         let top_k = found.size()[1] as usize;

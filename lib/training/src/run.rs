@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
     /// Prepares a run, or takes it up where its `checkpoint` was written.
     ///
     /// # Errors
-    /// TrainingSettings that don't fit the model; a checkpoint of another run.
+    /// Settings that don't fit the model; a checkpoint of another run.
     pub fn start(
         encoder: &'a Encoder,
         method: &'a Method,
@@ -57,7 +57,7 @@ impl<'a> Run<'a> {
         dev: Option<&'a DevSet>,
         checkpoint: Checkpoint,
     ) -> Result<Self> {
-        method.check(encoder, settings)?;
+        method.check(encoder, settings, queries)?;
         let sampler = Sampler::new(relevant, settings.batch_size, settings.seed);
         let batches = settings.epochs.saturating_mul(sampler.batches());
         let all = batches.div_ceil(settings.accumulate);

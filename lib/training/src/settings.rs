@@ -1,6 +1,8 @@
 //! The settings of a run, as the command line gives them.
 
-use hardmine_encoder::Encoder;
+use hardmine_encoder::{Encoder, Truncation};
+use hardmine_files::MappedTokens;
+use hardmine_records::provenance::PROMPT_TOKENS;
 use hardmine_records::{Error, Result};
 use serde::Serialize;
 
@@ -10,7 +12,7 @@ use crate::objective::Objective;
 use crate::optimizer::{Rule, UpdateSettings};
 use crate::schedule::Decay;
 
-/// TrainingSettings that all methods have.
+/// Settings that all methods have.
 #[derive(Clone, Debug, Serialize)]
 pub struct TrainingSettings {
     /// How many times training goes over the queries, at least 1.
@@ -94,6 +96,20 @@ impl TrainingSettings {
     pub(crate) fn update(&self) -> UpdateSettings {
         let &TrainingSettings { optimizer: rule, weight_decay, max_gradient_norm, .. } = self;
         UpdateSettings { rule, weight_decay, max_gradient_norm }
+    }
+
+    /// Refuses a number of tokens that leaves no room for a text behind its prompt, and warns where little is left.
+    /// `option` is where the number was given.
+    pub(crate) fn check_prompt(option: &str, length: usize, tokens: &MappedTokens) -> Result<()> {
+        let (name, about) = (tokens.name(), tokens.provenance());
+        if let Err(error) = Truncation::new(length, about) {
+            return Err(Error::new(format!("{option} {length}"), format!("{name}: {error}")));
+        }
+        let prompt: usize = about.get(PROMPT_TOKENS).and_then(|count| count.parse().ok()).unwrap_or(0);
+        if 2 * prompt > length {
+            tracing::warn!("{name}: its prompt takes {prompt} of the {length} token ids of {option}");
+        }
+        Ok(())
     }
 
     /// Refuses a number of tokens that `encoder` can't take; `option` is where it was given.

@@ -43,17 +43,24 @@ impl Teacher {
     /// should know of how the file was read.
     ///
     /// # Errors
-    /// A pair that the run has no score for, and those of reading it.
+    /// A pair that the run has no score for, or two; and those of reading it.
     pub fn read(run: &Input, pairs: TaughtPairs, reading: IdOptions) -> Result<(Self, Vec<String>)> {
         let mut teacher = Teacher::unknown(pairs);
+        let mut twice = None;
         let notes = read_scores(run, pairs.queries, pairs.docs, reading, |query, doc, score| {
-            if let Some(place) = pairs.relevant.place(query, doc) {
-                teacher.positives[place] = score;
-            }
-            if let Some(place) = pairs.negatives.place(query, doc) {
-                teacher.negatives[place] = score;
+            let positive = pairs.relevant.place(query, doc).map(|place| &mut teacher.positives[place]);
+            let negative = pairs.negatives.place(query, doc).map(|place| &mut teacher.negatives[place]);
+            for kept in [positive, negative].into_iter().flatten() {
+                let before = std::mem::replace(kept, score);
+                if !before.is_nan() && before != score {
+                    twice.get_or_insert((query, doc));
+                }
             }
         })?;
+        if let Some((query, doc)) = twice {
+            let (query, doc) = (pairs.queries.text_of(query), pairs.docs.text_of(doc));
+            return Err(Error::new(run, format!("two scores for query {query} and document {doc}")));
+        }
         teacher.check(&run.to_string(), pairs, "score this pair, too, and every other that is trained on")?;
         Ok((teacher, notes))
     }

@@ -51,7 +51,7 @@ struct NomicBert {
     theta: f64,
 }
 
-/// Settings of the published program that nobody computes here otherwise than so.
+/// Refuses settings of the published program that are not computed here.
 fn check_published(keys: &Keys) -> Result<()> {
     let off = json!(false);
     for name in [
@@ -88,8 +88,15 @@ pub(super) fn read(keys: &Keys) -> Result<Box<dyn Architecture>> {
     keys.check_dropout(&[("hidden_dropout_prob", dropout), ("attention_probs_dropout_prob", attention_dropout)])?;
     let head_size = keys.even_head_size(config.hidden_size, config.num_attention_heads)?;
     keys.expect("head_dim", &[json!(head_size)])?;
-    // The published program stretches the positions of longer texts than it was trained on, which is not done here.
-    let longest = config.max_trained_positions.unwrap_or(i64::MAX);
+    // The published program stretches the positions of texts that are longer than those it was trained on, which is not
+    // done here.
+    let longest = match config.max_trained_positions {
+        Some(longest) => longest,
+        None => {
+            keys.expect("rotary_scaling_factor", &[Value::Null])?;
+            i64::MAX
+        }
+    };
     let sizes = Sizes {
         vocabulary: config.vocab_size,
         hidden: config.hidden_size,

@@ -22,7 +22,8 @@ pub use curve::Measured;
 pub(crate) use curve::{Best, Curve, beside_start};
 use search::Side;
 
-/// Documents that are found for each query, where a metric does not look at more.
+/// Documents that are found for each query, unless the metric looks at more. As with `rank --top-k 1000`, documents with
+/// equal scores are then ordered by id wherever the metric looks.
 const DEPTH: usize = 1000;
 
 /// Queries that are searched for at once among embeddings that stay as they are.
@@ -180,16 +181,21 @@ impl DevSet {
         let depth = self.metric.depth().unwrap_or(DEPTH);
         let top_k = depth.max(DEPTH) as i64;
         let TrainingSettings { max_query_length, max_doc_length, .. } = *settings;
-        let side = |tokens, rows, max_length, place| Side { encoder, workers, tokens, rows, max_length, place };
-        let queries = side(&self.queries, &self.judged, max_query_length, "dev queries").vectors()?; // (Q, E)
+        let side = |tokens, rows, max_length| Side { encoder, workers, tokens, rows, max_length };
+        let queries = side(&self.queries, &self.judged, max_query_length).vectors()?; // (Q, E)
         let found = match method {
             Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => {
-                side(docs, &self.docs, max_doc_length, "dev documents").search(&queries, top_k)?
+                side(docs, &self.docs, max_doc_length).search(&queries, top_k)?
             }
             Method::Adore { documents, .. } if self.others.is_some() => {
                 let rows: Vec<i64> = self.docs.iter().map(|&row| row.into()).collect();
-                let scores = queries.matmul(&documents.embeddings(&rows).tr()); // (Q, n)
-                best(&scores, &Tensor::from_slice(&rows).to_device(scores.device()).expand_as(&scores), top_k).1
+                let docs = documents.embeddings(&rows).tr(); // (E, n)
+                let rows = Tensor::from_slice(&rows).to_device(docs.device());
+                let search = |part: &Tensor| {
+                    let scores = part.matmul(&docs);
+                    best(&scores, &rows.expand_as(&scores), top_k).1
+                };
+                Tensor::cat(&queries.split(QUERIES, 0).iter().map(search).collect::<Vec<_>>(), 0)
             }
             Method::Adore { documents, .. } => {
                 let parts = queries.split(QUERIES, 0);

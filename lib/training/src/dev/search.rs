@@ -21,8 +21,6 @@ pub struct Side<'a> {
     pub rows: &'a [u32],
     /// Most tokens of a text, special tokens included.
     pub max_length: usize,
-    /// What the texts are called in errors.
-    pub place: &'static str,
 }
 
 impl Side<'_> {
@@ -32,9 +30,14 @@ impl Side<'_> {
             truncation: Truncation::new(self.max_length, self.tokens.provenance())?,
             batch_tokens: default_batch_tokens(self.encoder.device()),
             float: DataType::Float32,
-            place: self.place,
+            place: "training",
         };
-        embedding.run_on(self.workers, self.tokens.take(self.rows), write, |_| ()).map(|_| ())
+        // The rows that errors count are not those of the file. What can be wrong with a text was looked for before, so
+        // that it is the model that is at fault.
+        embedding.run_on(self.workers, self.tokens.take(self.rows), write, |_| ()).map(|_| ()).map_err(|error| {
+            Error::new(self.tokens.name(), format!("a text can't be measured by the model as it is now ({error})"))
+                .hint("training may have diverged; lower --learning-rate")
+        })
     }
 
     /// The vectors of all texts, (n, E), on the encoder's device.
