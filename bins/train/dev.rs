@@ -13,7 +13,7 @@ use hardmine_training::data::{Graded, IdOptions, TextRows, read_grades};
 use hardmine_training::dev::{self, DevPlan, DevSet, Keep};
 
 const KEEP: [(&str, &str, Keep); 2] = [
-    ("best", "The model of the measurement with the highest value; of several, the earliest", Keep::Best),
+    ("best", "The model that measured best; if several measured the same, the earliest of them", Keep::Best),
     ("last", "The model after the last step", Keep::Last),
 ];
 
@@ -29,7 +29,7 @@ pub(crate) struct DevOptions {
     /// Judgements of the dev queries
     #[arg(long, value_name = "QRELS", requires = "dev_queries")]
     dev_qrels: Option<Input>,
-    /// Metric to measure: any of score's, computed as score does by default
+    /// Metric to measure by: any that score knows, computed as score computes it by default
     #[arg(long, value_name = "METRIC", default_value = "nDCG@10", requires = "dev_queries")]
     dev_metric: Metric,
     /// Search fewer documents: those that the dev qrels judge, and this many others drawn at random. Values are then

@@ -8,18 +8,22 @@ use hardmine_training::{Loss, Objective};
 
 /// The losses by name.
 #[derive(Clone, Copy, PartialEq)]
-enum Name {
+enum LossName {
     Softplus,
     InfoNce,
     MarginMse,
     Kl,
 }
 
-const LOSSES: [(&str, &str, Name); 4] = [
-    ("softplus", "The paper's: softplus of negative minus positive, for each pair of documents", Name::Softplus),
-    ("infonce", "Cross-entropy of the positive among all candidates", Name::InfoNce),
-    ("marginmse", "The teacher's margins, by squared error (star)", Name::MarginMse),
-    ("kl", "The teacher's distribution, by Kullback-Leibler divergence (star)", Name::Kl),
+const LOSSES: [(&str, &str, LossName); 4] = [
+    (
+        "softplus",
+        "The paper's loss: softplus of a negative's score minus the positive's, for each pair",
+        LossName::Softplus,
+    ),
+    ("infonce", "Cross-entropy of the positive among all candidates", LossName::InfoNce),
+    ("marginmse", "Squared error between the model's and the teacher's margins (star only)", LossName::MarginMse),
+    ("kl", "Kullback-Leibler divergence of the model's distribution from the teacher's (star only)", LossName::Kl),
 ];
 
 /// What training minimizes. The defaults are the paper's.
@@ -29,7 +33,7 @@ pub(crate) struct LossOptions {
     /// What training minimizes. In every loss, a document that the qrels say is relevant to a query is never a negative
     /// of that query, whatever it was drawn for
     #[arg(long, default_value = "softplus", value_parser = one_of(&LOSSES))]
-    loss: Name,
+    loss: LossName,
     /// Divide scores by this number. 0.05 is a scale of 20. The default is 1, but 0.05 for infonce and kl with cosine,
     /// whose scores lie between -1 and 1
     #[arg(long, value_parser = temperature)]
@@ -59,33 +63,36 @@ fn temperature(text: &str) -> Result<f64, String> {
 }
 
 impl LossOptions {
-    /// The numbers of dimensions to cut vectors to, as they are given.
-    pub(crate) fn dimensions(&self) -> String {
-        self.dimensions.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+    /// The numbers of dimensions to cut vectors to, as they are given; none where vectors stay whole.
+    pub(crate) fn dimensions(&self) -> Option<String> {
+        let numbers: Vec<String> = self.dimensions.iter().map(i64::to_string).collect();
+        (!numbers.is_empty()).then(|| numbers.join(","))
     }
 
     /// Whether the loss learns from a teacher's scores.
     pub(crate) fn needs_teacher(&self) -> bool {
-        matches!(self.loss, Name::MarginMse | Name::Kl)
+        matches!(self.loss, LossName::MarginMse | LossName::Kl)
     }
 
     /// Says what is wrong with options that don't go together. `cuts_metric` and `has_teacher` say whether these options
     /// of methods are given.
     pub(crate) fn check(&self, method: &str, cuts_metric: bool, has_teacher: bool) -> Result<(), String> {
-        let (name, ..) = LOSSES[self.loss as usize];
+        let name = LOSSES.iter().find(|(.., loss)| *loss == self.loss).map_or("", |(name, ..)| name);
         let wrong = match () {
             () if has_teacher && !self.needs_teacher() => format!("--teacher is for marginmse and kl, not for {name}"),
             () if self.needs_teacher() && method != "star" => {
                 format!("--loss {name} learns from a teacher's scores of hard negatives, which only star has")
             }
-            () if self.symmetric && self.loss != Name::InfoNce => format!("--symmetric is for infonce, not for {name}"),
+            () if self.symmetric && self.loss != LossName::InfoNce => {
+                format!("--symmetric is for infonce, not for {name}")
+            }
             () if self.symmetric && method == "adore" => {
                 "--symmetric needs the positives of a batch, and adore has retrieved lists".into()
             }
-            () if self.teacher_temperature.is_some() && self.loss != Name::Kl => {
+            () if self.teacher_temperature.is_some() && self.loss != LossName::Kl => {
                 format!("--teacher-temperature is for kl, not for {name}")
             }
-            () if cuts_metric && self.loss != Name::Softplus => {
+            () if cuts_metric && self.loss != LossName::Softplus => {
                 format!("--metric-cut is for softplus, whose pairs are weighted by the metric, and not for {name}")
             }
             () => return Ok(()),
@@ -96,20 +103,36 @@ impl LossOptions {
     /// What is minimized where vectors are compared by `similarity`.
     pub(crate) fn objective(&self, similarity: Similarity) -> Objective {
         let loss = match self.loss {
-            Name::Softplus => Loss::Softplus,
-            Name::InfoNce => Loss::InfoNce { symmetric: self.symmetric },
-            Name::MarginMse => Loss::MarginMse,
-            Name::Kl => Loss::Kl { teacher_temperature: self.teacher_temperature.unwrap_or(1.0) },
+            LossName::Softplus => Loss::Softplus,
+            LossName::InfoNce => Loss::InfoNce { symmetric: self.symmetric },
+            LossName::MarginMse => Loss::MarginMse,
+            LossName::Kl => Loss::Kl { teacher_temperature: self.teacher_temperature.unwrap_or(1.0) },
         };
-        let is_softmax = matches!(self.loss, Name::InfoNce | Name::Kl);
-        let default = if is_softmax && similarity == Similarity::Cosine { 0.05 } else { 1.0 };
-        if self.loss == Name::Softplus && similarity == Similarity::Cosine && self.temperature.is_none() {
-            tracing::warn!(
+        let temperature = self.temperature_for(similarity);
+        Objective { loss, temperature, dimensions: self.dimensions.clone() }
+    }
+
+    /// Warns where scores of `similarity` lie too close together for the loss.
+    pub(crate) fn warn_of_cosines(&self, similarity: Similarity) {
+        if similarity != Similarity::Cosine {
+            return;
+        }
+        match self.loss {
+            LossName::Softplus if self.temperature.is_none() => tracing::warn!(
                 "cosines lie between -1 and 1, where the softplus of their differences hardly tells a good ranking from \
                  a bad one; hint: --temperature 0.05, or --loss infonce"
-            );
+            ),
+            LossName::MarginMse if self.temperature_for(similarity) == 1.0 => tracing::warn!(
+                "margins of cosines are at most 2, and the teacher's may be larger; hint: --temperature 0.05"
+            ),
+            _ => {}
         }
-        let temperature = self.temperature.unwrap_or(default);
-        Objective { loss, temperature, dimensions: self.dimensions.clone() }
+    }
+
+    /// What scores of `similarity` are divided by.
+    fn temperature_for(&self, similarity: Similarity) -> f64 {
+        let is_softmax = matches!(self.loss, LossName::InfoNce | LossName::Kl);
+        let default = if is_softmax && similarity == Similarity::Cosine { 0.05 } else { 1.0 };
+        self.temperature.unwrap_or(default)
     }
 }

@@ -7,20 +7,20 @@ use hardmine_training::{Decay, Freeze, Rule, TrainingSettings};
 const OPTIMIZERS: [(&str, &str, Rule); 3] = [
     ("lamb", "LAMB, for large batches", Rule::Lamb),
     ("adamw", "AdamW as the paper was trained with, for small batches", Rule::AdamW),
-    ("torch-adamw", "AdamW as PyTorch has it, and sentence-transformers with it", Rule::TorchAdamW),
+    ("torch-adamw", "AdamW in PyTorch's form, which sentence-transformers trains with", Rule::TorchAdamW),
 ];
 
 const SCHEDULES: [(&str, &str, Decay); 3] = [
-    ("linear", "It falls to 0 at the last step", Decay::Linear),
-    ("cosine", "It falls to 0 at the last step, as half a cosine wave does", Decay::Cosine),
-    ("constant", "It stays where it is", Decay::Constant),
+    ("linear", "The rate falls in a straight line, and would reach 0 after the last step", Decay::Linear),
+    ("cosine", "The rate falls along half a cosine wave, and would reach 0 after the last step", Decay::Cosine),
+    ("constant", "The rate stays at its highest", Decay::Constant),
 ];
 
 /// How parameters are updated. The defaults are the paper's.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Updates")]
 pub(crate) struct UpdateOptions {
-    /// What the updates follow [default: lamb; adore adamw]
+    /// Optimizer that makes the updates [default: lamb; adore adamw]
     #[arg(long, value_parser = one_of(&OPTIMIZERS))]
     optimizer: Option<Rule>,
     /// Learning rate at its highest, after the warm-up [default: 1e-4; adore 5e-6]
@@ -36,7 +36,8 @@ pub(crate) struct UpdateOptions {
     /// are spared, except the norm of a RobertaDot's head, which decays as in the paper
     #[arg(long, default_value_t = 0.01, value_parser = from_0)]
     weight_decay: f64,
-    /// Scale gradients down to this norm, taken over all parameters, where it is larger. inf leaves them as they are
+    /// If the norm of the gradient, taken over all parameters, is above this number, scale the gradient down to it. With
+    /// inf it stays as it is
     #[arg(long, default_value_t = 1.0, value_parser = above_0)]
     max_gradient_norm: f64,
     /// Leave a part of the model as it is: embeddings, or layers:N for the embeddings and the first N layers

@@ -5,7 +5,7 @@ use crate::provenance::*;
 use crate::schema::{Column, ColumnType, Definition};
 
 /// What each entry of the metadata holds.
-const METADATA: [(&str, &str); 21] = [
+const METADATA: [(&str, &str); 24] = [
     (KIND, "kind of record"),
     (SCHEMA_VERSION, "version of the kind's schema"),
     (PROGRAM, "program and version that wrote the file"),
@@ -41,6 +41,9 @@ const METADATA: [(&str, &str); 21] = [
     (COMPAT, "older program whose tokenization was reproduced: `transformers-2`, or absent"),
     (PRECISION, "arithmetic of the encoder: `f32`, `bf16` or `f16`"),
     (SEED, "seed of random draws"),
+    (DEV_METRIC, "in a training log: the metric that the model was measured by on dev queries while it was trained"),
+    (DEV_START, "in a training log: the value of that metric for the model that training started from"),
+    (DEV_STEP, "in a training log: after how many steps the model was as it was written, where there were dev queries"),
     (FILES, "in a training log: JSON list of the other files that `train` wrote into its model folder"),
 ];
 

@@ -92,13 +92,13 @@ impl Measured {
         let (last, at_end) = points[points.len() - 1];
         let mut notes = Vec::new();
         if last < *total {
-            notes.push(format!("stopped at step {last} of {total} for want of a gain on dev"));
+            notes.push(format!("stopped at step {last} of {total}, because dev had stopped improving"));
         }
         notes.push(match () {
             () if last == 0 => format!("dev {}", self.beside_start(*value)),
             () if *step == 0 => format!(
-                "no step was better on dev than the start, whose weights were written: {} {value:.4}, and {at_end:.4} \
-                 after step {last}",
+                "no step was better on dev than the start ({} {value:.4}), so the start's weights were written; after \
+                 step {last} it was {at_end:.4}",
                 self.metric
             ),
             () if *value <= self.start() => {
@@ -155,11 +155,15 @@ mod tests {
         assert_eq!(notes(&[(0, 0.5), (4, 0.625)], (4, 0.625), 4), "dev MRR@10 0.6250 (+0.1250)");
         assert_eq!(
             notes(&[(0, 0.5), (4, 0.75), (8, 0.625)], (4, 0.75), 9),
-            "stopped at step 8 of 9 for want of a gain on dev; wrote the model of step 4, the best on dev: MRR@10 0.7500 \
-             (+0.2500)"
+            "stopped at step 8 of 9, because dev had stopped improving; wrote the model of step 4, the best on dev: \
+             MRR@10 0.7500 (+0.2500)"
         );
         let worse = [(0, 0.5), (4, 0.25)];
-        assert!(notes(&worse, (0, 0.5), 4).starts_with("no step was better on dev than the start, whose weights"));
+        assert_eq!(
+            notes(&worse, (0, 0.5), 4),
+            "no step was better on dev than the start (MRR@10 0.5000), so the start's weights were written; after step 4 \
+             it was 0.2500"
+        );
         assert!(notes(&worse, (4, 0.25), 4).starts_with("the trained model is no better on dev than its start"));
     }
 }
