@@ -19,7 +19,8 @@ use hardmine_records::provenance::{
 };
 use hardmine_records::{Error, Provenance};
 use hardmine_text::{FolderSettings, TextKind};
-use hardmine_training::data::{IdOptions, Judged, TextRows, read_negatives, read_qrels};
+use hardmine_training::data::{IdOptions, TextRows, read_negatives, read_qrels};
+use hardmine_training::dev::Measured;
 use hardmine_training::{
     Card, Checkpoint, Chunks, DocumentLists, Documents, Method, ModelFolder, Run, TaughtPairs, Teacher,
     TrainingSettings, identity, log, starting_model, tensorboard,
@@ -64,8 +65,8 @@ enum Choice {
     Randneg {
         #[command(flatten)]
         texts: Texts,
-        /// How many random negatives to draw for each query. Every query of the batch is trained against all of them. With
-        /// --loss infonce, the positives of the other queries of the batch are candidates, too
+        /// How many random negatives to draw for each query. Every query of the batch is trained against all of them.
+        /// With --loss infonce, the positives of the other queries of the batch are candidates, too
         #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
         rand_num: u32,
         #[command(flatten)]
@@ -78,8 +79,8 @@ enum Choice {
         /// Hard negatives of the training queries, from mine-negatives
         #[arg(long)]
         negatives: Input,
-        /// How many hard negatives to draw for each query. softplus and infonce train every query of the batch against all
-        /// of them, marginmse and kl each query against its own
+        /// How many hard negatives to draw for each query. softplus and infonce train every query of the batch against
+        /// all of them, marginmse and kl each query against its own
         #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
         hard_num: u32,
         /// Run of another ranker that marginmse and kl learn from: a score for every relevant document and every hard
@@ -127,7 +128,8 @@ struct Shared {
     init: PathBuf,
     /// How vectors are compared, in training and later: dot by their inner product, cosine by the angle between them.
     /// The default is cosine if the folder ends in a Normalize module, otherwise what its similarity_fn_name says, and
-    /// otherwise dot. The trained model has a Normalize module if it is cosine, and none if it is dot
+    /// otherwise dot.
+    /// The trained model has a Normalize module if it is cosine, and none if it is dot
     #[arg(long, value_name = "dot|cosine")]
     similarity: Option<Similarity>,
     /// Tokens of the training queries
@@ -141,8 +143,8 @@ struct Shared {
     /// Leave out judgements and negatives whose query or document is not in the tokens files. Their number is printed
     #[arg(long)]
     skip_unknown: bool,
-    /// Accept texts whose prompt is not the one that the model asks for. The trained model then
-    /// asks for the prompts of these texts
+    /// Accept texts whose prompt is not the one that the model asks for. The trained model
+    /// then asks for the prompts of these texts
     #[arg(long)]
     other_prompt: bool,
     /// Model folder to write
@@ -254,71 +256,98 @@ impl Choice {
 
     /// Opens the side of the documents, and says which of them are relevant, also to dev queries.
     fn open(&self, queries: &MappedTokens, encoder: &Encoder) -> anyhow::Result<Opened> {
-        let Shared { qrels, foreign, skip_unknown, dev, .. } = self.shared();
+        let shared = self.shared();
         let queries = TextRows::of_tokens(queries);
-        let reading = IdOptions { ids: foreign.ids, skip_unknown: *skip_unknown };
-        let mut judged_dev = None;
         let mut notes = Vec::new();
-        let mut lists = |judged: Judged| {
-            notes.extend(judged.notes);
-            judged.lists
-        };
-        let mut texts = |texts: &Texts| -> anyhow::Result<(MappedTokens, Judged)> {
-            let docs = MappedTokens::open(&texts.docs)?;
-            let relevant = read_qrels(qrels, &queries, &TextRows::of_tokens(&docs), reading)?;
-            judged_dev = dev.open(&TextRows::of_tokens(&docs), reading)?;
-            Ok((docs, relevant))
-        };
-        let (method, relevant) = match self {
-            Choice::Inbatch { texts: of, .. } => {
-                let (docs, relevant) = texts(of)?;
-                (Method::InBatch { docs }, lists(relevant))
+        let (method, (relevant, dev)) = match self {
+            Choice::Inbatch { texts, .. } => {
+                let docs = MappedTokens::open(&texts.docs)?;
+                let judged = shared.judgements(&queries, &TextRows::of_tokens(&docs), &mut notes)?;
+                (Method::InBatch { docs }, judged)
             }
-            Choice::Randneg { texts: of, rand_num, .. } => {
-                let (docs, relevant) = texts(of)?;
-                (Method::RandNeg { docs, rand_num: *rand_num }, lists(relevant))
+            Choice::Randneg { texts, rand_num, .. } => {
+                let docs = MappedTokens::open(&texts.docs)?;
+                let judged = shared.judgements(&queries, &TextRows::of_tokens(&docs), &mut notes)?;
+                (Method::RandNeg { docs, rand_num: *rand_num }, judged)
             }
-            Choice::Star { texts: of, negatives, hard_num, teacher, shared } => {
-                let (docs, relevant) = texts(of)?;
-                let of_docs = TextRows::of_tokens(&docs);
-                let (mined, scored) = read_negatives(negatives, &queries, &of_docs, reading)?;
-                let (relevant, mined) = (lists(relevant), lists(mined));
-                if let both @ 1.. = mined.shared_with(&relevant) {
-                    notes.push(format!(
-                        "{negatives}: {both} of its documents are relevant, and are not trained on as negatives; \
-                         mine-negatives leaves them out"
-                    ));
-                }
-                let pairs = TaughtPairs { queries: &queries, docs: &of_docs, relevant: &relevant, negatives: &mined };
-                let teacher = match (teacher, &scored) {
-                    _ if !shared.loss.needs_teacher() => None,
-                    (Some(run), _) => {
-                        let (teacher, more) = Teacher::read(run, pairs, reading)?;
-                        notes.extend(more);
-                        Some(teacher)
-                    }
-                    (None, Some(scored)) => {
-                        let (teacher, note) = Teacher::beside(&negatives.to_string(), scored, pairs)?;
-                        notes.extend(note);
-                        Some(teacher)
-                    }
-                    (None, None) => return Err(loss::no_teacher(negatives).into()),
-                };
-                (Method::Star { docs, negatives: mined, hard_num: *hard_num, teacher }, relevant)
+            Choice::Star { texts, negatives, hard_num, teacher, .. } => {
+                let docs = MappedTokens::open(&texts.docs)?;
+                let rows = TextRows::of_tokens(&docs);
+                let judged = shared.judgements(&queries, &rows, &mut notes)?;
+                let (negatives, teacher) =
+                    shared.open_star(negatives, teacher.as_ref(), (&queries, &rows, &judged.0), &mut notes)?;
+                (Method::Star { docs, negatives, hard_num: *hard_num, teacher }, judged)
             }
             Choice::Adore { embeddings, docs, top_k, metric_cut, .. } => {
                 let documents = Documents::open(embeddings, encoder.device())?;
                 let tokens = docs.as_ref().map(MappedTokens::open).transpose()?;
-                let side = TextRows::of_embeddings(&documents, tokens.as_ref())?;
-                let relevant = lists(read_qrels(qrels, &queries, &side, reading)?);
-                judged_dev = dev.open(&side, reading)?;
-                (Method::Adore { documents, top_k: *top_k, metric_cut: *metric_cut }, relevant)
+                let rows = TextRows::of_embeddings(&documents, tokens.as_ref())?;
+                let judged = shared.judgements(&queries, &rows, &mut notes)?;
+                (Method::Adore { documents, top_k: *top_k, metric_cut: *metric_cut }, judged)
             }
         };
         // Before the first of many steps, and not at the end of them.
-        notes.extend(judged_dev.iter().flat_map(|dev| dev.grades.notes.clone()));
         notes.iter().for_each(|note| tracing::warn!("{note}"));
-        Ok(Opened { method, relevant, dev: judged_dev })
+        Ok(Opened { method, relevant, dev })
+    }
+}
+
+impl Shared {
+    fn reading(&self) -> IdOptions {
+        IdOptions { ids: self.foreign.ids, skip_unknown: self.skip_unknown }
+    }
+
+    /// Reads which of `docs` are relevant to the training queries, and the judgements of the dev queries if there are
+    /// any. What the user should know of these files is added to `notes`.
+    fn judgements(
+        &self,
+        queries: &TextRows,
+        docs: &TextRows,
+        notes: &mut Vec<String>,
+    ) -> Result<(DocumentLists, Option<dev::Judged>), Error> {
+        let relevant = read_qrels(&self.qrels, queries, docs, self.reading())?;
+        let dev = self.dev.open(docs, self.reading())?;
+        notes.extend(relevant.notes);
+        notes.extend(dev.iter().flat_map(|dev| dev.grades.notes.clone()));
+        Ok((relevant.lists, dev))
+    }
+
+    /// Reads the hard negatives of `train star`, and the teacher's scores if the loss learns from them. What the user
+    /// should know of these files is added to `notes`.
+    fn open_star(
+        &self,
+        negatives: &Input,
+        teacher: Option<&Input>,
+        (queries, docs, relevant): (&TextRows, &TextRows, &DocumentLists),
+        notes: &mut Vec<String>,
+    ) -> Result<(DocumentLists, Option<Teacher>), Error> {
+        let (mined, scored) = read_negatives(negatives, queries, docs, self.reading())?;
+        notes.extend(mined.notes);
+        let mined = mined.lists;
+        if let both @ 1.. = mined.shared_with(relevant) {
+            notes.push(format!(
+                "{negatives}: {both} of its documents are relevant, and are not trained on as negatives; mine-negatives \
+                 leaves them out"
+            ));
+        }
+        if !self.loss.needs_teacher() {
+            return Ok((mined, None));
+        }
+        let pairs = TaughtPairs { queries, docs, relevant, negatives: &mined };
+        let teacher = match (teacher, &scored) {
+            (Some(run), _) => {
+                let (teacher, more) = Teacher::read(run, pairs, self.reading())?;
+                notes.extend(more);
+                teacher
+            }
+            (None, Some(scored)) => {
+                let (teacher, note) = Teacher::beside(&negatives.to_string(), scored, pairs)?;
+                notes.extend(note);
+                teacher
+            }
+            (None, None) => return Err(loss::no_teacher(negatives)),
+        };
+        Ok((mined, Some(teacher)))
     }
 }
 
@@ -371,7 +400,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let device = shared.device.open()?;
     let mut encoder = starting_model(&shared.init, device, shared.precision, shared.seed, shared.similarity)?;
     let settings = args.method.settings(encoder.similarity());
-    shared.loss.warn(encoder.similarity());
+    shared.loss.warn_of_cosines(encoder.similarity());
     let queries = MappedTokens::open(&shared.queries)?;
     let opened = args.method.open(&queries, &encoder)?;
     take_prompts(&mut encoder, shared, &queries, &opened)?;
@@ -380,7 +409,6 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     if let Some(dev) = &dev {
         dev.warn_of_training_queries(&queries, &relevant);
     }
-    let docs = method.provenance();
     let identity = identity(&encoder, &method, &queries, &relevant, &settings, dev.as_ref());
     let checkpoint = Checkpoint::beside(folder.path(), identity);
     let mut run = Run::start(&encoder, &method, &queries, &relevant, &settings, dev.as_ref(), checkpoint)?;
@@ -393,43 +421,24 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     run.train(|queries| report.add(queries))?;
     let measured = run.measured();
     let (log, checkpoint) = run.finish();
+    measured.iter().flat_map(Measured::notes).for_each(|note| report.note(note));
 
     // A model that one of the other methods makes encodes its documents itself, whatever it started from.
-    encoder.set_document_model(docs.get(MODEL).filter(|_| matches!(method, Method::Adore { .. })));
+    let searched = method.provenance().get(MODEL).filter(|_| matches!(method, Method::Adore { .. }));
+    encoder.set_document_model(searched);
     encoder.save(folder.temporary())?;
-    let mut provenance = Provenance::default();
-    provenance.set_some(QUERIES, queries.provenance().get(KEYS));
-    provenance.set_some(DOCS, docs.get(KEYS));
-    provenance.set(MODEL, digest(folder.temporary())?);
-    if !settings.objective.dimensions.is_empty() {
-        provenance.set(DIMENSIONS, shared.loss.dimensions());
-    }
-    provenance.set(PRECISION, shared.precision);
-    provenance.set(SEED, shared.seed);
-    if let Some(measured) = &measured {
-        provenance.set(DEV_METRIC, &measured.metric);
-        provenance.set(DEV_START, measured.start());
-        provenance.set(DEV_STEP, measured.written.0);
-        measured.notes().into_iter().for_each(|note| report.note(note));
-    }
-    let dev = dev.as_ref().zip(measured.as_ref());
-    Card {
+    let model = digest(folder.temporary())?;
+    let card = Card {
         init: &shared.init,
         encoder: &encoder,
         method: &method,
         queries: &queries,
         relevant: &relevant,
         settings: &settings,
-        dev,
-        provenance: &provenance,
-    }
-    .write(folder.temporary())?;
-    if shared.tensorboard {
-        let start = measured.as_ref().map(|measured| (measured.metric.as_str(), measured.start()));
-        tensorboard::write(folder.temporary(), &log, start)?;
-    }
-    provenance.set(FILES, folder.files()?);
-    log::write(folder.temporary(), &log, provenance)?;
+        dev: dev.as_ref().zip(measured.as_ref()),
+        provenance: &provenance(shared, &queries, &method, &model, measured.as_ref()),
+    };
+    write_beside_model(&folder, &card, &log, shared.tensorboard)?;
     folder.commit()?;
     checkpoint.remove()?;
     let trained = relevant.queries().len();
@@ -440,4 +449,40 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         report.note(format!("{left_out} queries without a relevant document left out"));
     }
     Ok(())
+}
+
+/// What the training log says of the run that made `model`, except for the files beside it.
+fn provenance(
+    shared: &Shared,
+    queries: &MappedTokens,
+    method: &Method,
+    model: &str,
+    measured: Option<&Measured>,
+) -> Provenance {
+    let mut provenance = Provenance::default();
+    provenance.set_some(QUERIES, queries.provenance().get(KEYS));
+    provenance.set_some(DOCS, method.provenance().get(KEYS));
+    provenance.set(MODEL, model);
+    provenance.set_some(DIMENSIONS, shared.loss.dimensions());
+    provenance.set(PRECISION, shared.precision);
+    provenance.set(SEED, shared.seed);
+    if let Some(measured) = measured {
+        provenance.set(DEV_METRIC, &measured.metric);
+        provenance.set(DEV_START, measured.start());
+        provenance.set(DEV_STEP, measured.written.0);
+    }
+    provenance
+}
+
+/// Writes what stands beside the trained model in its folder: the card, the event file of TensorBoard if it is wanted,
+/// and in the end the log, which lists all other files.
+fn write_beside_model(folder: &ModelFolder, card: &Card, log: &[log::Row], tensorboard: bool) -> Result<(), Error> {
+    card.write(folder.temporary())?;
+    if tensorboard {
+        let start = card.dev.map(|(_, measured)| (measured.metric.as_str(), measured.start()));
+        tensorboard::write(folder.temporary(), log, start)?;
+    }
+    let mut provenance = card.provenance.clone();
+    provenance.set(FILES, folder.files()?);
+    log::write(folder.temporary(), log, provenance)
 }

@@ -240,14 +240,17 @@ fn the_model_card_says_where_the_model_came_from() {
     folder.copy_model("bert", "hub/models--some--model/snapshots/0123abcd");
     let prompts = r#"{ "prompts": { "query": "search for: ", "document": "" } }"#;
     folder.write("hub/models--some--model/snapshots/0123abcd/config_sentence_transformers.json", prompts);
-    let hub = "hub/models--some--model/snapshots/0123abcd";
-    for split in ["train", "dev.small"] {
-        let tokens = format!("{}.tokens.arrow", split.trim_end_matches(".small"));
-        folder.run(&format!("tokenize --tokenizer {hub} --kind query queries.{split}.tsv -o {tokens}")).ok();
+    let start_model = "hub/models--some--model/snapshots/0123abcd";
+    for (texts, tokens) in
+        [("queries.train.tsv", "prompted.train.arrow"), ("queries.dev.small.tsv", "prompted.dev.arrow")]
+    {
+        folder.run(&format!("tokenize --tokenizer {start_model} --kind query {texts} -o {tokens}")).ok();
     }
-    let inputs =
-        TRAINING.replace("--init bert", &format!("--init {hub}")).replace("train.qrels.parquet", "qrels.train.tsv");
-    let line = format!("train inbatch {inputs} {SMALL} {DEV} --steps 4 --evaluate-every 2 -o model");
+    let inputs = TRAINING.replace("--init bert", &format!("--init {start_model}"));
+    let inputs = inputs.replace("train.tokens.arrow", "prompted.train.arrow");
+    let dev = DEV.replace("dev.tokens.arrow", "prompted.dev.arrow");
+    let options = "--loss infonce --temperature 0.05 --chunk-size 16 --max-gradient-norm inf";
+    let line = format!("train inbatch {inputs} {SMALL} {options} {dev} --steps 4 --evaluate-every 2 -o model");
     folder.run(&line).ok();
     let (card, log) = (folder.text("model/README.md"), log(&folder, "model"));
     let digest = &log.metadata["hardmine.model"];
@@ -262,17 +265,22 @@ fn the_model_card_says_where_the_model_came_from() {
         "| dev queries | 60, fingerprint",
         "| vectors are compared by | dot |",
         "| batch size | 30 |",
+        "| loss | infonce |",
+        "| temperature | 0.05 |",
         "| optimizer | adamw |",
-        "| loss | softplus |",
-        "| most tokens of a document | 32 |",
-        "\n    train inbatch --init 0123abcd --queries train.tokens.arrow",
+        "| learning rate | 0.001 |",
+        "| max gradient norm | inf |",
+        "| chunk size | 16 |",
+        "| max doc length | 32 |",
+        "| precision | f32 |",
+        "\n    train inbatch --init 0123abcd --queries prompted.train.arrow",
         &format!("| 0 | {:.4} | +0.0000 |", start(&log)),
     ] {
         assert!(card.contains(part), "{part} is not in\n{card}");
     }
     assert!(!card.contains(&folder.path("").display().to_string()), "{card}");
     // The card is no part of the model, and the next run may replace it.
-    folder.run("embed --model model dev.tokens.arrow -o by-model.arrow").ok();
+    folder.run("embed --model model prompted.dev.arrow -o by-model.arrow").ok();
     assert_eq!(&Records::open(&folder.path("by-model.arrow")).metadata["hardmine.model"], digest);
     folder.run(&line).ok();
     assert_eq!(folder.text("model/README.md"), card);
@@ -282,6 +290,7 @@ fn the_model_card_says_where_the_model_came_from() {
     let card = folder.text("adore/README.md");
     assert!(!card.contains("base_model") && !card.contains("encode_query") && card.contains("from `bert`"), "{card}");
     assert!(card.contains("encodes queries only") && !card.contains("## On the dev queries"), "{card}");
+    assert!(card.contains("| top k | 30 |") && !card.contains("| max doc length |"), "{card}");
 }
 
 /// The event file of TensorBoard.

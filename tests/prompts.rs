@@ -347,7 +347,7 @@ fn make_takes_the_prompts_of_the_starting_model_or_those_that_are_given() {
     assert!(project.ran().is_empty(), "{:?}", project.ran());
     let done = project.make(goals).done();
     done.check(
-        done.stderr.contains("tokens was made with QUERY_PROMPT=it's␣|␣a:␣, now no prompt; hint: "),
+        done.stderr.contains("tokens was made with QUERY_PROMPT=it's␣|␣a:␣, now none of them; hint: "),
         "should say",
     );
 }

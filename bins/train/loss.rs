@@ -63,9 +63,10 @@ fn temperature(text: &str) -> Result<f64, String> {
 }
 
 impl LossOptions {
-    /// The numbers of dimensions to cut vectors to, as they are given.
-    pub(crate) fn dimensions(&self) -> String {
-        self.dimensions.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+    /// The numbers of dimensions to cut vectors to, as they are given; none where vectors stay whole.
+    pub(crate) fn dimensions(&self) -> Option<String> {
+        let numbers: Vec<String> = self.dimensions.iter().map(i64::to_string).collect();
+        (!numbers.is_empty()).then(|| numbers.join(","))
     }
 
     /// Whether the loss learns from a teacher's scores.
@@ -99,21 +100,6 @@ impl LossOptions {
         Err(wrong)
     }
 
-    /// Warns of a loss that learns little from cosines as they are.
-    pub(crate) fn warn(&self, similarity: Similarity) {
-        match self.loss {
-            _ if similarity == Similarity::Dot || self.temperature.is_some() => {}
-            LossName::Softplus => tracing::warn!(
-                "cosines lie between -1 and 1, where the softplus of their differences hardly tells a good ranking from \
-                 a bad one; hint: --temperature 0.05, or --loss infonce"
-            ),
-            LossName::MarginMse => tracing::warn!(
-                "the margin of two cosines is at most 2, and the teacher's may be larger; hint: --temperature 0.05"
-            ),
-            LossName::InfoNce | LossName::Kl => {}
-        }
-    }
-
     /// What is minimized where vectors are compared by `similarity`.
     pub(crate) fn objective(&self, similarity: Similarity) -> Objective {
         let loss = match self.loss {
@@ -122,9 +108,31 @@ impl LossOptions {
             LossName::MarginMse => Loss::MarginMse,
             LossName::Kl => Loss::Kl { teacher_temperature: self.teacher_temperature.unwrap_or(1.0) },
         };
+        let temperature = self.temperature_for(similarity);
+        Objective { loss, temperature, dimensions: self.dimensions.clone() }
+    }
+
+    /// Warns where scores of `similarity` lie too close together for the loss.
+    pub(crate) fn warn_of_cosines(&self, similarity: Similarity) {
+        if similarity != Similarity::Cosine {
+            return;
+        }
+        match self.loss {
+            LossName::Softplus if self.temperature.is_none() => tracing::warn!(
+                "cosines lie between -1 and 1, where the softplus of their differences hardly tells a good ranking from \
+                 a bad one; hint: --temperature 0.05, or --loss infonce"
+            ),
+            LossName::MarginMse if self.temperature_for(similarity) == 1.0 => tracing::warn!(
+                "margins of cosines are at most 2, and the teacher's may be larger; hint: --temperature 0.05"
+            ),
+            _ => {}
+        }
+    }
+
+    /// What scores of `similarity` are divided by.
+    fn temperature_for(&self, similarity: Similarity) -> f64 {
         let is_softmax = matches!(self.loss, LossName::InfoNce | LossName::Kl);
         let default = if is_softmax && similarity == Similarity::Cosine { 0.05 } else { 1.0 };
-        let temperature = self.temperature.unwrap_or(default);
-        Objective { loss, temperature, dimensions: self.dimensions.clone() }
+        self.temperature.unwrap_or(default)
     }
 }

@@ -73,7 +73,7 @@ fn configurations() {
     check(with_config("\"hidden_size\": 64,", ""), &["config.json", "hidden_size"]);
     check(with_config("\"vocab_size\": 1000", "\"vocab_size\": 0"), &["vocab_size is 0"]);
     check(with_config("\"hidden_dropout_prob\": 0.0", "\"hidden_dropout_prob\": 1.0"), &["hidden_dropout_prob is 1"]);
-    check(with_config("{", "["), &["config.json", "line 2"]);
+    check(with_config("{", "["), &["config.json", "expected a map"]);
 }
 
 #[test]

@@ -41,9 +41,9 @@ const METADATA: [(&str, &str); 24] = [
     (COMPAT, "older program whose tokenization was reproduced: `transformers-2`, or absent"),
     (PRECISION, "arithmetic of the encoder: `f32`, `bf16` or `f16`"),
     (SEED, "seed of random draws"),
-    (DEV_METRIC, "in a training log: the metric of its column `dev`"),
-    (DEV_START, "in a training log: the value of that metric before the first step"),
-    (DEV_STEP, "in a training log: after how many steps the model was that was written"),
+    (DEV_METRIC, "in a training log: the metric that the model was measured by on dev queries while it was trained"),
+    (DEV_START, "in a training log: the value of that metric for the model that training started from"),
+    (DEV_STEP, "in a training log: after how many steps the model was as it was written, where there were dev queries"),
     (FILES, "in a training log: JSON list of the other files that `train` wrote into its model folder"),
 ];
 

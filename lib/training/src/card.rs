@@ -13,10 +13,12 @@ use serde_json::Value;
 
 use crate::dev::{DevSet, Keep, Measured};
 use crate::document_lists::DocumentLists;
+use crate::encoding::Chunks;
 use crate::freeze::Freeze;
 use crate::method::Method;
-use crate::objective::Loss;
+use crate::objective::{Loss, Objective};
 use crate::optimizer::Rule;
+use crate::schedule::Decay;
 use crate::settings::TrainingSettings;
 
 /// Name of the card in a model folder.
@@ -85,6 +87,7 @@ impl Card<'_> {
 
     fn usage(&self, folder: &Path) -> String {
         let mut text = String::from("## How to use it\n\n");
+        let encodes_documents = self.encoder.document_model().is_none();
         if let Some(digest) = self.encoder.document_model() {
             let _ = writeln!(
                 text,
@@ -92,12 +95,11 @@ impl Card<'_> {
                  with the digest `{digest}`.\n"
             );
         }
-        let documents = self.encoder.document_model().is_none();
         if has_modules(folder) {
-            text += &in_sentence_transformers(&prompted(folder), documents);
+            text += &in_sentence_transformers(&prompted(folder), encodes_documents);
         }
         text += "In hardmine:\n\n```sh\nMODEL=path/to/this/folder\n";
-        if documents {
+        if encodes_documents {
             text += "tokenize --tokenizer $MODEL collection.tsv | embed --model $MODEL -o docs.arrow\n";
         }
         text += "tokenize --tokenizer $MODEL --kind query queries.tsv | embed --model $MODEL \\\n  \
@@ -125,7 +127,11 @@ impl Card<'_> {
         if let Some((dev, _)) = self.dev {
             rows.push(("dev queries", counted(dev.len(), dev.provenance())));
         }
-        rows.extend(self.settings());
+        rows.extend(method_rows(self.method));
+        rows.extend(loss_rows(&self.settings.objective));
+        rows.extend(update_rows(self.settings));
+        rows.extend(other_rows(self.settings, matches!(self.method, Method::Adore { .. })));
+        rows.push(("precision", self.encoder.precision().to_string()));
         let rows: String = rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
         let (program, command) = (entry(PROGRAM), entry(COMMAND));
         format!(
@@ -133,62 +139,6 @@ impl Card<'_> {
              {command}\n\n`training-log.parquet` has the loss, the learning rate and the norm of the gradient of every \
              step.\n"
         )
-    }
-
-    /// The settings, by the names of the options that set them.
-    fn settings(&self) -> Vec<(&'static str, String)> {
-        let TrainingSettings { epochs, steps, batch_size, objective, optimizer, learning_rate, .. } = self.settings;
-        let TrainingSettings { warmup_steps, weight_decay, max_gradient_norm, accumulate, seed, .. } = self.settings;
-        let mut rows = vec![("precision", self.encoder.precision().to_string()), ("seed", seed.to_string())];
-        match steps {
-            Some(steps) => rows.push(("steps", steps.to_string())),
-            None => rows.push(("epochs", epochs.to_string())),
-        }
-        rows.extend([
-            ("batch size", batch_size.to_string()),
-            ("optimizer", optimizer_name(*optimizer).to_owned()),
-            ("learning rate", format!("{learning_rate:e}")),
-            ("warm-up steps", warmup_steps.to_string()),
-            ("schedule", format!("{:?}", self.settings.schedule).to_lowercase()),
-            ("weight decay", weight_decay.to_string()),
-            ("largest norm of the gradient", max_gradient_norm.to_string()),
-            ("most tokens of a query", self.settings.max_query_length.to_string()),
-        ]);
-        if *accumulate > 1 {
-            rows.push(("batches in an update", accumulate.to_string()));
-        }
-        if let Some(freeze) = self.settings.freeze {
-            let frozen = match freeze {
-                Freeze::Embeddings => "the embeddings".to_owned(),
-                Freeze::Layers(layers) => format!("the embeddings and the first {layers} layers"),
-            };
-            rows.push(("left as they were", frozen));
-        }
-        let loss = match objective.loss {
-            Loss::Softplus => "softplus".to_owned(),
-            Loss::InfoNce { symmetric: false } => "infonce".to_owned(),
-            Loss::InfoNce { symmetric: true } => "infonce, in both directions".to_owned(),
-            Loss::MarginMse => "marginmse".to_owned(),
-            Loss::Kl { teacher_temperature } => format!("kl, with a teacher's temperature of {teacher_temperature}"),
-        };
-        rows.extend([("loss", loss), ("temperature", objective.temperature.to_string())]);
-        if !objective.dimensions.is_empty() {
-            let dimensions: Vec<String> = objective.dimensions.iter().map(i64::to_string).collect();
-            rows.push(("vectors can be cut to", dimensions.join(", ")));
-        }
-        match self.method {
-            Method::Adore { top_k, metric_cut, .. } => {
-                rows.push(("documents retrieved for a query", top_k.to_string()));
-                rows.extend(metric_cut.map(|cut| ("last position that counts", cut.to_string())));
-            }
-            Method::InBatch { .. } => {}
-            Method::RandNeg { rand_num, .. } => rows.push(("random negatives of a query", rand_num.to_string())),
-            Method::Star { hard_num, .. } => rows.push(("hard negatives of a query", hard_num.to_string())),
-        }
-        if self.method.docs().is_some() {
-            rows.push(("most tokens of a document", self.settings.max_doc_length.to_string()));
-        }
-        rows
     }
 
     fn curve(&self) -> String {
@@ -210,7 +160,83 @@ impl Card<'_> {
     }
 }
 
-fn in_sentence_transformers(prompted: &[String], documents: bool) -> String {
+/// An option of the command line, and its value as it is given there.
+type Setting = (&'static str, String);
+
+fn method_rows(method: &Method) -> Vec<Setting> {
+    match method {
+        Method::InBatch { .. } => vec![],
+        Method::RandNeg { rand_num, .. } => vec![("rand num", rand_num.to_string())],
+        Method::Star { hard_num, .. } => vec![("hard num", hard_num.to_string())],
+        Method::Adore { top_k, metric_cut, .. } => {
+            let cut = metric_cut.map(|cut| ("metric cut", cut.to_string()));
+            [("top k", top_k.to_string())].into_iter().chain(cut).collect()
+        }
+    }
+}
+
+fn loss_rows(Objective { loss, temperature, dimensions }: &Objective) -> Vec<Setting> {
+    let (name, of_loss) = match loss {
+        Loss::Softplus => ("softplus", None),
+        Loss::InfoNce { symmetric } => ("infonce", symmetric.then(|| ("symmetric", "yes".into()))),
+        Loss::MarginMse => ("marginmse", None),
+        Loss::Kl { teacher_temperature } => ("kl", Some(("teacher temperature", teacher_temperature.to_string()))),
+    };
+    let mut rows = vec![("loss", name.into()), ("temperature", temperature.to_string())];
+    rows.extend(of_loss);
+    if !dimensions.is_empty() {
+        let numbers: Vec<String> = dimensions.iter().map(i64::to_string).collect();
+        rows.push(("dimensions", numbers.join(",")));
+    }
+    rows
+}
+
+fn update_rows(settings: &TrainingSettings) -> Vec<Setting> {
+    let optimizer = match settings.optimizer {
+        Rule::Lamb => "lamb",
+        Rule::AdamW => "adamw",
+        Rule::TorchAdamW => "torch-adamw",
+    };
+    let schedule = match settings.schedule {
+        Decay::Linear => "linear",
+        Decay::Cosine => "cosine",
+        Decay::Constant => "constant",
+    };
+    let freeze = settings.freeze.map(|part| match part {
+        Freeze::Embeddings => "embeddings".into(),
+        Freeze::Layers(layers) => format!("layers:{layers}"),
+    });
+    let mut rows = vec![
+        ("optimizer", optimizer.into()),
+        // The debug form has 5e-6 where the other has 0.000005.
+        ("learning rate", format!("{:?}", settings.learning_rate)),
+        ("warmup steps", settings.warmup_steps.to_string()),
+        ("schedule", schedule.into()),
+        ("weight decay", settings.weight_decay.to_string()),
+        ("max gradient norm", settings.max_gradient_norm.to_string()),
+    ];
+    rows.extend(freeze.map(|part| ("freeze", part)));
+    rows.push(("accumulate", settings.accumulate.to_string()));
+    rows
+}
+
+fn other_rows(settings: &TrainingSettings, has_document_vectors: bool) -> Vec<Setting> {
+    let mut rows = vec![("epochs", settings.epochs.to_string())];
+    rows.extend(settings.steps.map(|steps| ("steps", steps.to_string())));
+    rows.push(("batch size", settings.batch_size.to_string()));
+    rows.push(("max query length", settings.max_query_length.to_string()));
+    if !has_document_vectors {
+        rows.push(("max doc length", settings.max_doc_length.to_string()));
+    }
+    rows.extend(settings.chunks.map(|chunks| match chunks {
+        Chunks::Texts(texts) => ("chunk size", texts.to_string()),
+        Chunks::Tokens(tokens) => ("chunk tokens", tokens.to_string()),
+    }));
+    rows.push(("seed", settings.seed.to_string()));
+    rows
+}
+
+fn in_sentence_transformers(prompted: &[String], encodes_documents: bool) -> String {
     // Where there are no prompts, any version of sentence-transformers will do.
     let (query, document) = match prompted.is_empty() {
         true => ("encode", "encode"),
@@ -227,7 +253,7 @@ fn in_sentence_transformers(prompted: &[String], documents: bool) -> String {
     text += ":\n\n```python\nfrom sentence_transformers import SentenceTransformer\n\n";
     text += "model = SentenceTransformer(\"path/to/this/folder\")\n";
     let _ = writeln!(text, "queries = model.{query}([\"how to create a cluster\"])");
-    if documents {
+    if encodes_documents {
         let _ = writeln!(text, "documents = model.{document}([\"aks create: Creates a Kubernetes cluster.\"])");
         text += "print(model.similarity(queries, documents))\n";
     }
@@ -243,15 +269,6 @@ fn prompted(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = prompts.map(|(name, _)| name.clone()).collect();
     names.sort();
     names
-}
-
-/// The optimizer's name on the command line.
-fn optimizer_name(rule: Rule) -> &'static str {
-    match rule {
-        Rule::Lamb => "lamb",
-        Rule::AdamW => "adamw",
-        Rule::TorchAdamW => "torch-adamw",
-    }
 }
 
 fn has_modules(folder: &Path) -> bool {

@@ -155,13 +155,14 @@ mod tests {
         assert_eq!(notes(&[(0, 0.5), (4, 0.625)], (4, 0.625), 4), "dev MRR@10 0.6250 (+0.1250)");
         assert_eq!(
             notes(&[(0, 0.5), (4, 0.75), (8, 0.625)], (4, 0.75), 9),
-            "stopped at step 8 of 9, because dev had stopped improving; wrote the model of step 4, the best on dev: MRR@10 0.7500 \
-             (+0.2500)"
+            "stopped at step 8 of 9, because dev had stopped improving; wrote the model of step 4, the best on dev: \
+             MRR@10 0.7500 (+0.2500)"
         );
         let worse = [(0, 0.5), (4, 0.25)];
-        assert!(
-            notes(&worse, (0, 0.5), 4)
-                .starts_with("no step was better on dev than the start (MRR@10 0.5000), so the start's weights")
+        assert_eq!(
+            notes(&worse, (0, 0.5), 4),
+            "no step was better on dev than the start (MRR@10 0.5000), so the start's weights were written; after step 4 \
+             it was 0.2500"
         );
         assert!(notes(&worse, (4, 0.25), 4).starts_with("the trained model is no better on dev than its start"));
     }
