@@ -73,6 +73,7 @@ wheel: build $(DEPS)/patchelf/patchelf
 
 ## passage-ROW: one row of the passage table; rows: inbatch-neg rand-neg star adore-inbatch-neg adore-rand-neg adore-star
 ## doc-ROW: the same of the document table
+## passage-bm25: the row of BM25, without a model; passage-bm25-neg: a model trained on its negatives; passage-star+bm25: both lists fused
 ## passage: all six rows from DATA, INIT into OUT, and their table
 ## doc: the same for documents
 ## passage-leaderboard: runs of the six rows for the leaderboard's queries, in the form that is handed in
@@ -81,7 +82,7 @@ wheel: build $(DEPS)/patchelf/patchelf
 ## reproduce-doc: the same for documents
 ## quickstart: the whole pipeline on a small real collection: data, model, all rows, the table (minutes)
 ## quickstart-cosine: its second form: trained by InfoNCE with a temperature, and compared by cosine
-all_rows := $(ROWS) $(GIVEN_ROWS)
+all_rows := $(ROWS) $(MORE_ROWS) $(GIVEN_ROWS) $(LEXICAL_ROWS)
 passage_goals := passage $(all_rows:%=passage-%) passage-leaderboard reproduce-passage
 doc_goals := doc $(all_rows:%=doc-%) doc-leaderboard reproduce-doc
 .PHONY: $(passage_goals) $(doc_goals) quickstart quickstart-cosine $(all_rows:%=quickstart-%)

@@ -1,27 +1,45 @@
-//! Builds a faiss index from embeddings.
+//! Builds an index: a faiss index from embeddings, or a lexical index from texts.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 // Full speed for faiss's products, which are libtorch's.
 use hardmine_command::{self as command, Common, Report};
 use hardmine_encoder as _;
 use hardmine_files::Input;
+use hardmine_records::{Provenance, provenance};
+use hardmine_search::lexical::{Bm25, LexicalBuilder};
 use hardmine_search::{FaissIndex, create_index};
+use hardmine_text::{Corpus, Text, TextKind};
 
-/// Builds a faiss index from embeddings, by inner product
+/// Builds an index: a faiss index from embeddings, or a lexical index from texts
 ///
-/// rank can search the index, and so can every program that uses faiss, because faiss.read_index opens it. Exact search
-/// needs no index: give rank the embeddings themselves, which is as fast and takes less memory.
+/// From embeddings it builds a faiss index, by inner product. rank can search it, and so can every program that uses
+/// faiss, because faiss.read_index opens it. Exact search needs no index: give rank the embeddings themselves, which is
+/// as fast and takes less memory.
+///
+/// With --lexical it builds an inverted index from the texts of a collection, which rank searches by BM25. The collection
+/// is read as tokenize reads it: MS MARCO's TSV, BEIR's JSONL or Parquet, packed or not. Words are runs of letters and
+/// digits, in lower case, without 33 English stop words, and stemmed by the English stemmer of Snowball. The index is a
+/// folder. The tokens of the documents are not needed, and no model is.
 #[derive(Parser)]
-#[command(version, after_help = "Example: index docs.arrow --factory IVF256,Flat -o docs.faiss")]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  index docs.arrow --factory IVF256,Flat -o docs.faiss
+  index --lexical collection.tsv -o docs.lexical"
+)]
 pub(crate) struct Args {
-    /// File with the embeddings, as embed writes them. Without it, or with -, they are read from standard input
+    /// File with the embeddings, as embed writes them; with --lexical, file with the texts. Without it, or with -, they
+    /// are read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
-    embeddings: Input,
+    input: Input,
 
-    /// File to write the index to. Without this option, or with -, the index goes to standard output
+    /// File to write the index to. Without this option, or with -, a faiss index goes to standard output. A lexical index
+    /// is a folder, and needs this option
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     output: PathBuf,
 
@@ -38,6 +56,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
     train_rows: Option<u32>,
 
+    /// Build a lexical index from texts, for BM25
+    #[arg(long, conflicts_with_all = ["factory", "train_rows"])]
+    lexical: bool,
+
+    /// BM25's k1: how much more a word counts that a text repeats. With 0 it counts once
+    #[arg(long, value_name = "NUMBER", default_value = "0.9", requires = "lexical", value_parser = between(0.0, f64::MAX))]
+    k1: f64,
+
+    /// BM25's b: how much less a word counts in a long text, from 0 (no less) to 1
+    #[arg(long, value_name = "NUMBER", default_value = "0.4", requires = "lexical", value_parser = between(0.0, 1.0))]
+    b: f64,
+
+    /// What the texts of a lexical index are. This decides which columns a TSV file has, as in tokenize
+    #[arg(long, default_value = "passage", requires = "lexical", value_parser = PossibleValuesParser::new(TextKind::NAMES).try_map(|kind| kind.parse::<TextKind>()))]
+    kind: TextKind,
+
     #[command(flatten)]
     common: Common,
 }
@@ -47,10 +81,38 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    let output = create_index(&args.output, &args.embeddings)?;
+    if args.lexical {
+        return index_texts(args, report);
+    }
+    let output = create_index(&args.output, &args.input)?;
     report.progress(None, "vectors");
     let train_rows = args.train_rows.map(|rows| rows as usize);
-    let index = FaissIndex::build(&args.embeddings, &args.factory, train_rows, |added| report.add(added as u64))?;
+    let index = FaissIndex::build(&args.input, &args.factory, train_rows, |added| report.add(added as u64))?;
     index.write(output)?;
     Ok(())
+}
+
+fn index_texts(args: Args, report: &mut Report) -> anyhow::Result<()> {
+    let builder = LexicalBuilder::create(&args.output, Bm25 { k1: args.k1, b: args.b })?;
+    let corpus = Corpus::open(&args.input, args.kind)?;
+    let documents = corpus.map(|text| text.map(|Text { key, fields }| (key, fields.joined().into_owned())));
+    let mut about = Provenance::default();
+    about.set(provenance::TEXT_KIND, args.kind);
+    report.progress(None, "texts");
+    let summary = builder.build(documents, about, |added| report.add(added))?;
+    if summary.empty > 0 {
+        report.note(format!("{} of {} texts have no word to look up", summary.empty, summary.documents));
+    }
+    Ok(())
+}
+
+/// A number in a range, its ends included.
+fn between(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone {
+    move |text| {
+        let number = text.parse::<f64>().ok().filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| match most {
+            f64::MAX => format!("expected a number from {least} on"),
+            _ => format!("expected a number from {least} to {most}"),
+        })
+    }
 }

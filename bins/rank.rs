@@ -1,5 +1,8 @@
 //! Ranks documents for queries.
 
+#[path = "rank/lexical.rs"]
+mod lexical;
+
 use std::num::NonZero;
 use std::process::ExitCode;
 
@@ -7,28 +10,38 @@ use clap::Parser;
 use hardmine_command::{self as command, Common, Report};
 use hardmine_encoder::{DeviceChoice, prepare_process};
 use hardmine_files::{Input, Output, Writer};
-use hardmine_records::{IdSpace, Kind, Provenance, schema};
+use hardmine_records::{Error, IdSpace, Kind, Provenance, schema};
+use hardmine_search::lexical::LexicalIndex;
 use hardmine_search::{RankSettings, Ranker};
 
-/// Ranks documents for queries by inner product
+use self::lexical::LexicalArgs;
+
+/// Ranks documents for queries, by inner product of vectors or by BM25
 ///
-/// The run has the best documents of each query, by descending score; equal scores are ordered by id. Its ids are row
-/// numbers (internal ids); remap-ids turns them into the collection's own.
+/// The run has the best documents of each query, by descending score; equal scores are ordered by id.
+///
+/// Vectors of queries are searched among the vectors of documents, by inner product. The run's ids are row numbers
+/// (internal ids); remap-ids turns them into the collection's own.
+///
+/// Texts of queries are searched in a lexical index, by BM25: MS MARCO's TSV, BEIR's JSONL or Parquet, packed or not. A
+/// list has the documents that share a word with the query, and no others. The run's ids are the collection's own, unless
+/// --queries and --docs name tokens files. No model is needed.
 #[derive(Parser)]
 #[command(
     version,
     after_help = "\
-Example:
-  embed --model model queries.tokens.arrow | rank --index docs.arrow --top-k 100 -o run.parquet"
+Examples:
+  embed --model model queries.tokens.arrow | rank --index docs.arrow --top-k 100 -o run.parquet
+  rank --index docs.lexical --top-k 100 queries.tsv -o bm25.parquet"
 )]
 pub(crate) struct Args {
-    /// File with the embeddings of queries, as embed writes them. Without it, or with -, they are read from standard
-    /// input
+    /// File with the embeddings of queries, as embed writes them; for a lexical index, file with their texts. Without
+    /// it, or with -, they are read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
     queries: Input,
 
-    /// File to search: embeddings, which are searched exactly and without an index (.arrow is read fastest), or an
-    /// index that `index` or faiss wrote
+    /// What to search: embeddings, which are searched exactly and without an index (.arrow is read fastest); an index
+    /// that `index` or faiss wrote; or the folder of a lexical index, as index --lexical writes it
     #[arg(long, value_name = "FILE")]
     index: Input,
 
@@ -42,9 +55,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "K", default_value = "1000")]
     top_k: NonZero<u16>,
 
-    /// Leave each text out of its own list, for collections whose documents are the queries. Queries and documents must
-    /// be embeddings of the same tokens file. If only some documents are queries, use --exclude-self of score or
-    /// mine-negatives, which compare official ids
+    /// Leave each text out of its own list, for collections whose documents are the queries. Embeddings of queries and
+    /// documents must be of the same tokens file. If only some documents are queries, use --exclude-self of score or
+    /// mine-negatives, which compare official ids, as this option does with a lexical index
     #[arg(long)]
     exclude_self: bool,
 
@@ -70,6 +83,9 @@ pub(crate) struct Args {
     search_parameters: Option<String>,
 
     #[command(flatten)]
+    lexical: LexicalArgs,
+
+    #[command(flatten)]
     common: Common,
 }
 
@@ -78,10 +94,16 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    let inputs = [&args.queries, &args.index];
+    let inputs: Vec<&Input> = [&args.queries, &args.index].into_iter().chain(args.lexical.inputs()).collect();
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
     let top_k = usize::from(args.top_k.get());
+    if args.index.path().is_dir() {
+        check_for_vectors(&args)?;
+        let index = LexicalIndex::open(args.index.path())?;
+        return lexical::run(index, &args.queries, &args.output, (top_k, args.exclude_self), args.lexical, report);
+    }
+    args.lexical.check_absent(&args.index)?;
     let memory = (args.memory as usize) << 20;
     prepare_process();
     let (exclude_self, other_prompt) = (args.exclude_self, args.other_prompt);
@@ -105,4 +127,15 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     writer.provenance_mut().merge(&ranked.provenance);
     writer.finish()?;
     Ok(())
+}
+
+/// Refuses options of vectors where the index is lexical.
+fn check_for_vectors(args: &Args) -> Result<(), Error> {
+    let given = match args {
+        Args { search_parameters: Some(_), .. } => "--search-parameters",
+        Args { other_prompt: true, .. } => "--other-prompt",
+        _ => return Ok(()),
+    };
+    let text = format!("is for vectors, and {} is a lexical index, which is searched with texts", args.index);
+    Err(Error::new(given, text).hint("leave it out"))
 }

@@ -13,6 +13,7 @@ mod embed;
 mod help;
 mod index;
 mod interruptions;
+mod lexical;
 mod linking;
 mod losses;
 mod mine_negatives;

@@ -74,6 +74,8 @@ fn all_rows_of_the_passage_table() {
     // Each setting that decides what is in the files is kept with them, and no other value is passed over in silence.
     let unkept = ["OUT", "DEVICE", "CHUNK_SIZE", "MSMARCO", "TREC", "MSMARCO_ROWS", "STAR", "ADORE_STAR", "TABLE_ROWS"];
     let unkept = [&unkept[..], &["PAPER", "PUBLISHED", "DOCUMENT_LENGTH", "TRAIN_DOCUMENT_LENGTH"]].concat();
+    // These are of rows that were not made here.
+    let unkept = [&unkept[..], &["BM25_K1", "BM25_B", "FUSION"]].concat();
     // These say how to do what DEV_EVERY asks for, and are kept with it.
     let unkept = [&unkept[..], &["DEV_EVERY", "DEV_METRIC", "DEV_DOCS", "KEEP", "PATIENCE"]].concat();
     let settings =
@@ -113,6 +115,43 @@ fn models_are_measured_on_training_queries_that_are_held_out() {
     }
     project.make(&goals).ok();
     assert_eq!(project.ran(), ["sql", "sql"], "the table and the curves");
+}
+
+#[test]
+fn bm25_and_the_rows_that_begin_with_it() {
+    let project = Project::new("bert");
+    let folder = &project.folder;
+    // It needs no model.
+    folder.sh("mv init away").ok();
+    project.make("passage-bm25").ok();
+    assert_eq!(project.ran(), ["index", "rank", "score", "rank", "score"]);
+    folder.sh("mv away init").ok();
+
+    let rows = "TABLE_ROWS='bm25 bm25-neg bm25-neg+bm25' ROWS=";
+    project.make(&format!("passage {rows}")).ok();
+    assert_eq!((project.count("index"), project.count("train")), (0, 1));
+    assert!(
+        folder.text("ran").lines().any(|line| line.starts_with("train star") && line.contains("lexical/negatives"))
+    );
+    let table = folder.text("out/passage/table.tsv");
+    let names: Vec<&str> = table.lines().skip(1).map(|line| line.split('\t').next().unwrap()).collect();
+    assert_eq!(names, ["BM25", "BM25-Neg", "BM25-Neg + BM25"], "{table}");
+    let weight = Records::open(&folder.path("out/passage/fusion/bm25-neg.weight.parquet")).f64s("weight");
+    assert!(weight.len() == 1 && (0.0..=1.0).contains(&weight[0]), "{weight:?}");
+    project.make(&format!("passage {rows}")).ok();
+    assert_eq!(project.ran(), ["sql"]);
+
+    // STAR can start from it, and other settings are not passed over in silence.
+    let model = folder.path("out/passage/models/bm25-neg");
+    let done = project.make(&format!("-n passage-star INIT_STAR={}", model.display())).ok();
+    assert!(done.text().contains("models/warm-up --docs") && !done.text().contains("train randneg"), "{}", done.text());
+    for setting in ["BM25_K1=7", "BM25_B=1", "FUSION=rrf", "HARD_NUM=7"] {
+        let done = project.make(&format!("-n passage {rows} {setting}")).done();
+        done.check(done.code == Some(2) && done.stderr.contains(&format!("{setting}; hint: ")), "should refuse");
+    }
+    folder.sh("rm -r out/passage/fusion out/passage/runs/bm25-neg+bm25.*").ok();
+    project.make(&format!("passage {rows} FUSION=rrf")).ok();
+    assert_eq!((project.count("embed"), project.count("rank")), (0, 0), "reciprocal ranks have no weight to choose");
 }
 
 #[test]

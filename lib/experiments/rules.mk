@@ -27,10 +27,12 @@ embeddings := $(HERE)/embeddings
 negatives  := $(HERE)/negatives
 runs       := $(HERE)/runs
 metrics    := $(HERE)/metrics
+lexical    := $(HERE)/lexical
+fusion     := $(HERE)/fusion
 
 # ---- what can be made -------------------------------------------------------------------------------------
 
-all_rows := $(ROWS) $(GIVEN_ROWS)
+all_rows := $(ROWS) $(MORE_ROWS) $(GIVEN_ROWS)
 .PHONY: $(TASK) $(TASK)-table $(TASK)-leaderboard reproduce-$(TASK) $(all_rows:%=$(TASK)-%)
 
 # The rows of the table, the table, and how the models got better.
@@ -99,6 +101,9 @@ settings.published-star       := STAR
 settings.published-adore-star := ADORE_STAR ADORE_QUERY_LENGTH
 settings.embeddings           := $(LENGTH) PRECISION
 settings.runs                 := QUERY_LENGTH TOP_K PRECISION
+settings.lexical              := DATA BM25_K1 BM25_B
+settings.bm25-neg             := $(training) BM25_K1 BM25_B NEGATIVES MARGIN HARD_NUM
+settings.fusion               := FUSION QUERY_LENGTH TOP_K PRECISION
 
 # FOLDER.settings, beside a folder, keeps the values of its settings. Where make is called with other ones, it makes
 # nothing: a model that took days must not be lost because of a mistyped number, nor pass for what it is not.
@@ -113,7 +118,8 @@ space  := $(subst ,, )
 # A word of the shell.
 quoted = '$(subst ','\'',$(1))'
 
-kept := $(tokens) $(negatives) $(embeddings) $(runs) $(ROWS:%=$(models)/%) $(models)/start \
+kept := $(tokens) $(negatives) $(embeddings) $(runs) $(lexical) $(fusion) $(ROWS:%=$(models)/%) $(MORE_ROWS:%=$(models)/%) \
+	$(models)/start \
 	$(if $(INIT_STAR),$(models)/warm-up) $(if $(STAR),$(models)/published-star) $(if $(ADORE_STAR),$(models)/published-adore-star)
 # There is something in the folder; or there is a checkpoint, where training was interrupted.
 made := $(foreach folder,$(kept),$(if $(wildcard $(folder)/* $(folder).checkpoint),$(folder)))
@@ -125,7 +131,7 @@ $(foreach folder,$(made),$(if $(was),$(if $(filter-out $(was),$(now))$(filter-ou
 endif
 
 # A folder is begun with its settings, and begun anew while there is nothing in it.
-begun := $(tokens) $(negatives) $(embeddings) $(runs)
+begun := $(tokens) $(negatives) $(embeddings) $(runs) $(lexical) $(fusion)
 .PHONY: $(filter-out $(made),$(begun))
 $(begun): folder = $@
 $(begun): | $(HERE)
@@ -254,11 +260,17 @@ $(runs)/published-adore-%.test.parquet: $(models)/published-adore-%/config.json 
 $(runs)/published-adore-%.leaderboard.tsv: $(models)/published-adore-%/config.json $(embeddings)/published-%.arrow $(tokens)/leaderboard.arrow | $(runs)
 	$(SEARCH)
 
+SCORE_DEV = $(BIN)/score --qrels $(dev_qrels) -m $(MRR) -m R@100 --per-query $@ $<
+SCORE_TEST = $(BIN)/score --qrels $(test_qrels) --order score -m nDCG@10 --per-query $@ $<
+
 $(all_rows:%=$(metrics)/%.dev.parquet): $(metrics)/%.dev.parquet: $(runs)/%.dev.parquet $(dev_qrels) | $(metrics)
-	$(BIN)/score --qrels $(dev_qrels) -m $(MRR) -m R@100 --per-query $@ $<
+	$(SCORE_DEV)
 
 $(all_rows:%=$(metrics)/%.test.parquet): $(metrics)/%.test.parquet: $(runs)/%.test.parquet $(test_qrels) | $(metrics)
-	$(BIN)/score --qrels $(test_qrels) --order score -m nDCG@10 --per-query $@ $<
+	$(SCORE_TEST)
+
+# The rows that begin with BM25.
+include lib/experiments/lexical.mk
 
 # ---- the table --------------------------------------------------------------------------------------------
 

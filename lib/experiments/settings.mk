@@ -9,6 +9,10 @@ SHOWN := $(if $(CHECK),,$(findstring n,$(filter-out -%,$(firstword $(MAKEFLAGS))
 WARM_ROWS  := inbatch-neg rand-neg star
 ADORE_ROWS := $(WARM_ROWS:%=adore-%)
 ROWS       := $(WARM_ROWS) $(ADORE_ROWS)
+# The same of a model that is trained on BM25's negatives, which is no row of the paper's table.
+MORE_ROWS  := bm25-neg
+# BM25, and a row's lists fused with its lists: ROW+bm25, for any row.
+LEXICAL_ROWS := bm25 $(ROWS:%=%+bm25) bm25-neg+bm25 start+bm25
 # The starting model, a warm-up model for STAR and the authors' checkpoints can be scored like rows.
 GIVEN_ROWS := start warm-up published-star published-adore-star
 
@@ -16,8 +20,8 @@ GIVEN_ROWS := start warm-up published-star published-adore-star
 DATA ?= data
 INIT ?= model
 OUT ?= out
-# The model that STAR starts from and that its negatives are mined with, for instance one trained on BM25 negatives.
-# Without it, STAR starts from the Rand-Neg model.
+# The model that STAR starts from and that its negatives are mined with, for instance one trained on BM25 negatives
+# (OUT/passage/models/bm25-neg). Without it, STAR starts from the Rand-Neg model.
 INIT_STAR ?=
 # The authors' checkpoints, for reproduce-passage and reproduce-doc.
 STAR ?=
@@ -69,6 +73,11 @@ CHUNK_SIZE ?=
 # Mined negatives a query. The lists they are taken from are longer by MARGIN, which is room for relevant documents.
 NEGATIVES ?= 200
 MARGIN ?= 50
+
+# BM25 (k1 and b). ROW+bm25 fuses the row's lists with BM25's: by weighted scores, or by reciprocal ranks (rrf).
+BM25_K1 ?= 0.9
+BM25_B ?= 0.4
+FUSION ?= weighted
 
 # ADORE. Without a number of steps it trains for whole epochs. METRIC_CUT is for passages.
 ADORE_OPTIMIZER ?= adamw

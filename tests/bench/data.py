@@ -62,6 +62,17 @@ def repeated(bench, collection, megabytes):
     return path
 
 
+def unpacked(bench, path):
+    """A file as it is without gzip."""
+    if path.suffix != ".gz":
+        return path
+    target = bench.data / f"{path.parent.name}-{path.stem}"
+    if not target.exists():
+        with whole(target) as temporary, gzip.open(path) as packed, open(temporary, "wb") as file:
+            shutil.copyfileobj(packed, file)
+    return target
+
+
 def first(bench, collection, rows):
     """The first rows of a collection."""
     path = bench.data / f"{collection.parent.name}-{collection.stem.split('.')[0]}-{rows}.tsv"

@@ -9,7 +9,7 @@ import subprocess
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-PACKAGES = "torch sentence-transformers transformers tokenizers faiss-cpu numpy pandas polars pyarrow pytrec-eval-terrier ranx ir_measures"
+PACKAGES = "torch sentence-transformers transformers tokenizers faiss-cpu numpy pandas polars pyarrow pytrec-eval-terrier ranx ir_measures bm25s PyStemmer numba"
 TEXT, NUMBER = pa.string(), pa.float64()
 COLUMNS = {
     "stage": TEXT, "work": TEXT, "ours": TEXT, "ours_value": NUMBER, "baseline": TEXT, "baseline_value": NUMBER,

@@ -25,7 +25,10 @@ pub(crate) fn misfit(name: &str, accepted: &[Kind], problem: Misfit) -> Error {
 fn command_for(kind: Kind) -> &'static str {
     match kind {
         Kind::Tokens => "make tokens with: tokenize --tokenizer MODEL collection.tsv -o docs.tokens.arrow",
-        Kind::Embeddings => "make embeddings with: embed --model MODEL docs.tokens.arrow -o docs.arrow",
+        Kind::Embeddings => {
+            "make embeddings with: embed --model MODEL docs.tokens.arrow -o docs.arrow; texts themselves can be searched \
+             in a lexical index, which index --lexical makes"
+        }
         Kind::Qrels => {
             "qrels are four columns (query 0 document relevance), or have a header such as: query-id corpus-id score"
         }

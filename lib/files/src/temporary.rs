@@ -131,7 +131,7 @@ fn prefix(output: &Path) -> OsString {
 
 /// What lies beside `output` under the name of one of its temporaries, but with this `ending`, and whose process is
 /// gone; locked by the file beside it.
-pub fn left_by_others(output: &Path, ending: &str) -> Vec<(PathBuf, File)> {
+pub(crate) fn left_by_others(output: &Path, ending: &str) -> Vec<(PathBuf, File)> {
     let prefix = prefix(output);
     let is_ours = |name: &OsStr| {
         let middle = name.as_bytes().strip_prefix(prefix.as_bytes());

@@ -53,7 +53,13 @@ pub const DEV_METRIC: &str = "hardmine.dev_metric";
 pub const DEV_START: &str = "hardmine.dev_start";
 /// After how many steps the model was as it was written, where it was measured on dev queries.
 pub const DEV_STEP: &str = "hardmine.dev_step";
-/// Files of a model folder besides its training log.
+/// The first number of BM25, of a lexical index and of runs of it.
+pub const BM25_K1: &str = "hardmine.bm25_k1";
+/// The second number of BM25.
+pub const BM25_B: &str = "hardmine.bm25_b";
+/// The language whose stop words are left out and whose endings are taken off in a lexical index.
+pub const LANGUAGE: &str = "hardmine.language";
+/// Files of a model folder besides its training log, and of a lexical index besides its description.
 pub const FILES: &str = "hardmine.files";
 
 /// What a file says of itself only; a file made from it says its own.

@@ -1,5 +1,5 @@
-//! Search for the best documents of queries, by inner product: exact search, faiss indexes, and the command `rank`
-//! over both.
+//! Search for the best documents of queries. By inner product of vectors: exact search, faiss indexes, and the command
+//! `rank` over both. By the words of texts: the [`lexical`] index.
 
 mod blocks;
 mod documents;
@@ -9,6 +9,7 @@ mod hit;
 mod index_file;
 #[cfg(not(feature = "faiss-gpu"))]
 mod index_process;
+pub mod lexical;
 mod rank;
 mod settings;
 

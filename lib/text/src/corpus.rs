@@ -47,7 +47,8 @@ impl Corpus {
             }
             Content::Parquet => Reader::Parquet(Box::new(ParquetTexts::open(source)?)),
             Content::ArrowFile | Content::ArrowStream => {
-                return Err(Error::new(name, "expected texts (TSV, JSONL or Parquet), found Arrow records"));
+                return Err(Error::new(name, "expected texts (TSV, JSONL or Parquet), found Arrow records")
+                    .hint("name the file with the texts themselves, not one that tokenize or embed made of them"));
             }
         };
         Ok(Corpus { name, reader, seen: KeySet::default(), empty: true, two_ids: false })
