@@ -88,9 +88,10 @@ fn say(line: &str) {
 
 fn start_logging(common: &Common) {
     let level = match (common.quiet, common.verbose) {
-        (true, _) => "error",
+        // What tantivy says of a damaged index, our own error says as well.
+        (true, _) => "error,tantivy=off",
         // Lines of this target were asked for, as the measurements of train --dev-queries are.
-        (_, 0) => "warn,progress=info",
+        (_, 0) => "warn,progress=info,tantivy=off",
         (_, 1) => "info",
         _ => "debug",
     };

@@ -77,7 +77,7 @@ fn find_columns(name: &str, schema: &Schema) -> Result<Vec<usize>> {
             }
             let columns: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
             return Err(Error::new(name, format!("expected columns id and text, found {}", columns.join(", ")))
-                .hint("name a file with the texts themselves, not one that tokenize or embed made of them"));
+                .hint("name the file with the texts themselves, not one that tokenize or embed made of them"));
         };
         let plain = match field.data_type() {
             DataType::Dictionary(_, values) => values,

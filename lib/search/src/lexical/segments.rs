@@ -92,5 +92,7 @@ fn name_files(folder: &Path, segment: &str) -> std::io::Result<()> {
     meta["segments"][0]["segment_id"] = "00000000-0000-0000-0000-000000000000".into();
     // Which pieces it was merged from.
     meta["payload"] = Value::Null;
+    // tantivy's own file could be read by its owner only.
+    fs::remove_file(folder.join(META))?;
     fs::write(folder.join(META), serde_json::to_vec_pretty(&meta)?)
 }
