@@ -1,7 +1,10 @@
 //! From a text to the words that are looked up.
 
+use std::collections::HashMap;
+
 use tantivy::tokenizer::{
-    Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, StopWordFilter, TextAnalyzer, TokenStream,
+    Language, LowerCaser, RawTokenizer, RemoveLongFilter, SimpleTokenizer, Stemmer, StopWordFilter, TextAnalyzer,
+    TokenStream,
 };
 
 /// The language whose stop words and stemmer are used, as an index names it.
@@ -9,27 +12,47 @@ pub(crate) const LANGUAGE: &str = "english";
 
 /// Bytes of the longest word. Anything longer is no word of a language, and is left out.
 const LONGEST: usize = 255;
+/// Words whose stems are remembered, which take some 10 MB.
+const REMEMBERED: usize = 1 << 17;
 
 /// Takes texts apart into words: runs of letters and digits in lower case, without Lucene's 33 English stop words, and
 /// stemmed by Snowball's English stemmer (Porter 2).
-#[derive(Clone)]
-pub(crate) struct Analyzer(TextAnalyzer);
+pub(crate) struct Analyzer {
+    /// From a text to its words as they stand there.
+    words: TextAnalyzer,
+    /// From a word to its stem, or to nothing.
+    stem: TextAnalyzer,
+    /// Stems of the words that were seen, because stemming takes most of the time; none for stop words.
+    stems: HashMap<String, Option<String>>,
+}
 
 impl Analyzer {
     pub fn new() -> Analyzer {
         let words = TextAnalyzer::builder(SimpleTokenizer::default())
             .filter(RemoveLongFilter::limit(LONGEST + 1))
-            .filter(LowerCaser)
+            .filter(LowerCaser);
+        let stem = TextAnalyzer::builder(RawTokenizer::default())
             .filter(StopWordFilter::new(Language::English).expect("tantivy has English stop words"))
             .filter(Stemmer::new(Language::English));
-        Analyzer(words.build())
+        Analyzer { words: words.build(), stem: stem.build(), stems: HashMap::new() }
     }
 
     /// Calls `each` with every word of `text`, in order.
     pub fn words(&mut self, text: &str, mut each: impl FnMut(&str)) {
-        let mut stream = self.0.token_stream(text);
+        let mut stream = self.words.token_stream(text);
         while stream.advance() {
-            each(&stream.token().text);
+            let word = &stream.token().text;
+            if !self.stems.contains_key(word) {
+                if self.stems.len() == REMEMBERED {
+                    self.stems.clear();
+                }
+                let mut stem = self.stem.token_stream(word);
+                let stem = stem.advance().then(|| stem.token().text.clone());
+                self.stems.insert(word.clone(), stem);
+            }
+            if let Some(stem) = &self.stems[word] {
+                each(stem);
+            }
         }
     }
 }

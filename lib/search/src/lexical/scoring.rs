@@ -52,6 +52,8 @@ pub(crate) struct Searcher<'a> {
     scores: Vec<f64>,
     /// Places in the window whose score is not 0.
     found: Vec<u32>,
+    /// The best documents of the windows before, and some others.
+    hits: Vec<Hit>,
 }
 
 /// A word of the query in the documents that are still to come.
@@ -65,7 +67,13 @@ struct Postings {
 
 impl<'a> Searcher<'a> {
     pub fn new(index: &'a LexicalIndex) -> Self {
-        Searcher { index, analyzer: Analyzer::new(), scores: vec![0.0; WINDOW as usize], found: Vec::new() }
+        Searcher {
+            index,
+            analyzer: Analyzer::new(),
+            scores: vec![0.0; WINDOW as usize],
+            found: Vec::new(),
+            hits: Vec::new(),
+        }
     }
 
     /// The best `top_k` documents that have any word of `query`, in order.
@@ -74,7 +82,7 @@ impl<'a> Searcher<'a> {
     /// The index can't be read.
     pub fn search(&mut self, query: &str, top_k: usize) -> Result<Vec<Hit>> {
         let mut postings = self.postings(query)?;
-        let mut hits: Vec<Hit> = Vec::new();
+        self.hits.clear();
         let mut worst = 0.0;
         while let Some(first) = postings.iter().map(Postings::document).min() {
             let start = first - first % WINDOW;
@@ -82,16 +90,16 @@ impl<'a> Searcher<'a> {
             for place in self.found.drain(..) {
                 let score = std::mem::take(&mut self.scores[place as usize]) as f32;
                 if score >= worst {
-                    hits.push(Hit { id: i64::from(start + place), score });
+                    self.hits.push(Hit { id: i64::from(start + place), score });
                 }
             }
-            if hits.len() >= 2 * top_k {
-                keep_best(&mut hits, top_k);
-                worst = hits.iter().map(|hit| hit.score).fold(f32::INFINITY, f32::min);
+            if self.hits.len() >= 2 * top_k {
+                keep_best(&mut self.hits, top_k);
+                worst = self.hits.iter().map(|hit| hit.score).fold(f32::INFINITY, f32::min);
             }
         }
-        rank_best(&mut hits, top_k);
-        Ok(hits)
+        rank_best(&mut self.hits, top_k);
+        Ok(self.hits.clone())
     }
 
     /// The words of `query` that any document has, in alphabetical order, so that sums don't depend on theirs.
