@@ -39,7 +39,7 @@ fn expected(fixture: &str) -> Value {
 
 fn score(fixture: &str, run: &str, order: Order, level: i32, complete: bool, metrics: &[&str]) -> RunScores {
     let judgements = Arc::new(Judgements::open(&input(fixture, "qrels.txt"), None).unwrap());
-    let reading = RunOptions { order, ids: None, exclude_self: false };
+    let reading = RunOptions { order, ids: None, exclude_self: false, judged_only: false };
     let ranking = Ranking::open(&input(fixture, run), &judgements, reading).unwrap();
     let metrics: Vec<Metric> = metrics.iter().map(|name| name.parse().unwrap()).collect();
     Evaluation::new(order, level, complete).unwrap().score("run", &ranking, &metrics).unwrap()
