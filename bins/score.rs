@@ -51,7 +51,7 @@ Examples:
   score --qrels qrels.tsv -m MRR@10 --format msmarco run.tsv
   score --qrels 2019qrels-pass.txt -m nDCG@10 -m MAP --order score --relevance-level 2 run.trec
   score --qrels qrels.tsv -m MRR@10 -m R@100 --baseline start.parquet star.parquet adore.parquet
-  score --qrels 2019qrels-pass.txt -m 'nDCG@10,MAP(rel=2),RBP(p=0.8)' --judged-only --format latex run.trec
+  score --qrels qrels.txt -m 'nDCG@10,MAP(rel=2),RBP(p=0.8)' --format latex run.trec
   score --qrels qrels.tsv -m MRR@10 --per-query metrics.parquet run.parquet";
 
 /// Scores runs against relevance judgements

@@ -4,6 +4,7 @@
 mod common;
 
 mod bad_input;
+mod baseline;
 mod behaviour;
 mod checkpoints;
 mod damaged;

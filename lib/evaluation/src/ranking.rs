@@ -101,7 +101,8 @@ impl Ranking {
     /// The table `lists` of the metrics: the length of the list of each judged query.
     pub(crate) fn lists_table(&self) -> Result<RecordBatch> {
         let fields = ["query_id", "length"].map(|name| Field::new(name, DataType::Int32, false));
-        let columns = [&self.queries, &self.lengths].map(|column| Arc::new(Int32Array::from(column.clone())) as ArrayRef);
+        let columns =
+            [&self.queries, &self.lengths].map(|column| Arc::new(Int32Array::from(column.clone())) as ArrayRef);
         RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns.to_vec()).map_err(Error::at("lists"))
     }
 

@@ -20,22 +20,27 @@ const LEAST_OF_GEOMETRIC_MEAN: f64 = 0.00001;
 /// The metrics and what they are, for a help text. Each is called as in ir_measures.
 pub const METRICS: &str = "\
 Metrics:
-  MRR[@k] Success@k           Where the first relevant document stands, and whether there is one
-  R@k P@k Rprec IPrec@recall  Recall and precision: at a cut, at as many documents as are relevant, and the
-                              best precision from some recall on
-  MAP[@k] gMAP                Average precision, and its geometric mean (values from 0.00001 on)
-  nDCG[@k]                    Gain of graded documents; nDCG(dcg='exp-log2')@10 has 2^grade - 1 as gain, and
-                              nDCG(gains={1:1,2:3})@10 the gains that are given
-  RBP(p=0.8)[@k]              A reader who goes on to the next document with probability p
-  ERR(max_rel=4)[@k]          A reader who stops where he is satisfied; max_rel is the highest grade
-  Bpref infAP Judged[@k]      Where few documents are judged; and the share of documents that are
-  SetP SetR SetF(beta=1)      The list as a set, without an order; SetRelP and SetAP are trec_eval's
-  SetRelP SetAP               set_relative_P and set_map
-  NumRet NumRel NumRelRet     Numbers of documents: in the lists, relevant, and both
+  MRR[@k]             1 over the position of the first relevant document
+  Success@k           Whether any of the first k documents is relevant
+  R@k, P@k            Recall and precision of the first k documents
+  Rprec               Precision of as many documents as are relevant
+  IPrec@0.1           Best precision from recall 0.1 on
+  MAP[@k], gMAP       Average precision, and its geometric mean over the queries
+  nDCG[@k]            Graded gain over the best gain. nDCG(dcg='exp-log2')@10 counts 2^grade - 1,
+                      nDCG(gains={1:1,2:3})@10 the gains that are given
+  RBP(p=0.8)[@k]      What a reader finds who goes on to the next document with probability p
+  ERR(max_rel=4)[@k]  How early a reader is satisfied; max_rel is the highest grade there can be
+  Bpref, infAP        For incomplete judgements: preferences, and inferred average precision
+  Judged[@k]          Share of the documents that are judged
+  SetP, SetR, SetF(beta=1), SetAP, SetRelP
+                      Of the list as a set: trec_eval's set_P, set_recall, set_F, set_map and
+                      set_relative_P
+  NumRet, NumRel, NumRelRet
+                      Numbers of retrieved documents, of relevant ones, and of both; no means
 
-  A metric with [@k] or without @ goes over the whole list. (rel=2) behind a name sets the relevance level of
-  this metric alone: MAP(rel=2), P(rel=2)@10. Names are those of ir_measures, in any case; those of trec_eval
-  are understood, too (ndcg_cut_10). A shell wants quotes around parentheses.";
+  Without @k, a metric is over the whole list. Names are those of ir_measures in any case, with
+  its rel=2 for a relevance level of one metric, as in MAP(rel=2) and P(rel=2)@10. trec_eval's are
+  understood, too, such as ndcg_cut_10. Names with parentheses need quotes in a shell.";
 
 /// A metric with its cut, such as `MRR@10`; names are understood in any case.
 #[derive(Clone, Debug)]
@@ -224,11 +229,42 @@ mod tests {
     #[test]
     fn wrong_names_and_cuts_are_refused() {
         for text in [
-            "", "MRR@", "MRR@0", "MRR@-1", "MRR@ten", "R", "P", "Success", "F1@10", "MRR@10@10", "P@99999999999",
-            "Rprec@10", "IPrec", "IPrec@1.5", "IPrec@nan", "RBP(p=1)", "RBP(p=x)", "RBP(q=0.5)", "RBP(p=0.5", "RBP(0.5)",
-            "ERR(max_rel=0)", "ERR(rel=2)", "MAP(rel=-1)", "nDCG(rel=2)@10", "nDCG(dcg=exp)", "nDCG(gains={1})",
-            "nDCG(gains={1:1,1:2})", "nDCG(gains={1:-1})", "nDCG(gains={1:inf})", "P(judged_only=True)@10", "P_", "P_x",
-            "set_P_10", "ndcg_cut_0", "é@10", "MAP()x",
+            "",
+            "MRR@",
+            "MRR@0",
+            "MRR@-1",
+            "MRR@ten",
+            "R",
+            "P",
+            "Success",
+            "F1@10",
+            "MRR@10@10",
+            "P@99999999999",
+            "Rprec@10",
+            "IPrec",
+            "IPrec@1.5",
+            "IPrec@nan",
+            "RBP(p=1)",
+            "RBP(p=x)",
+            "RBP(q=0.5)",
+            "RBP(p=0.5",
+            "RBP(0.5)",
+            "ERR(max_rel=0)",
+            "ERR(rel=2)",
+            "MAP(rel=-1)",
+            "nDCG(rel=2)@10",
+            "nDCG(dcg=exp)",
+            "nDCG(gains={1})",
+            "nDCG(gains={1:1,1:2})",
+            "nDCG(gains={1:-1})",
+            "nDCG(gains={1:inf})",
+            "P(judged_only=True)@10",
+            "P_",
+            "P_x",
+            "set_P_10",
+            "ndcg_cut_0",
+            "é@10",
+            "MAP()x",
         ] {
             assert!(text.parse::<Metric>().is_err(), "{text}");
         }
@@ -247,7 +283,7 @@ mod tests {
     #[test]
     fn the_help_has_them_all() {
         for family in &FAMILIES {
-            let words = METRICS.split([' ', '\n', '[', '@', '(', ')']);
+            let words = METRICS.split([' ', '\n', '[', '@', '(', ')', ',']);
             assert!(words.into_iter().any(|word| word == family.name), "{}", family.name);
         }
     }

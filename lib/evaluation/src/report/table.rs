@@ -5,23 +5,23 @@ use crate::RunScores;
 use crate::significance::{Baseline, Compared};
 
 pub(super) fn table(runs: &[RunScores], baseline: Option<&Baseline>) -> String {
-    let mut rows = vec![vec!["run".to_owned()]];
-    rows[0].extend(header(runs));
     let cells = cells(runs, baseline);
-    let column_is_marked = |column: usize| cells.iter().any(|row| row[column].is_marked);
+    let is_any_marked = |column: usize| cells.iter().any(|row| row[column].is_marked);
+    // Digits stand below digits, and the name of the metric above them.
+    let blank = |column: usize| if is_any_marked(column) { " " } else { "" };
+    let names = header(runs).into_iter().enumerate().map(|(column, name)| name + blank(column));
+    let mut rows: Vec<Vec<String>> = vec![["run".to_owned()].into_iter().chain(names).collect()];
     for (run, row) in runs.iter().zip(&cells) {
-        let text = |(column, cell): (usize, &Cell)| match (cell.is_marked, column_is_marked(column)) {
-            (true, _) => format!("{}{MARK}", cell.text),
-            // Digits stand below digits.
-            (false, true) => format!("{} ", cell.text),
-            (false, false) => cell.text.clone(),
+        let text = |(column, cell): (usize, &Cell)| match cell.is_marked {
+            true => format!("{}{MARK}", cell.text),
+            false => cell.text.clone() + blank(column),
         };
         rows.push([run.run.clone()].into_iter().chain(row.iter().enumerate().map(text)).collect());
     }
     let mut text = aligned(&rows, 1);
     if let Some(baseline) = baseline {
         let name = &runs[baseline.place].run;
-        if (0..rows[0].len() - 1).any(column_is_marked) {
+        if (0..rows[0].len() - 1).any(is_any_marked) {
             text += &format!("\n{MARK} {}\n", baseline.legend(name));
         }
         text += &differences(runs, baseline);
@@ -44,8 +44,8 @@ fn differences(runs: &[RunScores], baseline: &Baseline) -> String {
                 metric.to_string(),
                 format!("{:+.4}", alone.difference),
                 format!("{low:+.4} to {high:+.4}"),
-                format!("{p_t_test_holm:.4}"),
-                format!("{p_fisher_holm:.4}"),
+                probability(*p_t_test_holm),
+                probability(*p_fisher_holm),
                 alone.wins.to_string(),
                 alone.ties.to_string(),
                 alone.losses.to_string(),
@@ -55,6 +55,13 @@ fn differences(runs: &[RunScores], baseline: &Baseline) -> String {
     let of = format!("\nDifferences from {} over {} queries", runs[baseline.place].run, baseline.queries);
     let corrected = if runs.len() > 2 { ", p after Holm's correction" } else { "" };
     format!("{of}{corrected}\n{}", aligned(&rows, 2))
+}
+
+fn probability(p: f64) -> String {
+    match p < 0.0001 {
+        true => "<0.0001".to_owned(),
+        false => format!("{p:.4}"),
+    }
 }
 
 /// Columns two blanks apart: the first ones begin below each other, the others end below each other.

@@ -119,7 +119,9 @@ fn check_same_queries(run: &RunScores, baseline: &RunScores) -> Result<()> {
         .collect();
     match faults.is_empty() {
         true => Ok(()),
-        false => Err(Error::new(&run.run, format!("is over other queries than {}: {}", baseline.run, faults.join(", ")))
-            .hint("--complete compares over all queries of the qrels, and counts 0 where a run lacks one")),
+        false => {
+            Err(Error::new(&run.run, format!("is over other queries than {}: {}", baseline.run, faults.join(", ")))
+                .hint("--complete compares over all queries of the qrels, and counts 0 where a run lacks one"))
+        }
     }
 }

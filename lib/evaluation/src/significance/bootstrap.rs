@@ -33,7 +33,10 @@ mod tests {
     #[test]
     fn quantiles_as_of_numpy() {
         let sorted = [1.0, 2.0, 4.0, 8.0];
-        assert_eq!([0.0, 0.5, 0.9, 1.0].map(|share| (quantile(&sorted, share) * 1e9).round() / 1e9), [1.0, 3.0, 6.8, 8.0]);
+        assert_eq!(
+            [0.0, 0.5, 0.9, 1.0].map(|share| (quantile(&sorted, share) * 1e9).round() / 1e9),
+            [1.0, 3.0, 6.8, 8.0]
+        );
     }
 
     /// Of many values the interval is that of the normal distribution: the mean ± 1.96 standard errors.

@@ -23,12 +23,20 @@ pub(super) fn t_test(differences: &[f64]) -> TTest {
         true => 0.0,
         false => mean / error,
     };
-    // P(|T| > t) = I(ν / (ν + t²); ν/2, 1/2), Abramowitz and Stegun 26.7.1 with 26.5.2.
-    let p = match t.is_finite() {
-        true => beta_reg(freedom / 2.0, 0.5, freedom / (freedom + t * t)),
-        false => 0.0,
-    };
-    TTest { difference: mean, t, p }
+    TTest { difference: mean, t, p: two_sided(t, freedom) }
+}
+
+/// The probability of a t at least as far from 0, I(ν / (ν + t²); ν/2, 1/2) with Abramowitz and Stegun's 26.5.27. For
+/// small t, 1 less the integral's other part is more exact.
+fn two_sided(t: f64, freedom: f64) -> f64 {
+    let square = t * t;
+    if square.is_infinite() {
+        0.0
+    } else if square > 1.0 {
+        beta_reg(freedom / 2.0, 0.5, freedom / (freedom + square))
+    } else {
+        1.0 - beta_reg(0.5, freedom / 2.0, square / (freedom + square))
+    }
 }
 
 #[cfg(test)]
