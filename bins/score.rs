@@ -8,8 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_evaluation::significance::Baseline;
 use hardmine_evaluation::{
@@ -68,10 +67,7 @@ Examples:
 /// Run and qrels must have the same kind of ids: row numbers of the same tokens files, or the collection's own ids.
 /// remap-ids turns one into the other.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = format!("{METRICS}\n\n{EXAMPLES}")
-)]
+#[command(version, after_help = format!("{METRICS}\n\n{EXAMPLES}"))]
 pub(crate) struct Args {
     /// Runs to score; each gets a row of the table. Without any, or with -, one run is read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
@@ -124,7 +120,7 @@ pub(crate) struct Args {
     output: PathBuf,
 
     /// Also write the values of every query to this file (.parquet, .arrow or .arrows). The means are in it, too, with
-    /// a null as query_id
+    /// a null as query_id. Values of gMAP are logarithms, as in trec_eval
     #[arg(long, value_name = "FILE", value_parser = command::output())]
     per_query: Option<Output>,
 
@@ -176,7 +172,7 @@ fn run(mut args: Args, report: &mut Report) -> anyhow::Result<()> {
 
 /// Refuses what can't be done together, and returns the metrics, each once.
 fn check(args: &Args) -> anyhow::Result<Vec<Metric>> {
-    let usage = |text: &str| -> ! { Args::command().error(ErrorKind::ArgumentConflict, text).exit() };
+    let usage = |text: &str| -> ! { command::wrong_usage::<Args>(text.to_owned()) };
     let inputs: Vec<&Input> = args.runs.iter().chain([&args.qrels]).collect();
     command::check_inputs::<Args>(&inputs);
     check_differs(&args.output, &inputs)?;

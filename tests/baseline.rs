@@ -72,7 +72,7 @@ run     MRR@10      P@1
 start   0.4104   0.1250
 better  0.6979†  0.5000
 
-† differs from start: p < 0.05 in the paired t-test
+† differs from start: p < 0.05 by a paired t-test
 
 Differences from start over 8 queries
 run     metric  difference        95% interval   p (t)  p (Fisher)  wins  ties  losses
@@ -89,7 +89,7 @@ start & 0.4104 & 0.1250 \\
 better & \textbf{0.6979}$^{\dagger}$ & \textbf{0.5000} \\
 \bottomrule
 \end{tabular}
-% $^{\dagger}$ differs from start: p \textless{} 0.05 in the paired t-test
+% $^{\dagger}$ differs from start: p \textless{} 0.05 by a paired t-test
 ";
     assert_eq!(folder.run(&format!("{line} --format latex")).ok().text(), expected);
     let expected = "\
@@ -98,17 +98,14 @@ better & \textbf{0.6979}$^{\dagger}$ & \textbf{0.5000} \\
 | start | 0.4104 | 0.1250 |
 | better | **0.6979**<sup>†</sup> | **0.5000** |
 
-<sup>†</sup> differs from start: p &lt; 0.05 in Fisher's randomization test
+<sup>†</sup> differs from start: p &lt; 0.05 by Fisher's randomization test
 ";
     assert_eq!(folder.run(&format!("{line} --format markdown --test fisher")).ok().text(), expected);
     // Over two runs, Holm's correction takes the mark away; at another level it is there again.
     assert!(!folder.run(LINE).ok().text().contains('†'));
     let text = folder.run(&format!("{LINE} --alpha 0.1")).ok();
     text.check(text.text().contains("better  0.6979†"), "should mark it");
-    text.check(
-        text.text().contains("p < 0.1 in the paired t-test after Holm's correction over 2 runs"),
-        "should say so",
-    );
+    text.check(text.text().contains("p < 0.1 by a paired t-test after Holm's correction over 2 runs"), "should say so");
     text.check(text.text().contains("90% interval"), "should have intervals of the level");
 }
 

@@ -1,7 +1,7 @@
 //! Whether the query and document columns of a run stand in each other's place.
 
-use foldhash::{HashSet, HashSetExt};
-use hardmine_records::{Id, IdSpace, RunBatch};
+use foldhash::HashSet;
+use hardmine_records::{Id, IdSpace, Ids, RunBatch};
 
 use crate::Judgements;
 
@@ -15,19 +15,22 @@ pub(crate) fn look_swapped(judgements: &Judgements, run: &[RunBatch]) -> bool {
 }
 
 fn of<'a, K: Id<'a>>(judgements: &'a Judgements, run: &'a [RunBatch]) -> bool {
-    let distinct = |columns: &mut dyn Iterator<Item = (K::Column, usize)>| {
-        let mut ids = HashSet::new();
-        columns.for_each(|(column, rows)| ids.extend((0..rows).map(|row| K::value(column, row))));
-        ids
+    let distinct = |ids: &'a Ids| -> HashSet<K> {
+        let column = K::column(ids);
+        (0..ids.len()).map(|row| K::value(column, row)).collect()
     };
-    let judged = &judgements.rows;
-    let queries: HashSet<K> = distinct(&mut [(K::column(&judged.queries), judged.len())].into_iter());
-    let docs: HashSet<K> = distinct(&mut [(K::column(&judged.docs), judged.len())].into_iter());
-    let ranked: HashSet<K> = distinct(&mut run.iter().map(|batch| (K::column(&batch.queries), batch.len())));
-    let found: HashSet<K> = distinct(&mut run.iter().map(|batch| (K::column(&batch.docs), batch.len())));
-    let shared = |ids: &HashSet<K>, known: &HashSet<K>| ids.iter().filter(|id| known.contains(id)).count();
+    let (queries, docs) = (distinct(&judgements.rows.queries), distinct(&judgements.rows.docs));
+    let rows_in = |side: fn(&'a RunBatch) -> &'a Ids, known: &HashSet<K>| -> usize {
+        let in_batch = |batch: &'a RunBatch| {
+            let column = K::column(side(batch));
+            (0..batch.len()).filter(|&row| known.contains(&K::value(column, row))).count()
+        };
+        run.iter().map(in_batch).sum()
+    };
+    let rows: usize = run.iter().map(RunBatch::len).sum();
+    let docs_that_are_queries = rows_in(|batch| &batch.docs, &queries);
     // Numbered queries and documents have numbers in common: the swapped sides must agree better than the straight ones.
-    2 * shared(&found, &queries) >= found.len()
-        && shared(&ranked, &docs) > shared(&ranked, &queries)
-        && shared(&found, &queries) > shared(&found, &docs)
+    2 * docs_that_are_queries >= rows
+        && docs_that_are_queries > rows_in(|batch| &batch.docs, &docs)
+        && rows_in(|batch| &batch.queries, &docs) > rows_in(|batch| &batch.queries, &queries)
 }

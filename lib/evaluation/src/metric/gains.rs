@@ -8,6 +8,9 @@ use arrow::array::{Float64Array, Int32Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 
+/// The largest gain that may be given: sums of them stay finite.
+const LARGEST: f64 = 1e9;
+
 /// What a grade is worth.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Gains {
@@ -26,11 +29,11 @@ impl Gains {
         let pair = |pair: &str| {
             let (grade, gain) = pair.split_once(':')?;
             let gain: f64 = gain.trim().parse().ok()?;
-            Some((grade.trim().parse::<i32>().ok()?, gain)).filter(|_| gain.is_finite() && gain >= 0.0)
+            Some((grade.trim().parse::<i32>().ok()?, gain)).filter(|_| (0.0..=LARGEST).contains(&gain))
         };
         let inside = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         let given: Option<Vec<_>> = inside.and_then(|inside| inside.split(',').map(pair).collect());
-        let given = given.ok_or("gains should be like {1:1,2:3}: a gain from 0 on for each grade")?;
+        let given = given.ok_or("gains should be like {1:1,2:3}, a gain from 0 to 1000000000 for each grade")?;
         match given.iter().map(|(grade, _)| grade).collect::<BTreeSet<_>>().len() == given.len() {
             true => Ok(Gains::Given(given)),
             false => Err("gains should have each grade once".to_owned()),

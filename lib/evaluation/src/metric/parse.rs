@@ -26,10 +26,10 @@ impl FromStr for Metric {
         let (family, at) = match (family(name), at) {
             (Some(family), at) => (family, at),
             (None, None) if arguments.is_empty() => {
-                let (family, at) = trec_eval_name(name).ok_or_else(unknown)?;
+                let (family, at) = trec_eval_name(name).ok_or_else(|| unknown(name))?;
                 (family, Some(at))
             }
-            (None, _) => return Err(unknown()),
+            (None, _) => return Err(unknown(name)),
         };
         let mut metric =
             Metric { family, cut: None, recall: None, level: None, parameter: None, gains: Gains::default() };
@@ -116,14 +116,14 @@ fn trec_eval_name(text: &str) -> Option<(&'static Family, &str)> {
     })
 }
 
-fn unknown() -> String {
+fn unknown(name: &str) -> String {
     let forms = FAMILIES.iter().map(|family| match family.at {
         At::Nothing => family.name.to_owned(),
         At::Cut => format!("{}[@k]", family.name),
         At::NeededCut => format!("{}@k", family.name),
         At::Recall => format!("{}@recall", family.name),
     });
-    format!("unknown metric; there are {}", forms.collect::<Vec<_>>().join(", "))
+    format!("unknown metric '{name}'; there are {}", forms.collect::<Vec<_>>().join(", "))
 }
 
 /// The parts between commas that are in no parentheses or braces.

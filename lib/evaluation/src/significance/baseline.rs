@@ -83,14 +83,14 @@ impl Baseline {
     /// What a mark means, for the line below a table.
     pub(crate) fn legend(&self, name: &str) -> String {
         let test = match self.settings.test {
-            Test::TTest => "paired t-test",
+            Test::TTest => "a paired t-test",
             Test::Fisher => "Fisher's randomization test",
         };
         let corrected = match self.compared.len() {
             0..=2 => String::new(),
             runs => format!(" after Holm's correction over {} runs for each metric", runs - 1),
         };
-        format!("differs from {name}: p < {} in the {test}{corrected}", self.settings.alpha)
+        format!("differs from {name}: p < {} by {test}{corrected}", self.settings.alpha)
     }
 }
 
