@@ -94,7 +94,7 @@ pub(crate) struct Args {
     relevance_level: i32,
 
     /// Take means over all queries of the qrels, including those that the run lacks (trec_eval -c). --order rank always
-    /// does this
+    /// does this. With --baseline, such queries are accepted in both orders, and count 0
     #[arg(long)]
     complete: bool,
 

@@ -23,7 +23,7 @@ Metrics:
   MRR[@k]             1 over the position of the first relevant document
   Success@k           Whether any of the first k documents is relevant
   R@k, P@k            Recall and precision of the first k documents
-  Rprec               Precision of as many documents as are relevant
+  Rprec               Precision of the first R documents, where R documents are relevant
   IPrec@0.1           Best precision from recall 0.1 on
   MAP[@k], gMAP       Average precision, and its geometric mean over the queries
   nDCG[@k]            Graded gain over the best gain. nDCG(dcg='exp-log2')@10 counts 2^grade - 1,
