@@ -2,6 +2,8 @@
 //! of our files (`sql`).
 
 mod engine;
+mod functions;
+mod json_lines;
 mod judgements;
 mod metric;
 mod names;
@@ -9,10 +11,12 @@ mod query;
 mod ranked_lists;
 mod ranking;
 mod report;
+mod rescan;
 mod run_options;
 mod scores;
 mod tables;
 mod terms;
+mod texts;
 
 pub use judgements::Judgements;
 pub use metric::Metric;
