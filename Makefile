@@ -17,8 +17,10 @@ DEPS := .deps
 ## help: this list
 help:
 	@sed -n 's/^## //p' Makefile tests/rules.mk | sed 's/^\([^:]*\): /  \1\t/' | expand -t 22
-	@echo; echo "Settings, with their defaults (the paper's); lib/experiments/settings.mk says what each is for:"
+	@echo; echo "Settings, with their defaults (the paper's); settings.mk in lib/experiments says what each is for:"
 	@sed -n '/= *\$$(/d; s/^\([A-Z_]*\) ?= */  \1=/p' lib/experiments/settings.mk
+	@echo; echo "Settings of beir and collection; collection.mk says what each is for:"
+	@sed -n '/= *\$$(/d; s/^\([A-Z_]*\) ?= */  \1=/p' lib/experiments/collection.mk lib/experiments/exchange.mk
 
 # ---- set-up and build -------------------------------------------------------------------------------------
 
@@ -86,12 +88,11 @@ wheel: build $(DEPS)/patchelf/patchelf
 ## quickstart-cosine: its second form: trained by InfoNCE with a temperature, and compared by cosine
 all_rows := $(ROWS) $(GIVEN_ROWS)
 tasks := passage doc beir collection
-trainers := sentence-transformers flagembedding tevatron
 passage_goals := passage $(all_rows:%=passage-%) passage-leaderboard reproduce-passage
 doc_goals := doc $(all_rows:%=doc-%) doc-leaderboard reproduce-doc
 beir_goals := beir $(all_rows:%=beir-%)
 collection_goals := collection $(all_rows:%=collection-%)
-exports := $(foreach task,$(tasks),$(trainers:%=$(task)-export-%))
+exports := $(foreach task,$(tasks),$(TRAINERS:%=$(task)-export-%))
 .PHONY: $(passage_goals) $(doc_goals) $(beir_goals) $(collection_goals) $(exports) quickstart quickstart-cosine $(all_rows:%=quickstart-%)
 $(passage_goals): rows-of-passage ; @:
 $(doc_goals): rows-of-doc ; @:
@@ -139,7 +140,7 @@ data-passage data-doc: data-%:
 	  $(if $(MSMARCO_ROWS),--rows $(MSMARCO_ROWS))
 
 ## import-TRAINER: turn training data FROM=file.jsonl of a trainer into DATA, in BEIR's layout with negatives.parquet
-imports := $(trainers:%=import-%)
+imports := $(TRAINERS:%=import-%)
 .PHONY: $(imports)
 $(imports): import-%: build
 	mkdir -p $(DATA)/qrels

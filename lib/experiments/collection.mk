@@ -1,24 +1,25 @@
 # Any collection: the files are named on the command line, in any form that the programs read (TSV, JSONL, Parquet).
 
-HERE        ?= $(OUT)/collection
+HERE = $(OUT)/collection
+
 # passage, or document for TSV with url, title and body.
-KIND        ?= passage
-DOCS        ?=
+KIND ?= passage
+DOCS ?=
 # Queries: a file for all splits, of which those with judgements are taken, or one for each split.
-QUERIES       ?=
+QUERIES ?=
 TRAIN_QUERIES ?= $(QUERIES)
-DEV_QUERIES   ?= $(QUERIES)
-TEST_QUERIES  ?= $(QUERIES)
+DEV_QUERIES ?= $(QUERIES)
+TEST_QUERIES ?= $(QUERIES)
 # Judgements. A split without them is left out.
 TRAIN_QRELS ?=
-DEV_QRELS   ?=
-TEST_QRELS  ?=
+DEV_QRELS ?=
+TEST_QRELS ?=
 # Columns of the ids and of the texts, where they are not called id (or _id) and text, and of the judgements (query,
 # document and grade) in JSONL, or in Parquet with other names than usual. Several columns of a text have commas between.
-DOC_ID        ?=
-DOC_TEXT      ?=
-QUERY_ID      ?=
-QUERY_TEXT    ?=
+DOC_ID ?=
+DOC_TEXT ?=
+QUERY_ID ?=
+QUERY_TEXT ?=
 QRELS_COLUMNS ?=
 # The share of the judged queries (0.8) that becomes the train split, of a collection that has none. They leave the test
 # split (or dev, where there is no test split). SEED decides which.
@@ -28,7 +29,11 @@ TRAIN_SHARE ?=
 EXCLUDE_SELF ?=
 SKIP_UNKNOWN ?=
 
-HINT ?= DOCS, QUERIES, TRAIN_QRELS, DEV_QRELS and TEST_QRELS name the files of the collection
+# The files are named by settings, which are kept with what is made of them.
+NAMED := DOCS QUERIES TRAIN_QUERIES DEV_QUERIES TEST_QUERIES TRAIN_QRELS DEV_QRELS TEST_QRELS
+
+# What to do about a file that is not there.
+HINT := DOCS, QUERIES, TRAIN_QRELS, DEV_QRELS and TEST_QRELS name the files of the collection
 
 # As BEIR measures: nDCG@10 and R@100, computed as by trec_eval.
 DEV_METRICS  := nDCG@10 R@100

@@ -45,13 +45,16 @@ test_queries        := $(firstword $(wildcard $(TEST_QUERIES) $(TEST_QUERIES).gz
 test_qrels          := $(firstword $(wildcard $(TEST_QRELS) $(TEST_QRELS).gz $(TEST_QRELS).zst) $(TEST_QRELS))
 leaderboard_queries := $(firstword $(wildcard $(LEADERBOARD_QUERIES) $(LEADERBOARD_QUERIES).gz $(LEADERBOARD_QUERIES).zst) $(LEADERBOARD_QUERIES))
 
+files := $(sort $(docs) $(train_queries) $(train_qrels) $(dev_queries) $(dev_qrels) $(test_queries) $(test_qrels) \
+	$(leaderboard_queries))
+
 include lib/experiments/judgements.mk
 
 # The splits that models are scored on. A split without judgements is left out.
-splits := $(foreach split,dev test,$(if $($(split)_qrels),$(split)))
-$(if $(train_qrels),,$(info # There are no training judgements, so that models can be scored as they come, and none can be trained.))
+splits := $(strip $(foreach split,dev test,$(if $($(split)_qrels),$(split))))
+$(if $(train_qrels),,$(info # There are no training judgements: models can be scored as they come, and none can be trained. TRAIN_SHARE=0.8 makes a train split.))
 $(foreach split,$(filter-out $(splits),dev test),$(info # There are no $(split) judgements: the table has no column of them.))
-$(if $(splits)$(SHOWN),,$(error no judgements to score with; hint: $(HINT)))
+$(if $(splits)$(SHOWN),,$(error there are no judgements to score with; hint: $(HINT)))
 
 # ---- what can be made -------------------------------------------------------------------------------------
 
@@ -117,8 +120,8 @@ adore     := $(objective) ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS
 	ADORE_TOP_K ADORE_QUERY_LENGTH SEED METRIC_CUT $(dev)
 # Prompts, and what only some collections need, are recorded where they are given.
 given = $(foreach name,$(1),$(if $($(name)),$(name)))
-settings.tokens               := DATA INIT COMPAT $(call given,QUERY_PROMPT DOC_PROMPT DOC_ID DOC_TEXT QUERY_ID QUERY_TEXT)
-settings.judged               := DATA $(call given,QRELS_COLUMNS TRAIN_SHARE) $(if $(TRAIN_SHARE),SEED)
+settings.tokens               := DATA INIT COMPAT $(call given,$(NAMED) QUERY_PROMPT DOC_PROMPT DOC_ID DOC_TEXT QUERY_ID QUERY_TEXT)
+settings.judged               := DATA $(call given,$(NAMED) QRELS_COLUMNS TRAIN_SHARE) $(if $(TRAIN_SHARE),SEED)
 settings.inbatch-neg          := $(training)
 settings.rand-neg             := $(training) RAND_NUM
 settings.negatives            := INIT_STAR QUERY_LENGTH NEGATIVES MARGIN PRECISION $(call given,EXCLUDE_SELF)
@@ -335,8 +338,7 @@ CURVES = $(if $(DEV_EVERY),$(BIN)/sql -q $(foreach row,$(curves),-t $(curve_of)=
 
 # ---- what is not there --------------------------------------------------------------------------------------
 
-$(sort $(docs) $(train_queries) $(train_qrels) $(dev_queries) $(dev_qrels) $(test_queries) $(test_qrels) \
-  $(leaderboard_queries)):
+$(files):
 	$(if $(SHOWN),,$(error no $@; hint: $(HINT)))
 
 .PHONY: /train

@@ -1,6 +1,5 @@
 //! Functions of SQL that DataFusion does not have as we build it.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, StringArray};
@@ -13,16 +12,9 @@ use sha2::{Digest, Sha256};
 pub(crate) fn sha256() -> ScalarUDF {
     let digest = |arguments: &[ColumnarValue]| {
         let texts = ColumnarValue::values_to_arrays(arguments)?;
-        let digests = texts[0].as_string::<i32>().iter().map(|text| text.map(hexadecimal));
+        let digests =
+            texts[0].as_string::<i32>().iter().map(|text| text.map(|text| format!("{:x}", Sha256::digest(text))));
         Ok(ColumnarValue::Array(Arc::new(digests.collect::<StringArray>()) as ArrayRef))
     };
     create_udf("sha256", vec![DataType::Utf8], DataType::Utf8, Volatility::Immutable, Arc::new(digest))
-}
-
-fn hexadecimal(text: &str) -> String {
-    Sha256::digest(text).iter().fold(String::new(), |mut digits, byte| {
-        // Writing to a string can't fail.
-        drop(write!(digits, "{byte:02x}"));
-        digits
-    })
 }

@@ -202,20 +202,19 @@ fn foreign_text(input: &Input, content: Content) -> Result<Option<Arc<dyn TableP
 fn register_records(context: &SessionContext, name: &str, input: &Input) -> Result<Provenance> {
     let table = Table::open(input, &KINDS)?;
     let (kind, schema, place) = (table.kind(), table.schema(), table.name().to_owned());
-    let (provider, provenance): (Arc<dyn TableProvider>, _) =
-        match input.open()?.content == Content::ArrowFile {
-            true => {
-                let mapped = Mapped::open(input, kind)?;
-                let provenance = mapped.provenance().clone();
-                let memory = MemTable::try_new(schema, vec![mapped.batches().to_vec()]).map_err(failed(&place))?;
-                (Arc::new(memory), provenance)
-            }
-            false => {
-                let input = input.clone();
-                let open = move || Ok(Box::new(Table::open(&input, &[kind])?) as Batches);
-                (rescanned(&place, schema, open)?, table.provenance().clone())
-            }
-        };
+    let (provider, provenance): (Arc<dyn TableProvider>, _) = match input.open()?.content == Content::ArrowFile {
+        true => {
+            let mapped = Mapped::open(input, kind)?;
+            let provenance = mapped.provenance().clone();
+            let memory = MemTable::try_new(schema, vec![mapped.batches().to_vec()]).map_err(failed(&place))?;
+            (Arc::new(memory), provenance)
+        }
+        false => {
+            let input = input.clone();
+            let open = move || Ok(Box::new(Table::open(&input, &[kind])?) as Batches);
+            (rescanned(&place, schema, open)?, table.provenance().clone())
+        }
+    };
     context.register_table(name, provider).map_err(failed(&place))?;
     Ok(provenance)
 }

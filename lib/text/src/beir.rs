@@ -119,7 +119,9 @@ fn string(name: &str, value: Value) -> Result<String, Problem> {
 fn missing(name: &str) -> Problem {
     Problem {
         message: format!("missing field `{name}`, or it is null"),
-        hint: Some("each line is an object with _id, text and perhaps title; --id-column and --text-column name others"),
+        hint: Some(
+            "each line is an object with _id, text and perhaps title; --id-column and --text-column name others",
+        ),
     }
 }
 

@@ -67,9 +67,6 @@ mod tests {
         assert_eq!(find(Some("n"), &[], "id text title n"), Ok((3, vec![2, 1])));
         assert_eq!(find(None, &["b", "a"], "a b id title"), Ok((2, vec![1, 0])));
         assert_eq!(find(None, &[], "id body"), Err("expected columns id and text, found id, body".into()));
-        assert_eq!(
-            find(Some("n"), &["a", "b"], "n a"),
-            Err("expected columns n, a and b, found n, a".into())
-        );
+        assert_eq!(find(Some("n"), &["a", "b"], "n a"), Err("expected columns n, a and b, found n, a".into()));
     }
 }

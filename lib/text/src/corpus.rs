@@ -1,5 +1,6 @@
 //! Reads a collection or a set of queries, one text at a time: MS MARCO's TSV, BEIR's JSONL, Parquet.
 
+use std::borrow::Cow;
 use std::io::BufRead;
 
 use hardmine_files::{BYTE_ORDER_MARK, Content, Input, Lines, names_texts};
@@ -172,14 +173,25 @@ fn next_text<T>(
 const HEADER: &str = "where columns are named, the first line of a TSV file is a header with their names";
 
 fn parse_columns(line: &str, places: &Places) -> std::result::Result<Text, Problem> {
-    let fields: Vec<&str> = line.split('\t').collect();
+    let fields: Vec<Cow<str>> = line.split('\t').map(unquoted).collect();
     if fields.len() != places.width {
         let (expected, found) = (places.width, fields.len());
-        return Err(Problem { message: format!("expected {expected} fields, as in the header, found {found}"), hint: None });
+        return Err(Problem {
+            message: format!("expected {expected} fields, as in the header, found {found}"),
+            hint: None,
+        });
     }
     let [others @ .., last] = &places.text[..] else { unreachable!("there is a column of texts") };
-    let others = others.iter().map(|&place| fields[place]);
-    Ok(Text { key: fields[places.id].to_owned(), fields: Fields::of_columns(others, fields[*last].to_owned()) })
+    let others = others.iter().map(|&place| &*fields[place]);
+    Ok(Text { key: fields[places.id].to_string(), fields: Fields::of_columns(others, fields[*last].to_string()) })
+}
+
+/// A field without the quotes that pandas and `sql` put around one that has quotes in it, which are then written twice.
+fn unquoted(field: &str) -> Cow<'_, str> {
+    match field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) if !inner.replace("\"\"", "").contains('"') => inner.replace("\"\"", "\"").into(),
+        _ => field.into(),
+    }
 }
 
 fn parse_tsv(line: &str, kind: TextKind) -> std::result::Result<Text, Problem> {
@@ -269,6 +281,21 @@ mod tests {
         assert_eq!(rows[1], text("id", "text"));
         assert_eq!(read(b"DocId\tURL\ttitle\tbody\nD1\tu\tt\tb\n", TextKind::Document).unwrap().len(), 1);
         assert_eq!(read(b"id\ttext\n", TextKind::Passage), Err("FILE: is empty".into()));
+    }
+
+    #[test]
+    fn quotes_around_a_field_are_those_of_csv_where_they_can_be() {
+        let cases = [
+            ("a", "a"),
+            ("\"a\"", "a"),
+            ("\"say \"\"a\"\"\"", "say \"a\""),
+            ("\"a\" b", "\"a\" b"),
+            ("\"a\" \"b\"", "\"a\" \"b\""),
+            ("\"", "\""),
+        ];
+        for (field, expected) in cases {
+            assert_eq!(unquoted(field), expected);
+        }
     }
 
     #[test]
