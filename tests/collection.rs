@@ -89,7 +89,8 @@ fn splits_that_are_missing_are_said_and_left_out() {
     refused(&project, &beir(&project, "beir"), &["no judgements to score with", layout]);
     refused(&project, "beir", &["no judgements to score with", layout]);
     folder.sh("mkdir data/qrels; cp whole.tsv data/qrels/test.tsv").ok();
-    refused(&project, "beir", &["queries.jsonl; ", layout]);
+    let elsewhere = format!("beir OUT='{}'", folder.path("elsewhere").display());
+    refused(&project, &elsewhere, &["queries.jsonl; ", layout]);
 }
 
 #[test]
@@ -136,7 +137,7 @@ fn files_of_other_forms_and_names_are_a_collection() {
         folder.run(&format!("sql -q -t t={from} -o {to}")).arg(query).ok();
     };
     convert("beir/corpus.jsonl", "SELECT text AS body, id AS key, title AS head FROM t", "docs.parquet");
-    convert("beir/queries.jsonl", "SELECT id AS \"a key\", text AS question FROM t", "queries.tsv");
+    convert("beir/queries.jsonl", "SELECT id AS key, text AS question FROM t", "queries.jsonl");
     for split in ["train", "test"] {
         let query = "SELECT query_id AS q, doc_id AS d, relevance AS g FROM t";
         convert(&format!("beir/qrels/{split}.tsv"), query, &format!("{split}.jsonl"));
@@ -145,19 +146,25 @@ fn files_of_other_forms_and_names_are_a_collection() {
     let files = format!(
         "DOCS='{}' QUERIES='{}' TRAIN_QRELS='{}' TEST_QRELS='{}'",
         at("docs.parquet"),
-        at("queries.tsv"),
+        at("queries.jsonl"),
         at("train.jsonl"),
         at("test.jsonl")
     );
     let columns = "DOC_ID=key DOC_TEXT=head,body QUERY_ID=key QUERY_TEXT=question QRELS_COLUMNS=q,d,g";
-    // A key with a blank can't be given to make.
-    folder.sh("sed -i '1s/a key/key/' queries.tsv").ok();
     project.make(&format!("collection-rand-neg {files} {columns}")).ok();
     for file in ["tokens/docs.arrow", "tokens/train.arrow", "runs/rand-neg.test.parquet"] {
         let [beir, other] =
             ["beir", "collection"].map(|task| Records::open(&folder.path(&format!("out/{task}/{file}"))));
         assert!(beir.rows == other.rows, "{file}");
     }
+    // Other trainers get the texts under their usual names.
+    let export = "collection-export-tevatron EXPORT_NEGATIVES=3";
+    project.make(&format!("{export} {files} {columns}")).ok();
+    let lines = folder.text("out/collection/export/tevatron.jsonl");
+    let line: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!(line["negative_passages"].as_array().unwrap().len(), 3);
+    assert!(lines.contains("\"title\":\"vm create\",\"text\":"), "{}", lines.lines().next().unwrap());
+
     let renamed = columns.replace("head,body", "body");
     let done = project.make(&format!("collection-rand-neg {files} {renamed}")).done();
     done.check(done.code == Some(2) && done.stderr.contains("was made with DOC_TEXT=head,body"), "should refuse");

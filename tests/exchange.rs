@@ -86,10 +86,13 @@ fn each_trainer_gets_its_form() {
         for (positive, negative) in relevant.iter().flat_map(|p| negatives.iter().map(move |n| (p, n))) {
             triplets.push(json!({"anchor": queries[query], "positive": docs[positive], "negative": docs[negative]}));
         }
-        lists.push(json!({"query": queries[query], "pos": text(relevant), "neg": text(negatives)}));
-        passages.push((query.clone(), relevant.clone(), negatives.clone()));
+        // The trainers can do nothing with a query that has no negatives.
+        if !negatives.is_empty() {
+            lists.push(json!({"query": queries[query], "pos": text(relevant), "neg": text(negatives)}));
+            passages.push((query.clone(), relevant.clone(), negatives.clone()));
+        }
     }
-    assert!(passages.iter().any(|(.., negatives)| negatives.is_empty()), "a query without negatives is among them");
+    assert!(passages.len() < pairs(&folder).len(), "a query without negatives is among them");
     assert!(passages.iter().any(|(_, relevant, _)| relevant.len() > 1));
     let found = |trainer: &str| exported(&folder, trainer, "beir", "negatives.parquet");
     assert_eq!(found("sentence-transformers"), triplets);
@@ -105,6 +108,7 @@ fn each_trainer_gets_its_form() {
         let title = whole[id]["title"].as_str().unwrap_or_default();
         json!({"docid": id, "title": title, "text": whole[id]["text"]})
     };
+    assert_eq!(found("tevatron").len(), passages.len());
     for (line, (query, relevant, negatives)) in found("tevatron").iter().zip(&passages) {
         let [relevant, negatives] = [relevant, negatives].map(|ids| ids.iter().map(passage).collect::<Vec<_>>());
         let text = &queries[query];
@@ -137,7 +141,6 @@ fn what_was_exported_is_the_same_when_it_comes_back() {
         assert_eq!(before.len(), after.len(), "{trainer}");
     }
     // The same text has the same id, whichever form it came in, and the programs take the files as they are.
-    assert_eq!(folder.text("flagembedding/queries.jsonl").lines().count(), 150);
     let ids: BTreeSet<String> = texts(&folder, "flagembedding/corpus.jsonl").into_keys().collect();
     assert!(texts(&folder, "sentence-transformers/corpus.jsonl").keys().all(|id| ids.contains(id)));
     let folder_with_models = Folder::new();

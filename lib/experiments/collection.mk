@@ -36,9 +36,9 @@ NAMED := DOCS QUERIES TRAIN_QUERIES DEV_QUERIES TEST_QUERIES TRAIN_QRELS DEV_QRE
 HINT := DOCS, QUERIES, TRAIN_QRELS, DEV_QRELS and TEST_QRELS name the files of the collection
 
 # As BEIR measures: nDCG@10 and R@100, computed as by trec_eval.
-DEV_METRICS  := nDCG@10 R@100
-TEST_METRICS := nDCG@10 R@100
-DEV_ORDER    := score
+METRICS.dev  := nDCG@10 R@100
+METRICS.test := $(METRICS.dev)
+ORDER.dev    := score
 COLUMN        = $(split) $(metric)
 
 # The starting model is a row of the table, and the only one where nothing can be trained.

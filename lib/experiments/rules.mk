@@ -52,9 +52,12 @@ include lib/experiments/judgements.mk
 
 # The splits that models are scored on. A split without judgements is left out.
 splits := $(strip $(foreach split,dev test,$(if $($(split)_qrels),$(split))))
-$(if $(train_qrels),,$(info # There are no training judgements: models can be scored as they come, and none can be trained. TRAIN_SHARE=0.8 makes a train split.))
+ifneq ($(MAKECMDGOALS),$(TASK)-table)
+$(if $(train_qrels),,$(info # There are no training judgements: models can be scored as they come, and none can be trained. \
+  TRAIN_SHARE=0.8 makes a train split.))
 $(foreach split,$(filter-out $(splits),dev test),$(info # There are no $(split) judgements: the table has no column of them.))
 $(if $(splits)$(SHOWN),,$(error there are no judgements to score with; hint: $(HINT)))
+endif
 
 # ---- what can be made -------------------------------------------------------------------------------------
 
@@ -287,15 +290,15 @@ $(runs)/published-adore-%.leaderboard.tsv: $(models)/published-adore-%/config.js
 	$(SEARCH)
 
 # The paper measures as msmarco_eval on dev, and as trec_eval on test.
-DEV_METRICS  ?= $(MRR) R@100
-DEV_ORDER    ?= rank
-TEST_METRICS ?= nDCG@10
+METRICS.dev  ?= $(MRR) R@100
+METRICS.test ?= nDCG@10
+ORDER.dev    ?= rank
 
 $(all_rows:%=$(metrics)/%.dev.parquet): $(metrics)/%.dev.parquet: $(runs)/%.dev.parquet $(dev_qrels) | $(metrics)
-	$(SCORE) --qrels $(dev_qrels) --order $(DEV_ORDER) $(DEV_METRICS:%=-m %) --per-query $@ $<
+	$(SCORE) --qrels $(dev_qrels) --order $(ORDER.dev) $(METRICS.dev:%=-m %) --per-query $@ $<
 
 $(all_rows:%=$(metrics)/%.test.parquet): $(metrics)/%.test.parquet: $(runs)/%.test.parquet $(test_qrels) | $(metrics)
-	$(SCORE) --qrels $(test_qrels) --order score $(TEST_METRICS:%=-m %) --per-query $@ $<
+	$(SCORE) --qrels $(test_qrels) --order score $(METRICS.test:%=-m %) --per-query $@ $<
 
 include lib/experiments/exchange.mk
 
@@ -307,8 +310,7 @@ QUERY = sed 's/MRR@10/$(MRR)/g; s/FORM/$(TASK)/'
 # A column for each metric of each split.
 COLUMN ?= $(metric)
 mean  = max(value) FILTER (WHERE run = name || '.$(split)' AND metric = '$(metric)') AS "$(COLUMN)"
-means = $(foreach split,$(splits),$(foreach metric,$($(call upper,$(split))_METRICS),$(comma) $(mean)))
-upper = $(subst test,TEST,$(subst dev,DEV,$(1)))
+means = $(foreach split,$(splits),$(foreach metric,$(METRICS.$(split)),$(comma) $(mean)))
 in_place_of_means = s/, MEANS/$(means)/
 TABLE = sed $(call quoted,$(in_place_of_means)) lib/evaluation/sql/table.sql
 

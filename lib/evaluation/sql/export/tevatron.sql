@@ -1,5 +1,6 @@
 -- Training data of Tevatron: a line for each query, with the passages relevant to it and its negatives, ids and titles
--- included. Tables: docs and queries (texts), qrels, negatives; all with the collection's own ids.
+-- included. Queries without negatives are left out, because Tevatron ends with an error over an empty list.
+-- Tables: docs and queries (texts), qrels, negatives; all with the collection's own ids.
 WITH passages AS (
   SELECT docid, named_struct('docid', docid, 'title', title, 'text', text) AS passage
   FROM (SELECT CAST(id AS VARCHAR) AS docid, coalesce(title, '') AS title, text FROM docs)
@@ -12,10 +13,6 @@ irrelevant AS (
   SELECT CAST(query_id AS VARCHAR) AS query_id, array_agg(passage ORDER BY rank) AS passages
   FROM negatives JOIN passages ON docid = CAST(doc_id AS VARCHAR) GROUP BY 1
 )
-SELECT
-  query_id,
-  text AS query,
-  relevant.passages AS positive_passages,
-  coalesce(irrelevant.passages, array_slice(relevant.passages, 1, 0)) AS negative_passages
-FROM relevant JOIN queries ON CAST(id AS VARCHAR) = query_id LEFT JOIN irrelevant USING (query_id)
+SELECT query_id, text AS query, relevant.passages AS positive_passages, irrelevant.passages AS negative_passages
+FROM relevant JOIN irrelevant USING (query_id) JOIN queries ON CAST(id AS VARCHAR) = query_id
 ORDER BY query_id
