@@ -143,6 +143,8 @@ data-passage data-doc: data-%:
 imports := $(TRAINERS:%=import-%)
 .PHONY: $(imports)
 $(imports): import-%: build
+	@: $(if $(FROM),,$(error no training data; hint: FROM=file.jsonl names it))
+	@: $(if $(wildcard $(DATA)/*),$(error $(DATA) has files in it already; hint: DATA=folder names a new folder))
 	mkdir -p $(DATA)/qrels
 	for file in queries.jsonl corpus.jsonl qrels/train.tsv negatives.parquet; do \
 	  name=$${file%.*}; $(BIN)/sql -t data=$(FROM) -f lib/evaluation/sql/import/$*/$${name%/*}.sql -o $(DATA)/$$file; \

@@ -41,8 +41,9 @@ METRICS.test := $(METRICS.dev)
 ORDER.dev    := score
 COLUMN        = $(split) $(metric)
 
-# The starting model is a row of the table, and the only one where nothing can be trained.
-TABLE_ROWS = start $(if $(train_qrels),$(ROWS))
+# The starting model is a row of the table, and the only one where nothing can be trained. ADORE searches while it trains,
+# and would take a query's own document for its hardest negative.
+TABLE_ROWS = start $(if $(train_qrels),$(if $(EXCLUDE_SELF),$(WARM_ROWS),$(ROWS)))
 # The paper's figures are about another collection.
 PUBLISHED := no
 

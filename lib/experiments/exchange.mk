@@ -11,7 +11,7 @@ $(TRAINERS:%=$(TASK)-export-%): $(TASK)-export-%: $(export)/%.jsonl
 export_docs    := $(if $(DOC_ID)$(DOC_TEXT),$(export)/docs.parquet,$(docs))
 export_queries := $(if $(QUERY_ID)$(QUERY_TEXT),$(export)/queries.parquet,$(train_queries))
 text_columns = $(subst $(comma), ,$(or $(1),text))
-title = concat_ws(' ' $(foreach name,$(1),$(comma) nullif("$(name)", '')))
+title = $(if $(1),concat_ws(' ' $(foreach name,$(1),$(comma) nullif("$(name)", ''))),'')
 named = SELECT "$(or $(1),id)" AS id, $(call title,$(filter-out $(lastword $(2)),$(2))) AS title, "$(lastword $(2))" AS text FROM t
 
 $(export)/docs.parquet: $(docs)

@@ -13,5 +13,5 @@ irrelevant AS (
   FROM negatives JOIN texts ON id = CAST(doc_id AS VARCHAR) GROUP BY 1
 )
 SELECT text AS query, pos, neg
-FROM relevant JOIN irrelevant USING (query_id) JOIN queries ON CAST(id AS VARCHAR) = query_id
+FROM relevant JOIN queries ON CAST(id AS VARCHAR) = query_id JOIN irrelevant USING (query_id)
 ORDER BY query_id

@@ -14,5 +14,5 @@ irrelevant AS (
   FROM negatives JOIN passages ON docid = CAST(doc_id AS VARCHAR) GROUP BY 1
 )
 SELECT query_id, text AS query, relevant.passages AS positive_passages, irrelevant.passages AS negative_passages
-FROM relevant JOIN irrelevant USING (query_id) JOIN queries ON CAST(id AS VARCHAR) = query_id
+FROM relevant JOIN queries ON CAST(id AS VARCHAR) = query_id JOIN irrelevant USING (query_id)
 ORDER BY query_id
