@@ -157,6 +157,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     if summary.cut > 0 {
         report.note(format!("{} of {} texts cut to {max_length} tokens", summary.cut, summary.rows));
     }
+    if let [first, ..] = &summary.without_text[..] {
+        report.note(format!("{} judged queries have no text, such as '{first}'", summary.without_text.len()));
+    }
     if summary.unjudged > 0 {
         report.note(format!("{} queries without judgements left out", summary.unjudged));
     }

@@ -1,7 +1,5 @@
 //! Any collection: a folder in BEIR's layout, and files of other forms and names, through the make rules.
 
-use std::path::Path;
-
 use crate::common::{Project, Records, fixture};
 
 const ROWS: [&str; 6] = ["inbatch-neg", "rand-neg", "star", "adore-inbatch-neg", "adore-rand-neg", "adore-star"];
@@ -210,24 +208,28 @@ fn what_is_wrong_with_a_beir_folder_is_named() {
         done.check(done.code == Some(2), "make should fail");
         texts.iter().for_each(|text| done.check(done.stderr.contains(text), &format!("should say '{text}'")));
     };
-    let keep = |name: &str| drop(std::fs::copy(folder.path(name), folder.path("kept")));
-    let restore = |name: &str| drop(std::fs::copy(folder.path("kept"), folder.path(name)));
     for (name, content, text) in [
         ("beir/corpus.jsonl", "", "corpus.jsonl: is empty"),
         ("beir/queries.jsonl", "{\"_id\": \"54\"}\n", "queries.jsonl: line 1: missing field `text`"),
         ("beir/qrels/test.tsv", "query-id\tcorpus-id\tscore\n", "is among the 0 in "),
         ("beir/qrels/test.tsv", "", "test.tsv: is empty"),
     ] {
-        keep(name);
+        let kept = folder.read(name);
         folder.write(name, content);
         fails("beir-start", &[name, text]);
-        restore(name);
+        folder.write(name, kept);
     }
+    // A judged query without a text is no query, and is named.
+    let more = folder.text("beir/qrels/test.tsv") + "no such query\tdoc25\t1\nnor this\tdoc25\t1\n";
+    folder.write("beir/qrels/test.tsv", more);
+    let done = project.make(&beir(&project, "beir-start")).ok();
+    done.check(done.stderr.contains("2 judged queries have no text, such as 'no such query'"), "should name it");
+
     // An unknown document stops training, or is counted where that is wanted. Scoring takes it for one that is not found.
     let broken = folder.text("beir/qrels/train.tsv") + "54\tno such document\t1\n";
     folder.write("beir/qrels/train.tsv", broken);
     fails("beir-rand-neg", &["qrels/train.tsv", "no such document"]);
     let done = project.make(&beir(&project, "beir-rand-neg SKIP_UNKNOWN=yes")).ok();
     done.check(done.stderr.contains("1 rows with an unknown query or document left out"), "should count it");
-    assert!(Path::new(&folder.path("out/beir/metrics/rand-neg.test.parquet")).exists());
+    assert!(folder.path("out/beir/metrics/rand-neg.test.parquet").exists());
 }
