@@ -12,6 +12,9 @@ ROWS       := $(WARM_ROWS) $(ADORE_ROWS)
 # The starting model, a warm-up model for STAR and the authors' checkpoints can be scored like rows.
 GIVEN_ROWS := start warm-up published-star published-adore-star
 
+# Trainers whose training data can be written and read.
+TRAINERS := sentence-transformers flagembedding tevatron
+
 # The collection, the starting model (its tokenizer makes the tokens), and where results go.
 DATA ?= data
 INIT ?= model
