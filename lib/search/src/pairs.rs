@@ -111,9 +111,8 @@ impl PairScorer {
                 return Err(self.unknown(pair, "query", pair.query, self.queries.name()));
             }
             documents = self.score(&block, block_pairs)?;
-            block_pairs.sort_unstable_by(|one, other| {
-                one.query.cmp(&other.query).then_with(|| one.hit().order(&other.hit()))
-            });
+            block_pairs
+                .sort_unstable_by(|one, other| one.query.cmp(&other.query).then_with(|| one.hit().order(&other.hit())));
             unpaired += block.ids.len() - self.write_lists(block_pairs, &mut write)?;
             done += count;
         }

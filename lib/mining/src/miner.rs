@@ -1,0 +1,299 @@
+//! Takes negatives out of the lists of a run, one list after the other.
+
+use std::ops::Range;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+// Each row is looked up: the standard library's hash took a third of the time.
+use foldhash::{HashSet, HashSetExt};
+use hardmine_records::{Error, Id, KeptId, Kind, Result, RunBatch, TeacherColumns};
+
+use crate::judgements::{Judged, Judgements};
+use crate::report::{Collector, MinedList};
+use crate::rules::{FilterBy, Reason, Rules};
+use crate::scores::{GivenScores, ScoresOf};
+
+/// How mining went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Number of queries of the run.
+    pub queries: usize,
+    /// Number of negatives.
+    pub negatives: usize,
+    /// Number of queries with fewer negatives than [`Rules::top_k`].
+    pub short: usize,
+    /// Number of queries of the run for which there is no judgement.
+    pub unjudged: usize,
+    /// Number of negatives whose score is, to the last bit, that of a relevant document of the same query. They are
+    /// probably the same text under another id, and then false negatives.
+    pub twins: usize,
+    dropped: [usize; Reason::ALL.len()],
+}
+
+impl Summary {
+    /// How many documents were no negatives for this reason.
+    pub fn dropped(&self, reason: Reason) -> usize {
+        self.dropped[reason as usize]
+    }
+}
+
+/// A miner for ids of one type, and its state between lists.
+pub(crate) struct ListMiner<K> {
+    /// Name of the run, for errors.
+    name: String,
+    rules: Rules,
+    judgements: Judgements<K>,
+    pub positives: Option<GivenScores<K>>,
+    pub teacher: Option<GivenScores<K>>,
+    pub collector: Option<Collector<K>>,
+    /// Queries whose lists have come.
+    seen: HashSet<K>,
+    pub summary: Summary,
+    /// Rows of the batches before.
+    rows: usize,
+}
+
+/// What is known of a list besides its rows.
+struct Context<'a, K> {
+    judged: Option<Judged<K>>,
+    teacher: Option<ScoresOf<'a, K>>,
+    /// The row of the run in which it begins.
+    first: usize,
+}
+
+/// Which rows of a batch become negatives.
+#[derive(Default)]
+struct Chosen {
+    rows: Vec<bool>,
+    ranks: Vec<i32>,
+    teacher: Vec<f32>,
+    teacher_positive: Vec<Option<f32>>,
+}
+
+impl<K: KeptId> ListMiner<K> {
+    pub fn new(name: &str, rules: Rules, judgements: Judgements<K>) -> Self {
+        ListMiner {
+            name: name.to_owned(),
+            rules,
+            judgements,
+            positives: None,
+            teacher: None,
+            collector: None,
+            seen: HashSet::new(),
+            summary: Summary::default(),
+            rows: 0,
+        }
+    }
+
+    /// The negatives among whole lists.
+    pub fn negatives<'a, I: Id<'a, Kept = K>>(
+        &mut self,
+        run: &'a RunBatch,
+        batch: &RecordBatch,
+    ) -> Result<RecordBatch> {
+        let queries = I::column(&run.queries);
+        let mut chosen = Chosen { rows: vec![false; run.len()], ..Chosen::default() };
+        let mut start = 0;
+        while start < run.len() {
+            let query = I::value(queries, start);
+            let length = (start..run.len()).take_while(|&row| I::value(queries, row) == query).count();
+            self.mine::<I>(query, run, start..start + length, &mut chosen)?;
+            start += length;
+        }
+        self.rows += run.len();
+        let kept = filter_record_batch(batch, &BooleanArray::from(chosen.rows)).map_err(Error::at(&self.name))?;
+        let teacher = self
+            .teacher
+            .is_some()
+            .then(|| TeacherColumns { docs: chosen.teacher.into(), positives: chosen.teacher_positive.into() });
+        RunBatch { ranks: chosen.ranks.into(), teacher, ..RunBatch::new(&kept)? }.into_records(Kind::Negatives)
+    }
+
+    /// Chooses the negatives of one list, the `rows` of `run`.
+    fn mine<'a, I: Id<'a, Kept = K>>(
+        &mut self,
+        query: I,
+        run: &'a RunBatch,
+        rows: Range<usize>,
+        chosen: &mut Chosen,
+    ) -> Result<()> {
+        let (docs, scores) = (I::column(&run.docs), run.scores.values());
+        let key = query.keep();
+        if !self.seen.insert(query.keep()) {
+            let text = format!("query {query} comes again after other queries");
+            return Err(self.wrong(rows.start, text).hint("sort the run by query and rank"));
+        }
+        self.check_order::<I>(query, run, rows.clone())?;
+        let context = Context {
+            judged: self.judgements.take(&key),
+            teacher: self.teacher.as_ref().map(|teacher| teacher.of(&key)),
+            first: self.rows + rows.start,
+        };
+        let relevant = context.judged.as_ref().map_or(&[][..], |judged| &judged.relevant);
+        let mut dropped = [0; Reason::ALL.len()];
+        let mut drop = |reason: Reason| dropped[reason as usize] += 1;
+
+        // First what is no candidate, whatever it scores.
+        let deepest = self.rules.depth.map_or(usize::MAX, |depth| depth + self.judgements.most_relevant());
+        let mut in_run = vec![None; relevant.len()];
+        let mut candidates = Vec::with_capacity(rows.len());
+        let mut place = 0;
+        for row in rows {
+            let doc = I::value(docs, row);
+            if let Some(number) = relevant.iter().position(|known| doc.is(known)) {
+                in_run[number] = Some(scores[row]);
+                drop(Reason::Relevant);
+            } else if context.judged.iter().flat_map(|judged| &judged.irrelevant).any(|known| doc.is(known)) {
+                drop(Reason::Judged);
+                continue;
+            } else if self.rules.exclude_self && query == doc {
+                drop(Reason::Itself);
+                continue;
+            } else if place >= deepest {
+                drop(Reason::Depth);
+            } else {
+                candidates.push(row);
+            }
+            place += 1;
+        }
+
+        // Then what the scores say.
+        let by_run = self.positives_by_run(query, relevant, &in_run, context.first)?;
+        let by_teacher = context.teacher.map(|teacher| positives_by_teacher(query, relevant, teacher)).transpose()?;
+        let by_filter = if self.rules.filter_by == FilterBy::Teacher { &by_teacher } else { &by_run };
+        let lowest = by_filter.as_ref().and_then(|scores| scores.iter().copied().reduce(f32::min));
+        let mut left = Vec::with_capacity(candidates.len());
+        for row in candidates {
+            let score = match (self.rules.filter_by, context.teacher) {
+                (FilterBy::Teacher, Some(teacher)) => self.taught(query, I::value(docs, row), teacher, row)?,
+                _ => scores[row],
+            };
+            match self.rules.drop(score, lowest) {
+                Some(reason) => drop(reason),
+                None => left.push((row, score)),
+            }
+        }
+
+        // Of what is left, a window; and of the window, some.
+        let end = left.len().min(self.rules.depth.unwrap_or(usize::MAX));
+        let start = end.min(self.rules.skip_first);
+        let taken = self.rules.sample.take(end - start, self.rules.top_k, query);
+        dropped[Reason::SkipFirst as usize] += start;
+        dropped[Reason::Depth as usize] += left.len() - end;
+        dropped[Reason::NotTaken as usize] += end - start - taken.len();
+        let taken: Vec<(usize, f32)> = taken.into_iter().map(|place| left[start + place]).collect();
+        let taught_positive = by_teacher.as_ref().and_then(|scores| scores.iter().copied().reduce(f32::min));
+        for (&(row, _), rank) in taken.iter().zip(1..) {
+            chosen.rows[row] = true;
+            chosen.ranks.push(rank);
+            if let Some(teacher) = context.teacher {
+                chosen.teacher.push(self.taught(query, I::value(docs, row), teacher, row)?);
+                chosen.teacher_positive.push(taught_positive);
+            }
+        }
+
+        let positive_scores: Vec<f32> = match &by_run {
+            Some(scores) => scores.clone(),
+            None => in_run.into_iter().flatten().collect(),
+        };
+        let is_twin = |row: usize| positive_scores.iter().any(|positive| positive.to_bits() == scores[row].to_bits());
+        let twins: Vec<bool> = taken.iter().map(|&(row, _)| is_twin(row)).collect();
+        let summary = &mut self.summary;
+        summary.queries += 1;
+        summary.negatives += taken.len();
+        summary.short += usize::from(taken.len() < self.rules.top_k);
+        summary.unjudged += usize::from(context.judged.is_none());
+        summary.twins += twins.iter().filter(|&&is_twin| is_twin).count();
+        summary.dropped.iter_mut().zip(dropped).for_each(|(sum, count)| *sum += count);
+        if let Some(collector) = &mut self.collector {
+            let negatives = taken.iter().map(|&(row, score)| (I::value(docs, row).keep(), score)).collect();
+            collector.add(MinedList {
+                query: key,
+                relevant,
+                positive_scores: by_filter.as_deref(),
+                negatives,
+                twins: &twins,
+                is_short: taken.len() < self.rules.top_k,
+            });
+        }
+        Ok(())
+    }
+
+    /// Refuses ranks that do not ascend, and documents that are in the list twice.
+    fn check_order<'a, I: Id<'a, Kept = K>>(&self, query: I, run: &'a RunBatch, rows: Range<usize>) -> Result<()> {
+        let (docs, ranks) = (I::column(&run.docs), run.ranks.values());
+        let mut seen = HashSet::with_capacity(rows.len());
+        let mut before = 0;
+        for row in rows {
+            let (doc, rank) = (I::value(docs, row), ranks[row]);
+            if rank <= before {
+                let text = format!("rank {rank} of query {query} follows rank {before}");
+                return Err(self.wrong(row, text).hint("sort the run by query and rank"));
+            }
+            before = rank;
+            if !seen.insert(doc) {
+                return Err(self.wrong(row, format!("document {doc} is twice in the list of query {query}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The scores of the relevant documents by the model of the run: those that were given, or else those in the run if
+    /// it has all of them. None if they are not known and no rule asks for them.
+    fn positives_by_run<'a, I: Id<'a, Kept = K>>(
+        &self,
+        query: I,
+        relevant: &[K],
+        in_run: &[Option<f32>],
+        first: usize,
+    ) -> Result<Option<Vec<f32>>> {
+        let given = self.positives.as_ref().map(|positives| positives.of(&query.keep()));
+        let mut scores = Vec::with_capacity(relevant.len());
+        for (doc, &in_run) in relevant.iter().zip(in_run) {
+            let score = given.as_ref().map_or(in_run, |given| given.get(doc));
+            match (score, &given) {
+                (Some(score), _) => scores.push(score),
+                _ if !self.rules.has_margin() || self.rules.filter_by == FilterBy::Teacher => return Ok(None),
+                (None, Some(given)) => {
+                    let text = format!("has no score for document {doc}, which is relevant to query {query}");
+                    return Err(Error::new(given.name, text).hint("rank --pairs QRELS scores all of them"));
+                }
+                (None, None) => {
+                    let text = format!(
+                        "the list of query {query} lacks the relevant document {doc}, and a margin needs its score"
+                    );
+                    let hint = "score the relevant documents with rank --pairs QRELS, and give the result with \
+                                --positives";
+                    return Err(Error::at_row(&self.name, first, text).hint(hint));
+                }
+            }
+        }
+        Ok(Some(scores))
+    }
+
+    /// The teacher's score of the document in `row`.
+    fn taught<'a, I: Id<'a, Kept = K>>(&self, query: I, doc: I, teacher: ScoresOf<K>, row: usize) -> Result<f32> {
+        teacher.get(&doc.keep()).ok_or_else(|| {
+            let text = format!("{} has no score for document {doc} and query {query}", teacher.name);
+            self.wrong(row, text).hint("let the teacher score every document of this run")
+        })
+    }
+
+    fn wrong(&self, row: usize, text: String) -> Error {
+        Error::at_row(&self.name, self.rows + row, text)
+    }
+}
+
+/// The teacher's scores of the relevant documents.
+fn positives_by_teacher<'a, I, K: KeptId>(query: I, relevant: &[K], teacher: ScoresOf<K>) -> Result<Vec<f32>>
+where
+    I: Id<'a, Kept = K>,
+{
+    let score = |doc: &K| {
+        teacher.get(doc).ok_or_else(|| {
+            let text = format!("has no score for document {doc}, which is relevant to query {query}");
+            Error::new(teacher.name, text).hint("let the teacher score what the qrels call relevant, too")
+        })
+    };
+    relevant.iter().map(score).collect()
+}
