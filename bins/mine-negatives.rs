@@ -220,7 +220,7 @@ fn say(summary: &Summary, rules: &Rules, report: &mut Report) {
         report.note(format!("{} queries are not judged", summary.unjudged));
     }
     if rules.exclude_self {
-        report.note(format!("{} queries left out of their own lists", summary.dropped(Reason::Itself)));
+        report.note(format!("{} queries left out of their own lists", summary.dropped.by(Reason::Itself)));
     }
     for (reason, what) in [
         (Reason::Judged, "were judged irrelevant"),
@@ -229,7 +229,7 @@ fn say(summary: &Summary, rules: &Rules, report: &mut Report) {
         (Reason::MaxScore, "score above --max-score"),
         (Reason::MinScore, "score below --min-score"),
     ] {
-        if let count @ 1.. = summary.dropped(reason) {
+        if let count @ 1.. = summary.dropped.by(reason) {
             report.note(format!("{count} documents left out that {what}"));
         }
     }

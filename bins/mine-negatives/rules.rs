@@ -11,7 +11,7 @@ use hardmine_mining::{FilterBy, Rules, Sample};
 pub(crate) struct RuleArgs {
     /// Leave out documents that score above P - |P| * MARGIN, where P is the score of the query's lowest-scoring relevant
     /// document. 0.05 keeps what scores at most 95 % of it
-    #[arg(long, value_name = "MARGIN", value_parser = share)]
+    #[arg(long, value_name = "MARGIN", value_parser = share, allow_negative_numbers = true)]
     relative_margin: Option<f32>,
 
     /// Leave out documents that score less than MARGIN below P

@@ -17,7 +17,7 @@ use hardmine_records::{Error, IdSpace, QrelsBatch, Result, RunBatch};
 
 pub use miner::Summary;
 pub use report::MiningReport;
-pub use rules::{FilterBy, Reason, Rules};
+pub use rules::{Dropped, FilterBy, Reason, Rules};
 pub use sampling::Sample;
 
 use judgements::Judgements;
@@ -152,7 +152,7 @@ impl Miner {
     pub fn with_earlier(mut self, earlier: &mut Table) -> Result<Self> {
         for batch in earlier {
             let rows = RunBatch::new(&batch?)?;
-            by_id!(&mut self.lists, |lists: Id| { lists.collector.get_or_insert_default().add_earlier::<Id>(&rows) });
+            by_id!(&mut self.lists, |lists: Id| lists.collector.get_or_insert_default().add_earlier::<Id>(&rows));
         }
         Ok(self)
     }

@@ -10,7 +10,7 @@ use hardmine_records::{Error, Id, KeptId, Kind, Result, RunBatch, TeacherColumns
 
 use crate::judgements::{Judged, Judgements};
 use crate::report::{Collector, MinedList};
-use crate::rules::{FilterBy, Reason, Rules};
+use crate::rules::{Dropped, FilterBy, Reason, Rules};
 use crate::scores::{GivenScores, ScoresOf};
 
 /// How mining went.
@@ -27,14 +27,8 @@ pub struct Summary {
     /// Number of negatives whose score is, to the last bit, that of a relevant document of the same query. They are
     /// probably the same text under another id, and then false negatives.
     pub twins: usize,
-    dropped: [usize; Reason::ALL.len()],
-}
-
-impl Summary {
-    /// How many documents were no negatives for this reason.
-    pub fn dropped(&self, reason: Reason) -> usize {
-        self.dropped[reason as usize]
-    }
+    /// Number of documents that were no negatives, by reason.
+    pub dropped: Dropped,
 }
 
 /// A miner for ids of one type, and its state between lists.
@@ -53,12 +47,12 @@ pub(crate) struct ListMiner<K> {
     rows: usize,
 }
 
-/// What is known of a list besides its rows.
-struct Context<'a, K> {
-    judged: Option<Judged<K>>,
-    teacher: Option<ScoresOf<'a, K>>,
-    /// The row of the run in which it begins.
-    first: usize,
+/// What of a list may become a negative.
+struct Candidates {
+    /// Rows of the batch.
+    rows: Vec<usize>,
+    /// Scores in the run of the relevant documents, in their order.
+    in_run: Vec<Option<f32>>,
 }
 
 /// Which rows of a batch become negatives.
@@ -124,99 +118,109 @@ impl<K: KeptId> ListMiner<K> {
             return Err(self.wrong(rows.start, text).hint("sort the run by query and rank"));
         }
         self.check_order::<I>(query, run, rows.clone())?;
-        let context = Context {
-            judged: self.judgements.take(&key),
-            teacher: self.teacher.as_ref().map(|teacher| teacher.of(&key)),
-            first: self.rows + rows.start,
-        };
-        let relevant = context.judged.as_ref().map_or(&[][..], |judged| &judged.relevant);
-        let mut dropped = [0; Reason::ALL.len()];
-        let mut drop = |reason: Reason| dropped[reason as usize] += 1;
+        let first = rows.start;
+        let judged = self.judgements.take(&key);
+        let relevant = judged.as_ref().map_or(&[][..], |judged| &judged.relevant);
+        let mut dropped = Dropped::default();
 
-        // First what is no candidate, whatever it scores.
+        // First what is no candidate, whatever it scores; then what the scores say; then a window, and some of it.
+        let Candidates { rows, in_run } = self.candidates::<I>(query, run, rows, judged.as_ref(), &mut dropped);
+        let by_run = self.positives_by_run(query, relevant, &in_run, first)?;
+        let teacher = self.teacher.as_ref().map(|teacher| teacher.of(&key));
+        let by_teacher = teacher.map(|teacher| positives_by_teacher(query, relevant, teacher)).transpose()?;
+        let positives = if self.rules.filter_by == FilterBy::Teacher { &by_teacher } else { &by_run };
+        let lowest_positive = lowest(positives);
+        let mut left = Vec::with_capacity(rows.len());
+        for row in rows {
+            let score = match (self.rules.filter_by, teacher) {
+                (FilterBy::Teacher, Some(teacher)) => self.taught(query, I::value(docs, row), teacher, row)?,
+                _ => scores[row],
+            };
+            match self.rules.drop(score, lowest_positive) {
+                Some(reason) => dropped.add(reason, 1),
+                None => left.push((row, score)),
+            }
+        }
+        let taken = self.take(query, &left, &mut dropped);
+
+        for (&(row, _), rank) in taken.iter().zip(1..) {
+            chosen.rows[row] = true;
+            chosen.ranks.push(rank);
+            if let Some(teacher) = teacher {
+                chosen.teacher.push(self.taught(query, I::value(docs, row), teacher, row)?);
+                chosen.teacher_positive.push(lowest(&by_teacher));
+            }
+        }
+        // Scores of the same model, whatever the rules are about.
+        let known = by_run.clone().unwrap_or_else(|| in_run.into_iter().flatten().collect());
+        let is_twin = |row: usize| known.iter().any(|positive| positive.to_bits() == scores[row].to_bits());
+        let twins: Vec<bool> = taken.iter().map(|&(row, _)| is_twin(row)).collect();
+        let is_short = taken.len() < self.rules.top_k;
+        let summary = &mut self.summary;
+        summary.queries += 1;
+        summary.negatives += taken.len();
+        summary.short += usize::from(is_short);
+        summary.unjudged += usize::from(judged.is_none());
+        summary.twins += twins.iter().filter(|&&is_twin| is_twin).count();
+        summary.dropped.merge(dropped);
+        if let Some(collector) = &mut self.collector {
+            let negatives = taken.iter().map(|&(row, score)| (I::value(docs, row).keep(), score)).collect();
+            let positive_scores = positives.as_deref();
+            collector.add(MinedList { query: key, relevant, positive_scores, negatives, twins: &twins, is_short });
+        }
+        Ok(())
+    }
+
+    /// The rows that may become negatives whatever they score.
+    fn candidates<'a, I: Id<'a, Kept = K>>(
+        &self,
+        query: I,
+        run: &'a RunBatch,
+        rows: Range<usize>,
+        judged: Option<&Judged<K>>,
+        dropped: &mut Dropped,
+    ) -> Candidates {
+        let docs = I::column(&run.docs);
+        let relevant = judged.map_or(&[][..], |judged| &judged.relevant);
+        let irrelevant = judged.map_or(&[][..], |judged| &judged.irrelevant);
         let deepest = self.rules.depth.map_or(usize::MAX, |depth| depth + self.judgements.most_relevant());
-        let mut in_run = vec![None; relevant.len()];
-        let mut candidates = Vec::with_capacity(rows.len());
+        let mut found = Candidates { rows: Vec::with_capacity(rows.len()), in_run: vec![None; relevant.len()] };
+        // Candidates and relevant documents count, as for `mine_hard_negatives`, which knows no others.
         let mut place = 0;
         for row in rows {
             let doc = I::value(docs, row);
             if let Some(number) = relevant.iter().position(|known| doc.is(known)) {
-                in_run[number] = Some(scores[row]);
-                drop(Reason::Relevant);
-            } else if context.judged.iter().flat_map(|judged| &judged.irrelevant).any(|known| doc.is(known)) {
-                drop(Reason::Judged);
-                continue;
+                found.in_run[number] = Some(run.scores.value(row));
+                dropped.add(Reason::Relevant, 1);
+                place += 1;
+            } else if irrelevant.iter().any(|known| doc.is(known)) {
+                dropped.add(Reason::Judged, 1);
             } else if self.rules.exclude_self && query == doc {
-                drop(Reason::Itself);
-                continue;
+                dropped.add(Reason::Itself, 1);
             } else if place >= deepest {
-                drop(Reason::Depth);
+                dropped.add(Reason::Depth, 1);
             } else {
-                candidates.push(row);
-            }
-            place += 1;
-        }
-
-        // Then what the scores say.
-        let by_run = self.positives_by_run(query, relevant, &in_run, context.first)?;
-        let by_teacher = context.teacher.map(|teacher| positives_by_teacher(query, relevant, teacher)).transpose()?;
-        let by_filter = if self.rules.filter_by == FilterBy::Teacher { &by_teacher } else { &by_run };
-        let lowest = by_filter.as_ref().and_then(|scores| scores.iter().copied().reduce(f32::min));
-        let mut left = Vec::with_capacity(candidates.len());
-        for row in candidates {
-            let score = match (self.rules.filter_by, context.teacher) {
-                (FilterBy::Teacher, Some(teacher)) => self.taught(query, I::value(docs, row), teacher, row)?,
-                _ => scores[row],
-            };
-            match self.rules.drop(score, lowest) {
-                Some(reason) => drop(reason),
-                None => left.push((row, score)),
+                found.rows.push(row);
+                place += 1;
             }
         }
+        found
+    }
 
-        // Of what is left, a window; and of the window, some.
+    /// Takes some of the rows that are `left`, best first.
+    fn take<'a, I: Id<'a, Kept = K>>(
+        &self,
+        query: I,
+        left: &[(usize, f32)],
+        dropped: &mut Dropped,
+    ) -> Vec<(usize, f32)> {
         let end = left.len().min(self.rules.depth.unwrap_or(usize::MAX));
         let start = end.min(self.rules.skip_first);
-        let taken = self.rules.sample.take(end - start, self.rules.top_k, query);
-        dropped[Reason::SkipFirst as usize] += start;
-        dropped[Reason::Depth as usize] += left.len() - end;
-        dropped[Reason::NotTaken as usize] += end - start - taken.len();
-        let taken: Vec<(usize, f32)> = taken.into_iter().map(|place| left[start + place]).collect();
-        let taught_positive = by_teacher.as_ref().and_then(|scores| scores.iter().copied().reduce(f32::min));
-        for (&(row, _), rank) in taken.iter().zip(1..) {
-            chosen.rows[row] = true;
-            chosen.ranks.push(rank);
-            if let Some(teacher) = context.teacher {
-                chosen.teacher.push(self.taught(query, I::value(docs, row), teacher, row)?);
-                chosen.teacher_positive.push(taught_positive);
-            }
-        }
-
-        let positive_scores: Vec<f32> = match &by_run {
-            Some(scores) => scores.clone(),
-            None => in_run.into_iter().flatten().collect(),
-        };
-        let is_twin = |row: usize| positive_scores.iter().any(|positive| positive.to_bits() == scores[row].to_bits());
-        let twins: Vec<bool> = taken.iter().map(|&(row, _)| is_twin(row)).collect();
-        let summary = &mut self.summary;
-        summary.queries += 1;
-        summary.negatives += taken.len();
-        summary.short += usize::from(taken.len() < self.rules.top_k);
-        summary.unjudged += usize::from(context.judged.is_none());
-        summary.twins += twins.iter().filter(|&&is_twin| is_twin).count();
-        summary.dropped.iter_mut().zip(dropped).for_each(|(sum, count)| *sum += count);
-        if let Some(collector) = &mut self.collector {
-            let negatives = taken.iter().map(|&(row, score)| (I::value(docs, row).keep(), score)).collect();
-            collector.add(MinedList {
-                query: key,
-                relevant,
-                positive_scores: by_filter.as_deref(),
-                negatives,
-                twins: &twins,
-                is_short: taken.len() < self.rules.top_k,
-            });
-        }
-        Ok(())
+        let places = self.rules.sample.take(end - start, self.rules.top_k, query);
+        dropped.add(Reason::SkipFirst, start);
+        dropped.add(Reason::Depth, left.len() - end);
+        dropped.add(Reason::NotTaken, end - start - places.len());
+        places.into_iter().map(|place| left[start + place]).collect()
     }
 
     /// Refuses ranks that do not ascend, and documents that are in the list twice.
@@ -296,4 +300,8 @@ where
         })
     };
     relevant.iter().map(score).collect()
+}
+
+fn lowest(scores: &Option<Vec<f32>>) -> Option<f32> {
+    scores.iter().flatten().copied().reduce(f32::min)
 }

@@ -96,6 +96,25 @@ impl Reason {
     }
 }
 
+/// How many documents were no negatives for each reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped([usize; Reason::ALL.len()]);
+
+impl Dropped {
+    /// How many were none for this reason.
+    pub fn by(&self, reason: Reason) -> usize {
+        self.0[reason as usize]
+    }
+
+    pub(crate) fn add(&mut self, reason: Reason, count: usize) {
+        self.0[reason as usize] += count;
+    }
+
+    pub(crate) fn merge(&mut self, other: Dropped) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
+    }
+}
+
 impl Default for Rules {
     fn default() -> Self {
         Rules {

@@ -155,7 +155,8 @@ impl PairScorer {
             check_overflow(self.queries.name(), &self.documents.to_string(), ids, lists)?;
             written += lists.len();
             let batch = run_batch(ids, lists)?;
-            (ids.clear(), lists.clear());
+            ids.clear();
+            lists.clear();
             if batch.num_rows() > 0 { write(&batch) } else { Ok(()) }
         };
         for list in pairs.chunk_by(|one, next| one.query == next.query) {

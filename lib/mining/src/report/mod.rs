@@ -117,7 +117,7 @@ impl<K: TextId> Collector<K> {
             facts.total("counts", "twins-by-text", count("text") as f64);
         }
         for reason in Reason::ALL {
-            facts.total("rules", reason.name(), summary.dropped(reason) as f64);
+            facts.total("rules", reason.name(), summary.dropped.by(reason) as f64);
         }
 
         let all = || self.positives.iter().chain(&self.negatives).copied();
