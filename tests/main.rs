@@ -20,6 +20,7 @@ mod linking;
 mod losses;
 mod mine_negatives;
 mod miniature;
+mod mining;
 mod model_folders;
 mod outputs;
 mod pipeline;
