@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 // Full speed for faiss's products, which are libtorch's.
-use hardmine_command::{self as command, Common, Report};
+use hardmine_command::{self as command, Common, Report, TextColumns};
 use hardmine_encoder as _;
 use hardmine_files::Input;
 use hardmine_records::{Provenance, provenance};
 use hardmine_search::lexical::{Bm25, LexicalBuilder};
 use hardmine_search::{FaissIndex, create_index};
-use hardmine_text::{Corpus, Text, TextKind};
+use hardmine_text::{Columns, Corpus, Text, TextKind};
 
 /// Builds an index: a faiss index from embeddings, or a lexical index from texts
 ///
@@ -73,6 +73,9 @@ pub(crate) struct Args {
     kind: TextKind,
 
     #[command(flatten)]
+    columns: TextColumns,
+
+    #[command(flatten)]
     common: Common,
 }
 
@@ -84,6 +87,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     if args.lexical {
         return index_texts(args, report);
     }
+    if args.columns.id_column.is_some() || !args.columns.text_columns.is_empty() {
+        command::wrong_usage::<Args>("--id-column and --text-column are for the texts of --lexical".to_owned());
+    }
     let output = create_index(&args.output, &args.input)?;
     report.progress(None, "vectors");
     let train_rows = args.train_rows.map(|rows| rows as usize);
@@ -94,7 +100,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
 
 fn index_texts(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let builder = LexicalBuilder::create(&args.output, Bm25 { k1: args.k1, b: args.b })?;
-    let corpus = Corpus::open(&args.input, args.kind)?;
+    let columns = Columns { id: args.columns.id_column, text: args.columns.text_columns };
+    let corpus = Corpus::open_columns(&args.input, args.kind, &columns)?;
     let documents = corpus.map(|text| text.map(|Text { key, fields }| (key, fields.joined().into_owned())));
     let mut about = Provenance::default();
     about.set(provenance::TEXT_KIND, args.kind);

@@ -7,12 +7,12 @@ use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hardmine_command::{self as command, Common, Report};
+use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_encoder::{DeviceChoice, prepare_process};
-use hardmine_files::{Input, Output, Writer};
+use hardmine_files::{Input, Output, Table, Writer};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, schema};
 use hardmine_search::lexical::LexicalIndex;
-use hardmine_search::{RankSettings, Ranker};
+use hardmine_search::{PairScorer, RankSettings, Ranker};
 
 use self::lexical::LexicalArgs;
 
@@ -32,6 +32,9 @@ use self::lexical::LexicalArgs;
     after_help = "\
 Examples:
   embed --model model queries.tokens.arrow | rank --index docs.arrow --top-k 100 -o run.parquet
+
+  rank --index docs.arrow --pairs qrels.parquet queries.arrow -o positives.parquet
+
   rank --index docs.lexical --top-k 100 queries.tsv -o bm25.parquet"
 )]
 pub(crate) struct Args {
@@ -54,6 +57,15 @@ pub(crate) struct Args {
     /// smaller collection gives shorter lists
     #[arg(long, value_name = "K", default_value = "1000")]
     top_k: NonZero<u16>,
+
+    /// Score the pairs of query and document in this file instead of searching: qrels, a run or negatives, whose ids are
+    /// row numbers. The scores are those that a search gives the same pairs, to the last bit. --index must then be
+    /// embeddings. The pairs are held in memory
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["top_k", "exclude_self", "search_parameters"])]
+    pairs: Option<Input>,
+
+    #[command(flatten)]
+    foreign: ForeignIds,
 
     /// Leave each text out of its own list, for collections whose documents are the queries. Embeddings of queries and
     /// documents must be of the same tokens file. If only some documents are queries, use --exclude-self of score or
@@ -94,16 +106,47 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    let inputs: Vec<&Input> = [&args.queries, &args.index].into_iter().chain(args.lexical.inputs()).collect();
+    let options = args.pairs.iter().chain(args.lexical.inputs());
+    let inputs: Vec<&Input> = [&args.queries, &args.index].into_iter().chain(options).collect();
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
-    let top_k = usize::from(args.top_k.get());
     if args.index.path().is_dir() {
         check_for_vectors(&args)?;
         let index = LexicalIndex::open(args.index.path())?;
-        return lexical::run(index, &args.queries, &args.output, (top_k, args.exclude_self), args.lexical, report);
+        let lists = (usize::from(args.top_k.get()), args.exclude_self);
+        return lexical::run(index, &args.queries, &args.output, lists, args.lexical, report);
     }
     args.lexical.check_absent(&args.index)?;
+    match &args.pairs {
+        Some(pairs) => score_pairs(&args, pairs, report),
+        None if args.foreign.ids.is_some() => command::wrong_usage::<Args>("--ids says what --pairs holds".to_owned()),
+        None => search(args, report),
+    }
+}
+
+/// Scores what --pairs names.
+fn score_pairs(args: &Args, pairs: &Input, report: &mut Report) -> anyhow::Result<()> {
+    let kinds = [Kind::Qrels, Kind::Run, Kind::Negatives];
+    let mut pairs = Table::open_with_ids(pairs, &kinds, args.foreign.ids)?.without_ranks();
+    let memory = (args.memory as usize) << 20;
+    let scorer = PairScorer::open(&mut pairs, &args.queries, &args.index, args.other_prompt, memory)?;
+    let mut writer = Writer::create(&args.output, Kind::Run, schema::run(IdSpace::Internal), Provenance::default())?;
+    report.progress(None, "pairs");
+    let scored = scorer.run(|batch| {
+        report.add(batch.num_rows() as u64);
+        writer.write(batch)
+    })?;
+    if scored.unpaired > 0 {
+        report.note(format!("{} queries have no pair", scored.unpaired));
+    }
+    pairs.notes().into_iter().chain(writer.notes()).for_each(|note| report.note(note));
+    writer.provenance_mut().merge(&scored.provenance);
+    writer.finish()?;
+    Ok(())
+}
+
+fn search(args: Args, report: &mut Report) -> anyhow::Result<()> {
+    let top_k = usize::from(args.top_k.get());
     let memory = (args.memory as usize) << 20;
     prepare_process();
     let (exclude_self, other_prompt) = (args.exclude_self, args.other_prompt);
@@ -132,6 +175,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
 /// Refuses options of vectors where the index is lexical.
 fn check_for_vectors(args: &Args) -> Result<(), Error> {
     let given = match args {
+        Args { pairs: Some(_), .. } => "--pairs",
         Args { search_parameters: Some(_), .. } => "--search-parameters",
         Args { other_prompt: true, .. } => "--other-prompt",
         _ => return Ok(()),

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use hardmine_command::{self as command, Common, ForeignIds, Report};
+use hardmine_command::{self as command, Common, ForeignIds, Report, TextColumns};
 use hardmine_files::{Input, Output, Writer};
 use hardmine_records::{Error, Kind, Provenance, provenance, schema};
-use hardmine_text::{Corpus, FolderSettings, Judged, Prompts, TextKind, Tokenizer, tokenize};
+use hardmine_text::{Columns, Corpus, FolderSettings, Judged, Prompts, TextKind, Tokenizer, tokenize};
 
 /// Turns the texts of a collection or of queries into token ids
 ///
@@ -76,6 +76,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERSION", value_parser = ["transformers-2"])]
     compat: Option<String>,
 
+    #[command(flatten)]
+    columns: TextColumns,
+
     /// Longest line that a text file may have, in MiB (64) or in bytes (4096B). A longer line is an error
     #[arg(long, value_name = "MIB|BYTES", default_value = "64", value_parser = line_length)]
     max_line: usize,
@@ -116,7 +119,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         tracing::warn!("--judged keeps texts whose ids are those of judged queries, but --kind is {}", args.kind);
     }
     let judged = args.judged.as_ref().map(|qrels| Judged::open(qrels, args.foreign.ids)).transpose()?;
-    let corpus = Corpus::open(&args.texts, args.kind)?.with_max_line(args.max_line);
+    let columns = Columns { id: args.columns.id_column, text: args.columns.text_columns };
+    let corpus = Corpus::open_columns(&args.texts, args.kind, &columns)?.with_max_line(args.max_line);
 
     let mut about = Provenance::default();
     about.set(provenance::TOKENIZER, tokenizer.digest()?);
@@ -145,6 +149,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     }
     if summary.cut > 0 {
         report.note(format!("{} of {} texts cut to {max_length} tokens", summary.cut, summary.rows));
+    }
+    if let [first, ..] = &summary.without_text[..] {
+        report.note(format!("{} judged queries have no text, such as '{first}'", summary.without_text.len()));
     }
     if summary.unjudged > 0 {
         report.note(format!("{} queries without judgements left out", summary.unjudged));

@@ -80,7 +80,7 @@ fn half_precision_output_is_the_same_numbers_rounded() {
     let folder = Folder::made();
     let whole = Records::open(&folder.path("dev.arrow")).vectors();
     let half = Records::stream(&folder.run("embed --model bert --output-type f16 dev.tokens.arrow").ok().stdout);
-    let lists = half.rows.column(1).as_fixed_size_list();
+    let lists = half.rows["embedding"].as_fixed_size_list();
     let values = lists.values().as_primitive::<Float16Type>().values();
     for (half, whole) in values.iter().zip(whole.iter().flatten()) {
         assert_eq!(*half, half::f16::from_f32(*whole));

@@ -155,6 +155,10 @@ fn texts_are_read_as_tokenize_reads_them() {
             folder.sh(&format!("cat queries.jsonl | rank --index {index} -o run.trec; cut -d' ' -f1,3 run.trec")).ok();
         assert_eq!(done.text(), format!("q {documents}\nr {documents}\n"));
     }
+    folder.write("named.tsv", "key\tname\tabout\n7\tapples\tpears\n");
+    folder.run("index --lexical named.tsv --id-column key --text-column name,about -o d.lexical").ok();
+    folder.run("rank --index d.lexical --id-column key --text-column about named.tsv -o named.trec").ok();
+    assert!(folder.text("named.trec").starts_with("7 Q0 7 1 "));
     // Queries that are documents.
     folder.run("rank --index b.lexical docs.tsv").fails(&["docs.tsv: line 1", "--kind document"]);
     folder.run("rank --index b.lexical --kind document docs.tsv -o run.tsv").ok();
@@ -256,6 +260,12 @@ fn vectors_and_texts_are_not_mixed_up() {
         .run("rank --index docs.lexical --other-prompt queries.dev.small.tsv")
         .fails(&["--other-prompt: is for vectors"]);
     folder.run("rank --index docs.arrow --kind query dev.arrow").fails(&["--kind: is for a lexical index"]);
+    folder
+        .run("rank --index docs.arrow --text-column text dev.arrow")
+        .fails(&["--text-column: is for a lexical index"]);
+    folder
+        .run("rank --index docs.lexical --pairs dev.qrels.parquet queries.dev.small.tsv")
+        .fails(&["--pairs: is for vectors", "docs.lexical is a lexical index"]);
     let tokens = "--queries dev.tokens.arrow --docs docs.tokens.arrow";
     folder.run(&format!("rank --index docs.arrow {tokens} dev.arrow")).fails(&["--queries: is for a lexical index"]);
     folder.run("rank --index bert queries.dev.small.tsv").fails(&["bert: is a folder without", "index --lexical"]);
@@ -274,6 +284,7 @@ fn wrong_settings_are_wrong_usage() {
         ("--lexical --train-rows 5", "--train-rows"),
         ("--k1 1", "--lexical"),
         ("--kind query", "--lexical"),
+        ("--id-column key", "--lexical"),
     ] {
         folder.run(&format!("index collection.tsv -o new.lexical {options}")).fails_as_wrong_usage(&[text]);
     }

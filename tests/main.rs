@@ -4,12 +4,15 @@
 mod common;
 
 mod bad_input;
+mod baseline;
 mod behaviour;
 mod checkpoints;
+mod collection;
 mod damaged;
 mod data;
 mod dev;
 mod embed;
+mod exchange;
 mod help;
 mod index;
 mod interruptions;
@@ -18,6 +21,7 @@ mod linking;
 mod losses;
 mod mine_negatives;
 mod miniature;
+mod mining;
 mod model_folders;
 mod outputs;
 mod pipeline;

@@ -2,11 +2,11 @@
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use hardmine_command::Report;
+use hardmine_command::{Report, TextColumns};
 use hardmine_files::{Input, MappedTokens, Output, Writer};
 use hardmine_records::{Error, Kind};
 use hardmine_search::lexical::{LexicalIndex, LexicalRanker, TokenRows};
-use hardmine_text::{Corpus, Text, TextKind};
+use hardmine_text::{Columns, Corpus, Text, TextKind};
 
 /// Options that only a lexical index has.
 #[derive(Args)]
@@ -25,6 +25,9 @@ pub(crate) struct LexicalArgs {
     /// query
     #[arg(long, value_parser = PossibleValuesParser::new(TextKind::NAMES).try_map(|kind| kind.parse::<TextKind>()))]
     kind: Option<TextKind>,
+
+    #[command(flatten)]
+    columns: TextColumns,
 }
 
 impl LexicalArgs {
@@ -38,6 +41,10 @@ impl LexicalArgs {
         let given = match self {
             LexicalArgs { tokens: Some(_), .. } => "--queries",
             LexicalArgs { kind: Some(_), .. } => "--kind",
+            LexicalArgs { columns: TextColumns { id_column: Some(_), .. }, .. } => "--id-column",
+            LexicalArgs { columns: TextColumns { text_columns, .. }, .. } if !text_columns.is_empty() => {
+                "--text-column"
+            }
             _ => return Ok(()),
         };
         let text = format!("is for a lexical index, and {index} holds vectors, which have row numbers for ids");
@@ -61,7 +68,8 @@ pub(crate) fn run(
         _ => None,
     };
     let ranker = LexicalRanker::new(index, top_k, exclude_self, tokens)?;
-    let corpus = Corpus::open(queries, args.kind.unwrap_or(TextKind::Query))?;
+    let columns = Columns { id: args.columns.id_column, text: args.columns.text_columns };
+    let corpus = Corpus::open_columns(queries, args.kind.unwrap_or(TextKind::Query), &columns)?;
     let name = corpus.name().to_owned();
     let texts = corpus.map(|text| text.map(|Text { key, fields }| (key, fields.joined().into_owned())));
     let mut writer = Writer::create(output, Kind::Run, ranker.schema(), ranker.provenance())?;

@@ -1,35 +1,29 @@
 # The rows that begin with BM25: `bm25` itself, which needs no model; `bm25-neg`, a model trained on BM25's best documents
 # as hard negatives, which is the warm-up of the paper; and ROW+bm25, the lists of a row and of BM25 made one.
 
-BM25 = $(BIN)/rank --index $(lexical)/index
+BM25 = $(BIN)/rank --index $(lexical)/index $(QUERY_COLUMNS)
 
 .PHONY: $(LEXICAL_ROWS:%=$(TASK)-%)
-$(LEXICAL_ROWS:%=$(TASK)-%): $(TASK)-%: $(metrics)/%.dev.parquet $(metrics)/%.test.parquet
+$(LEXICAL_ROWS:%=$(TASK)-%): $(TASK)-%: $(foreach split,$(splits),$(metrics)/%.$(split).parquet)
 
 # ---- BM25 ---------------------------------------------------------------------------------------------------
 
 # Of the index, a folder, make looks at the description.
 $(lexical)/index/hardmine.json: $(docs) | $(lexical)
-	$(BIN)/index --lexical --kind $(KIND) --k1 $(BM25_K1) --b $(BM25_B) $< -o $(@D)
+	$(BIN)/index --lexical --kind $(KIND) $(DOC_COLUMNS) --k1 $(BM25_K1) --b $(BM25_B) $< -o $(@D)
 
 $(runs)/bm25.dev.parquet: $(lexical)/index/hardmine.json $(dev_queries) | $(runs)
 	$(BM25) --top-k $(TOP_K) $(word 2,$^) -o $@
 $(runs)/bm25.test.parquet: $(lexical)/index/hardmine.json $(test_queries) | $(runs)
 	$(BM25) --top-k $(TOP_K) $(word 2,$^) -o $@
-$(runs)/bm25.leaderboard.tsv: $(lexical)/index/hardmine.json $(leaderboard_queries) | $(runs)
-	$(BM25) --top-k $(LEADERBOARD_TOP_K) $(word 2,$^) -o $@
-
-$(LEXICAL_ROWS:%=$(metrics)/%.dev.parquet): $(metrics)/%.dev.parquet: $(runs)/%.dev.parquet $(dev_qrels) | $(metrics)
-	$(SCORE_DEV)
-$(LEXICAL_ROWS:%=$(metrics)/%.test.parquet): $(metrics)/%.test.parquet: $(runs)/%.test.parquet $(test_qrels) | $(metrics)
-	$(SCORE_TEST)
 
 # ---- a model trained on BM25's negatives --------------------------------------------------------------------
 
+# NEGATIVES_RULES are about scores of vectors, and have no say here.
 $(lexical)/negatives.parquet: $(lexical)/index/hardmine.json $(tokens)/train.arrow $(tokens)/docs.arrow $(train_queries) \
   $(qrels)/train.parquet
-	$(BM25) --top-k $$(($(NEGATIVES) + $(MARGIN))) --queries $(tokens)/train.arrow --docs $(tokens)/docs.arrow \
-	  $(train_queries) | $(BIN)/mine-negatives --qrels $(qrels)/train.parquet --top-k $(NEGATIVES) -o $@
+	$(BM25) --top-k $$(($(NEGATIVES) + $(MARGIN))) $(if $(EXCLUDE_SELF),--exclude-self) $(IDS) $(train_queries) \
+	  | $(BIN)/mine-negatives --qrels $(qrels)/train.parquet --top-k $(NEGATIVES) -o $@
 
 $(models)/bm25-neg/config.json: $(INIT)/config.json $(lexical)/negatives.parquet $(pairs) | $(models)
 	$(RECORD)
@@ -58,7 +52,7 @@ $(fusion)/qrels.parquet: $(qrels)/train.parquet $(tokens)/train.arrow $(tokens)/
 	$(BIN)/sql -q -t qrels=$< 'SELECT * FROM qrels WHERE query_id % 10 = 9 AND query_id < 10000' --format parquet \
 	  | $(BIN)/remap-ids --ids internal --to official --queries $(word 2,$^) --docs $(word 3,$^) -o $@
 $(fusion)/queries.arrow: $(train_queries) $(fusion)/qrels.parquet
-	$(TOKENIZE) --kind query $(call prompt,QUERY_PROMPT) --judged $(word 2,$^) $< -o $@
+	$(TOKENIZE) --kind query $(QUERY_COLUMNS) $(call prompt,QUERY_PROMPT) --judged $(word 2,$^) $< -o $@
 $(fusion)/bm25.parquet: $(lexical)/index/hardmine.json $(train_queries) $(fusion)/queries.arrow $(tokens)/docs.arrow
 	$(BM25) --top-k $(TOP_K) --queries $(word 3,$^) --docs $(word 4,$^) $(word 2,$^) \
 	  | $(BIN)/remap-ids --to official --queries $(word 3,$^) --docs $(word 4,$^) -o $@

@@ -47,6 +47,20 @@ pub struct ForeignIds {
     pub ids: Option<IdSpace>,
 }
 
+/// The options that say which columns of a file of texts are read.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TextColumns {
+    /// Column of the ids, where it is not called id or _id. A TSV file then begins with a line that names its columns
+    #[arg(long, value_name = "NAME")]
+    pub id_column: Option<String>,
+
+    /// Columns that make up a text, in their order, where they are not called title and text. Repeat the option or
+    /// separate the names by commas. The last column must have a value in every row; what the others have is put in
+    /// front of it as a title is
+    #[arg(long = "text-column", value_name = "NAME", value_delimiter = ',')]
+    pub text_columns: Vec<String>,
+}
+
 /// An id space by its name.
 pub fn id_space() -> impl TypedValueParser<Value = IdSpace> {
     one_of(&[

@@ -1,7 +1,10 @@
 //! DataFusion: metrics as .sql files over a run and its judgements (`score`), and any query over any
 //! of our files (`sql`).
 
+mod depth;
 mod engine;
+mod functions;
+mod json_lines;
 mod judgements;
 mod metric;
 mod names;
@@ -9,13 +12,17 @@ mod query;
 mod ranked_lists;
 mod ranking;
 mod report;
+mod rescan;
 mod run_options;
 mod scores;
+pub mod significance;
+mod swapped;
 mod tables;
 mod terms;
+mod texts;
 
 pub use judgements::Judgements;
-pub use metric::Metric;
+pub use metric::{METRICS, Metric, MetricList};
 pub use names::run_names;
 pub use query::{ResultFormat, query};
 pub use ranking::Ranking;
