@@ -11,6 +11,7 @@ mod ranking;
 mod report;
 mod run_options;
 mod scores;
+mod session;
 mod tables;
 mod terms;
 
@@ -22,4 +23,5 @@ pub use ranking::Ranking;
 pub use report::{ReportFormat, render, write_per_query};
 pub use run_options::{Order, RunOptions};
 pub use scores::{Evaluation, RunScores};
+pub use session::Session;
 pub use tables::NamedTable;
