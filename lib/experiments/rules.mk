@@ -84,6 +84,17 @@ $(TASK)-leaderboard: $(tokens)/leaderboard.arrow $(ROWS:%=$(runs)/%.leaderboard.
 reproduce-$(TASK): $(STAR)/config.json $(ADORE_STAR)/config.json $(TASK)-published-star $(TASK)-published-adore-star
 	@$(BIN)/sql -q -t metrics=$(metrics) "$$($(QUERY) lib/evaluation/sql/reproduction.sql)"
 
+# The report of what is there, with texts if the collection is there.
+.PHONY: $(TASK)-report
+there = $(if $(wildcard $($(2))),$(1) $($(2)))
+$(TASK)-report:
+	$(BIN)/report $(HERE) $(if $(BASELINE),--baseline $(BASELINE)) $(if $(COMPARE),--compare $(COMPARE)) \
+	  $(call there,--qrels,dev_qrels) $(call there,--texts,docs) $(call there,--queries,dev_queries) -o $(HERE)/report.html
+
+# What makes a file adds to this one what it took, and the report reads it.
+export HARDMINE_JOURNAL = $(if $(filter $(HERE)/%,$@),$(HERE)/stages.jsonl)
+export HARDMINE_STAGE = $(@:$(HERE)/%=%)
+
 # ---- settings ---------------------------------------------------------------------------------------------
 
 TOKENIZE = $(BIN)/tokenize --tokenizer $(INIT) $(if $(COMPAT),--compat $(lastword $(COMPAT)))
@@ -158,7 +169,7 @@ kept := $(tokens) $(judged) $(negatives) $(embeddings) $(runs) $(ROWS:%=$(models
 	$(if $(INIT_STAR),$(models)/warm-up) $(if $(STAR),$(models)/published-star) $(if $(ADORE_STAR),$(models)/published-adore-star)
 # There is something in the folder; or there is a checkpoint, where training was interrupted.
 made := $(foreach folder,$(kept),$(if $(wildcard $(folder)/* $(folder).checkpoint),$(folder)))
-ifneq ($(MAKECMDGOALS),$(TASK)-table)
+ifeq ($(filter $(TASK)-table $(TASK)-report,$(MAKECMDGOALS)),)
 $(foreach folder,$(made),$(if $(was),$(if $(filter-out $(was),$(now))$(filter-out $(now),$(was)),\
   $(error $(folder) was made with $(or $(filter-out $(now),$(was)),other settings), now $(or $(filter-out $(was),$(now)),none of them); \
     hint: give that setting or another OUT$(if $(filter-out $(GIVEN_ROWS),$(notdir $(folder))),; \
