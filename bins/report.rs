@@ -97,7 +97,7 @@ fn texts(input: &Input, ids: &BTreeSet<String>) -> Result<HashMap<String, String
     for text in open(input)? {
         let text = text?;
         if ids.contains(&text.key) {
-            found.insert(text.key, text.fields.joined());
+            found.insert(text.key, text.fields.joined().into_owned());
         }
     }
     Ok(found)

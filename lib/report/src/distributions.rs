@@ -44,17 +44,27 @@ pub(crate) fn of_run(title: &str, run: &Path, qrels: &Path) -> Result<Option<Dis
     Ok(Some(Distribution { title: title.to_owned(), plot: plot(range, &[(&others, ORANGE), (&relevant, BLUE)])?, about }))
 }
 
-/// The scores of mined negatives. None if there are none.
+/// The scores of mined negatives, and of the relevant documents where mining kept them. None if there are none.
 ///
 /// # Errors
 /// A file that can't be read.
-pub(crate) fn of_negatives(title: &str, negatives: &Path) -> Result<Option<Distribution>> {
-    let session = Session::open(&[NamedTable::new("negatives", negatives)])?;
-    let scores = "SELECT CAST(score AS DOUBLE) AS score, false AS relevant FROM negatives";
-    let Some((range, [negatives, _])) = histograms(&session, scores)? else { return Ok(None) };
+pub(crate) fn of_negatives(title: &str, negatives: &Path, positives: Option<&Path>) -> Result<Option<Distribution>> {
+    let mut tables = vec![NamedTable::new("negatives", negatives)];
+    let mut scores = "SELECT CAST(score AS DOUBLE) AS score, false AS relevant FROM negatives".to_owned();
+    if let Some(positives) = positives {
+        tables.push(NamedTable::new("positives", positives));
+        scores += " UNION ALL SELECT CAST(score AS DOUBLE) AS score, true AS relevant FROM positives";
+    }
+    let session = Session::open(&tables)?;
+    let Some((range, [negatives, relevant])) = histograms(&session, &scores)? else { return Ok(None) };
     let queries = integers(&session.rows("SELECT count(DISTINCT query_id) AS n FROM negatives")?, "n")?[0];
-    let about = format!("{} negatives of {queries} training queries.", negatives.total());
-    Ok(Some(Distribution { title: title.to_owned(), plot: plot(range, &[(&negatives, ORANGE)])?, about }))
+    let mut about = format!("{} negatives (orange) of {queries} training queries", negatives.total());
+    let mut drawn = vec![(&negatives, ORANGE)];
+    if relevant.total() > 0.0 {
+        about += &format!(", and the {} relevant documents (blue) of those queries", relevant.total());
+        drawn.push((&relevant, BLUE));
+    }
+    Ok(Some(Distribution { title: title.to_owned(), plot: plot(range, &drawn)?, about: about + "." }))
 }
 
 impl Histogram {

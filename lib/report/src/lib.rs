@@ -137,10 +137,13 @@ fn compare(
 
 /// The scores of each file of negatives.
 fn negatives(folder: &Folder) -> Result<Vec<Distribution>> {
-    let names = folder.list("negatives").into_iter().filter(|name| name.ends_with(".parquet"));
-    let of = |name: String| {
-        let title = format!("{}.", name.trim_end_matches(".parquet"));
-        distributions::of_negatives(&title, &folder.file("negatives", &name)).transpose()
+    let names = folder.list("negatives");
+    // Beside the negatives there are the scores of relevant documents, and what mining did, with two endings.
+    let names = names.iter().filter_map(|name| name.strip_suffix(".parquet")).filter(|name| !name.contains('.'));
+    let of = |name: &str| {
+        let positives = folder.existing("negatives", &format!("{name}.positives.parquet"));
+        let negatives = folder.file("negatives", &format!("{name}.parquet"));
+        distributions::of_negatives(&format!("{name}."), &negatives, positives.as_deref()).transpose()
     };
     names.filter_map(of).collect()
 }

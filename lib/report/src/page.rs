@@ -1,6 +1,8 @@
 //! What the page has, as its template wants it. The template escapes every text; only plots go in as they are.
 
 use hardmine_records::{Error, Result};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
 
@@ -47,9 +49,10 @@ impl Page {
         let mut templates = Environment::new();
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
-        templates.set_trim_blocks(true);
+        let syntax = SyntaxConfig::builder().trim_blocks(true).build().map_err(Error::at("page"))?;
+        templates.set_syntax(syntax);
         let page = templates.add_template("page.html", PAGE).and_then(|()| templates.add_template("page.css", STYLE));
-        page.and_then(|()| templates.get_template("page.html")?.render(self)).map_err(Error::at("page"))
+        page.and_then(|()| templates.get_template("page.html")?.render(Serde(self))).map_err(Error::at("page"))
     }
 }
 

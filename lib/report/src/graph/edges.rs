@@ -7,13 +7,16 @@ use hardmine_records::provenance::{COMMAND, DOCS, DOCUMENT_MODEL, KEYS, MODEL, Q
 use super::Node;
 
 /// Options whose value is a file or a model of this part.
-const OPTIONS: [(&str, &str); 6] = [
+const OPTIONS: [(&str, &str); 9] = [
     ("--init", "models"),
     ("--model", "models"),
     ("--embeddings", "embeddings"),
     ("--index", "embeddings"),
     ("--negatives", "negatives"),
     ("--qrels", "qrels"),
+    ("--pairs", "qrels"),
+    ("--positives", "negatives"),
+    ("--compare", "negatives"),
 ];
 
 /// Edges between the places of nodes, without those that a path says as well, sorted.
@@ -40,7 +43,7 @@ fn is_made_of(node: &Node, of: &Node) -> bool {
         ("embeddings", "models") => says(MODEL, MODEL) || is_named(&node.provenance, of),
         ("runs" | "negatives", "models") => says(MODEL, MODEL),
         ("runs" | "negatives", "embeddings") => says(DOCUMENT_MODEL, MODEL),
-        ("negatives", "qrels") => is_named(&node.provenance, of),
+        ("negatives", "qrels" | "negatives") => is_named(&node.provenance, of),
         ("metrics", "runs") => node.name == of.name,
         _ => false,
     }

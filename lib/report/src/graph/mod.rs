@@ -56,6 +56,8 @@ pub(crate) fn graph(folder: &Folder) -> Result<Graph> {
             let Some(name) = file.strip_suffix(ending) else { continue };
             let row = match part {
                 "embeddings" => row_of(name),
+                // Negatives are called like the row that is trained on them, but for those of STAR.
+                "negatives" => name.split('.').next().and_then(|of| row_of(if of == "train" { "star" } else { of })),
                 "runs" | "metrics" => name.rsplit_once('.').and_then(|(row, _)| row_of(row)),
                 _ => None,
             };
