@@ -75,15 +75,16 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     command::check_inputs::<Args>(&inputs);
     check_differs(&args.output, &inputs)?;
     let mut file = OutputFile::create(&args.output)?;
-    // The judgements are read by one table after the other.
-    let qrels = args.qrels.as_ref().map(Input::reopenable).transpose()?;
+    // Judgements are read by one table after the other, and of texts the first line tells their form.
+    let reopenable = |input: &Option<Input>| input.as_ref().map(Input::reopenable).transpose();
+    let (qrels, docs, queries) = (reopenable(&args.qrels)?, reopenable(&args.texts)?, reopenable(&args.queries)?);
     let options = Options {
         baseline: args.baseline,
         compare: args.compare.map(|rows| (rows[0].clone(), rows[1].clone())),
         metric: args.metric,
         qrels: qrels.as_ref().map(|qrels| qrels.path().to_owned()),
-        docs: args.texts.as_ref().map(|input| -> Lookup { Box::new(move |ids| texts(input, ids)) }),
-        queries: args.queries.as_ref().map(|input| -> Lookup { Box::new(move |ids| texts(input, ids)) }),
+        docs: docs.as_ref().map(|input| -> Lookup { Box::new(move |ids| texts(input, ids)) }),
+        queries: queries.as_ref().map(|input| -> Lookup { Box::new(move |ids| texts(input, ids)) }),
     };
     let page = page(&args.folder, &options)?;
     file.write_all(page.as_bytes()).map_err(Error::io(file.place().to_owned()))?;

@@ -37,7 +37,7 @@ pub(crate) fn of_run(title: &str, run: &Path, qrels: &Path) -> Result<Option<Dis
         FROM run LEFT JOIN qrels ON run.query_id = qrels.query_id AND run.doc_id = qrels.doc_id";
     let Some((range, [others, relevant])) = histograms(&session, scores)? else { return Ok(None) };
     let about = format!(
-        "{} relevant documents (blue) and {} others (orange) are in the lists, each group with its own share a bar.",
+        "{} relevant documents and {} others are in the lists.",
         relevant.total(),
         others.total()
     );
