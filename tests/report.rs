@@ -135,7 +135,9 @@ fn a_half_made_folder_shows_what_is_there() {
 fn rows_over_other_queries_are_not_tested() {
     let folder = results();
     folder.sh("head -n 3 qrels.dev.small.tsv > few.tsv").ok();
-    folder.run("score -q --qrels few.tsv -m MRR@10 --per-query out/metrics/star.dev.parquet out/runs/star.dev.parquet").ok();
+    folder
+        .run("score -q --qrels few.tsv -m MRR@10 --per-query out/metrics/star.dev.parquet out/runs/star.dev.parquet")
+        .ok();
     let page = page(&folder, "");
     assert!(!page.contains("<sup>†</sup>"));
     assert!(page.contains("Not every value of STAR was tested"), "{page}");

@@ -78,7 +78,8 @@ fn read(run: &Path, qrels: Option<&Path>, ids: &BTreeSet<String>) -> Result<BTre
     let quoted: Vec<String> = ids.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
     let wanted = format!("CAST(query_id AS VARCHAR) IN ({})", quoted.join(", "));
     let session = Session::open(&[NamedTable::new("run", run)])?;
-    let rows = session.rows(&format!("SELECT query_id, doc_id, rank FROM run WHERE {wanted} ORDER BY query_id, rank"))?;
+    let rows =
+        session.rows(&format!("SELECT query_id, doc_id, rank FROM run WHERE {wanted} ORDER BY query_id, rank"))?;
     let relevant = qrels.map(|qrels| relevant(qrels, &wanted)).transpose()?;
     let mut lists: BTreeMap<String, List> = BTreeMap::new();
     let (queries, docs, ranks) = (texts(&rows, "query_id")?, texts(&rows, "doc_id")?, integers(&rows, "rank")?);

@@ -48,7 +48,8 @@ pub(crate) fn curves(folder: &Folder) -> Result<Vec<Curves>> {
     let measured = || trainings.iter().flat_map(|training| &training.dev);
     let (dev_x, dev_y) = (range(measured().map(|point| point.0)), range(measured().map(|point| point.1)));
     let draw = |training: &Training| {
-        let line = |points: &[(f64, f64)], color: RGBColor, width| LineSeries::new(points.to_vec(), color.stroke_width(width));
+        let line =
+            |points: &[(f64, f64)], color: RGBColor, width| LineSeries::new(points.to_vec(), color.stroke_width(width));
         let loss = Axes {
             size: SMALL,
             x: 0.0..training.loss.last().map_or(1.0, |point| point.0),
@@ -68,7 +69,13 @@ pub(crate) fn curves(folder: &Folder) -> Result<Vec<Curves>> {
             })
         };
         let dev = if training.dev.is_empty() { None } else { Some(dev()?) };
-        Ok(Curves { label: training.row.label.clone(), loss, about_loss: about_loss(training), dev, about_dev: about_dev(training) })
+        Ok(Curves {
+            label: training.row.label.clone(),
+            loss,
+            about_loss: about_loss(training),
+            dev,
+            about_dev: about_dev(training),
+        })
     };
     trainings.iter().map(draw).collect()
 }
@@ -87,7 +94,10 @@ fn about_loss(training: &Training) -> String {
 fn about_dev(training: &Training) -> String {
     match (training.dev.first(), training.dev.last()) {
         (Some(first), Some(last)) => {
-            format!("{} goes from {:.4} after {} steps to {:.4} after {}.", training.metric, first.1, first.0, last.1, last.0)
+            format!(
+                "{} goes from {:.4} after {} steps to {:.4} after {}.",
+                training.metric, first.1, first.0, last.1, last.0
+            )
         }
         _ => "The model was not measured while it was trained.".to_owned(),
     }
@@ -106,9 +116,14 @@ fn read<'a>(folder: &Folder, row: &'a Row) -> Result<Option<Training<'a>>> {
     let loss = points(&format!(
         "SELECT max(step) + 1 AS steps, avg(CAST(loss AS DOUBLE)) AS value FROM log GROUP BY step / {bucket} ORDER BY steps"
     ))?;
-    let mut dev =
-        points("SELECT 0 AS steps, CAST(value AS DOUBLE) AS value FROM provenance WHERE name = 'dev_start'")?;
+    let mut dev = points("SELECT 0 AS steps, CAST(value AS DOUBLE) AS value FROM provenance WHERE name = 'dev_start'")?;
     dev.extend(points("SELECT step + 1 AS steps, dev AS value FROM log WHERE dev IS NOT NULL ORDER BY step")?);
     let metric = texts(&session.rows("SELECT value FROM provenance WHERE name = 'dev_metric'")?, "value")?;
-    Ok(Some(Training { row, bucket, loss, dev, metric: metric.into_iter().next().unwrap_or_else(|| "metric".to_owned()) }))
+    Ok(Some(Training {
+        row,
+        bucket,
+        loss,
+        dev,
+        metric: metric.into_iter().next().unwrap_or_else(|| "metric".to_owned()),
+    }))
 }

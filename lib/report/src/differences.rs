@@ -33,7 +33,8 @@ impl Differences {
 
     /// The queries that differ most, in either direction.
     pub(crate) fn largest(&self, number: usize) -> Vec<(String, f64)> {
-        let mut largest: Vec<(String, f64)> = self.sorted.iter().filter(|(_, difference)| *difference != 0.0).cloned().collect();
+        let mut largest: Vec<(String, f64)> =
+            self.sorted.iter().filter(|(_, difference)| *difference != 0.0).cloned().collect();
         largest.sort_by(|one, two| two.1.abs().total_cmp(&one.1.abs()).then_with(|| one.0.cmp(&two.0)));
         largest.truncate(number);
         largest

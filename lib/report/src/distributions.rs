@@ -36,12 +36,12 @@ pub(crate) fn of_run(title: &str, run: &Path, qrels: &Path) -> Result<Option<Dis
     let scores = "SELECT CAST(score AS DOUBLE) AS score, coalesce(relevance, 0) > 0 AS relevant \
         FROM run LEFT JOIN qrels ON run.query_id = qrels.query_id AND run.doc_id = qrels.doc_id";
     let Some((range, [others, relevant])) = histograms(&session, scores)? else { return Ok(None) };
-    let about = format!(
-        "{} relevant documents and {} others are in the lists.",
-        relevant.total(),
-        others.total()
-    );
-    Ok(Some(Distribution { title: title.to_owned(), plot: plot(range, &[(&others, ORANGE), (&relevant, BLUE)])?, about }))
+    let about = format!("{} relevant documents and {} others are in the lists.", relevant.total(), others.total());
+    Ok(Some(Distribution {
+        title: title.to_owned(),
+        plot: plot(range, &[(&others, ORANGE), (&relevant, BLUE)])?,
+        about,
+    }))
 }
 
 /// The scores of mined negatives, and of the relevant documents where mining kept them. None if there are none.

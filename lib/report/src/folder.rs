@@ -32,7 +32,8 @@ impl Folder {
         names(path)?;
         let has_parts = |path: &Path| PARTS.iter().any(|part| path.join(part).is_dir());
         if !has_parts(path) {
-            let error = Error::new(path.display(), format!("is no folder of results: it has no {}", PARTS.join(", no ")));
+            let error =
+                Error::new(path.display(), format!("is no folder of results: it has no {}", PARTS.join(", no ")));
             let tasks: Vec<String> = names(path)?.into_iter().filter(|name| has_parts(&path.join(name))).collect();
             return Err(match tasks.first() {
                 Some(task) => error.hint(format!("{} is one", path.join(task).display())),
@@ -40,7 +41,8 @@ impl Folder {
             });
         }
         let mut folder = Folder { path: path.to_owned(), rows: Vec::new(), splits: Vec::new() };
-        let scored: Vec<(String, String)> = ["runs", "metrics"].iter().flat_map(|part| folder.of_splits(part)).collect();
+        let scored: Vec<(String, String)> =
+            ["runs", "metrics"].iter().flat_map(|part| folder.of_splits(part)).collect();
         let mut rows: BTreeSet<String> = scored.iter().map(|(row, _)| row.clone()).collect();
         rows.extend(folder.list("models").into_iter().filter(|name| folder.file("models", name).is_dir()));
         folder.rows = sort(rows)?;
@@ -99,7 +101,8 @@ impl Folder {
 /// The names in a folder, sorted, without those that begin with a dot.
 fn names(path: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(path).map_err(Error::io(path.display()))?;
-    let mut names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.retain(|name| !name.starts_with('.'));
     names.sort();
     Ok(names)

@@ -85,7 +85,10 @@ pub fn page(folder: &Path, options: &Options) -> Result<String> {
         no_texts: no_texts(options),
         stages,
         total,
-        sizes: stages::sizes(&folder).into_iter().map(|(part, number, size)| (part, number, stages::bytes(size))).collect(),
+        sizes: stages::sizes(&folder)
+            .into_iter()
+            .map(|(part, number, size)| (part, number, stages::bytes(size)))
+            .collect(),
         graph: graph::draw(&graph, folder.rows.len()),
         files: files(&graph),
     };
@@ -106,7 +109,8 @@ fn compare(
     [first, second]: [usize; 2],
     options: &Options,
 ) -> Result<(Option<Compared>, Vec<Changed>)> {
-    let (Some(of_first), Some(of_second)) = (metrics.get(first, choice.column), metrics.get(second, choice.column)) else {
+    let (Some(of_first), Some(of_second)) = (metrics.get(first, choice.column), metrics.get(second, choice.column))
+    else {
         return Ok((None, Vec::new()));
     };
     let differences = Differences::new(of_first, of_second);
@@ -127,9 +131,7 @@ fn compare(
     };
     let run = |row: usize| folder.existing("runs", &format!("{}.{}.parquet", folder.rows[row].name, choice.split));
     let changed = match (run(first), run(second)) {
-        (Some(first), Some(second)) => {
-            changed::changed(&differences.largest(CHANGED), [&first, &second], options)?
-        }
+        (Some(first), Some(second)) => changed::changed(&differences.largest(CHANGED), [&first, &second], options)?,
         _ => Vec::new(),
     };
     Ok((Some(compared), changed))
@@ -166,7 +168,10 @@ fn no_scores(folder: &Folder, options: &Options) -> Vec<String> {
         missing.push("No negatives have been mined yet.".to_owned());
     }
     if options.qrels.is_none() {
-        missing.push("The page was made without --qrels, so it does not know which documents of the lists are relevant.".to_owned());
+        missing.push(
+            "The page was made without --qrels, so it does not know which documents of the lists are relevant."
+                .to_owned(),
+        );
     } else if folder.list("runs").is_empty() {
         missing.push("There are no runs yet.".to_owned());
     }
@@ -179,7 +184,11 @@ fn no_texts(options: &Options) -> Vec<String> {
         (options.docs.is_none(), "--texts, which has the texts of documents"),
         (options.queries.is_none(), "--queries, which has the texts of queries"),
     ];
-    without.iter().filter(|(is_missing, _)| *is_missing).map(|(_, what)| format!("The page was made without {what}.")).collect()
+    without
+        .iter()
+        .filter(|(is_missing, _)| *is_missing)
+        .map(|(_, what)| format!("The page was made without {what}."))
+        .collect()
 }
 
 /// What each stage took, and all of them together.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hardmine_evaluation::{NamedTable, Session};
-use hardmine_records::{Result};
+use hardmine_records::Result;
 
 use crate::columns::{numbers, present, texts};
 use crate::folder::Folder;
