@@ -79,7 +79,7 @@ fn histograms(session: &Session, scores: &str) -> Result<Option<(Range<f64>, [Hi
         "SELECT min(score) AS low, max(score) AS high FROM ({scores}) WHERE score < 'Infinity' AND score > '-Infinity'"
     ))?;
     let (low, high) = (numbers(&extremes, "low")?[0], numbers(&extremes, "high")?[0]);
-    if !(low <= high) {
+    if low.is_nan() {
         return Ok(None);
     }
     let width = if low < high { (high - low) / BINS as f64 } else { 1.0 };

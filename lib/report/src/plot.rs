@@ -11,7 +11,7 @@ use plotters::prelude::*;
 /// Width and height of a plot, in CSS pixels where there is room for them.
 pub(crate) const SMALL: (u32, u32) = (340, 210);
 /// … of one that goes over the whole page.
-pub(crate) const WIDE: (u32, u32) = (760, 260);
+pub(crate) const WIDE: (u32, u32) = (560, 230);
 
 /// Axes and letters.
 pub(crate) const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
