@@ -142,7 +142,7 @@ table: build
 ## report: one HTML page for each folder of results in OUT: the table, curves, two rows query by query, what it all took
 report: build
 	@made=; for task in $(tasks); do \
-	  [ ! -d $(OUT)/$$task ] || { made=1; $(call REPORT,$$task,$(OUT)/$$task); echo "$(OUT)/$$task/report.html"; }; \
+	  [ ! -d $(OUT)/$$task ] || { made=1; $(call REPORT,$$task,$(OUT)/$$task) && echo "$(OUT)/$$task/report.html"; } || exit 1; \
 	done; [ "$$made" ] || echo "make: no results in $(OUT) yet; make passage or make doc makes some"
 
 # The report of a task. Its folder knows which collection it was made of.

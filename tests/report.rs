@@ -178,6 +178,25 @@ fn make_keeps_what_stages_took_and_makes_the_page() {
     assert!(page.contains("embed | rank | remap-ids") || page.contains("rank | embed | remap-ids"), "{journal}");
     assert!(page.contains("<title>negatives/") || page.contains("<title>embeddings/rand-neg"));
     assert!(!page.contains("made without"), "the collection is there");
-    // The report takes no time of its own.
+    // The report is no stage.
     assert_eq!(folder.text("out/passage/stages.jsonl"), journal);
+}
+
+#[test]
+fn make_knows_the_files_of_a_collection_and_its_only_split() {
+    let project = Project::new("bert");
+    let data = project.folder.path("data").display().to_string();
+    let files = format!(
+        "DOCS={data}/collection.tsv TEST_QUERIES={data}/queries.dev.small.tsv TEST_QRELS={data}/qrels.dev.small.tsv"
+    );
+    project.make(&format!("collection-start {files}")).ok();
+    // The files are found by what is kept of the settings.
+    project.make("report").ok();
+    let page = project.folder.text("out/collection/report.html");
+    assert!(page.contains("test, 60 queries") && !page.contains("made without"), "{page}");
+    project.folder.sh("rm -r out/collection/metrics; echo harm > out/collection/runs/start.test.parquet").ok();
+    let done = project.make("report").done();
+    assert_ne!(done.code, Some(0));
+    assert!(done.stderr.contains("start.test.parquet"), "{}", done.stderr);
+    assert_eq!(project.folder.text("out/collection/report.html"), page);
 }
