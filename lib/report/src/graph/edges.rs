@@ -72,7 +72,9 @@ fn reduce(nodes: usize, edges: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
         }
     }
     let is_needed = |&(from, to): &(usize, usize)| {
-        reached[to][from] || !edges.iter().any(|&(of, next)| of == from && next != to && reached[next][to])
+        // A way that comes back to where it began says nothing new.
+        let goes_on = |next: usize| next != to && reached[next][to] && !reached[next][from];
+        reached[to][from] || !edges.iter().any(|&(of, next)| of == from && goes_on(next))
     };
     let mut needed: Vec<(usize, usize)> = edges.iter().filter(|edge| is_needed(edge)).copied().collect();
     needed.sort_unstable();
