@@ -17,8 +17,10 @@ DEPS := .deps
 ## help: this list
 help:
 	@sed -n 's/^## //p' Makefile tests/rules.mk | sed 's/^\([^:]*\): /  \1\t/' | expand -t 22
-	@echo; echo "Settings, with their defaults (the paper's); lib/experiments/settings.mk says what each is for:"
+	@echo; echo "Settings, with their defaults (the paper's); settings.mk in lib/experiments says what each is for:"
 	@sed -n '/= *\$$(/d; s/^\([A-Z_]*\) ?= */  \1=/p' lib/experiments/settings.mk
+	@echo; echo "Settings of beir and collection; collection.mk says what each is for:"
+	@sed -n '/= *\$$(/d; s/^\([A-Z_]*\) ?= */  \1=/p' lib/experiments/collection.mk lib/experiments/exchange.mk
 
 # ---- set-up and build -------------------------------------------------------------------------------------
 
@@ -75,21 +77,37 @@ wheel: build $(DEPS)/patchelf/patchelf
 ## doc-ROW: the same of the document table
 ## passage: all six rows from DATA, INIT into OUT, and their table
 ## doc: the same for documents
+## beir, beir-ROW: the same for DATA in BEIR's layout: corpus.jsonl, queries.jsonl and qrels; ROW may also be start
+## collection, collection-ROW: the same for any files: DOCS, QUERIES, TRAIN_QRELS, DEV_QRELS, TEST_QRELS
+## TASK-export-TRAINER: a task's training data with texts, for sentence-transformers, flagembedding or tevatron
 ## passage-leaderboard: runs of the six rows for the leaderboard's queries, in the form that is handed in
 ## doc-leaderboard: the same for documents
 ## reproduce-passage: score the authors' checkpoints STAR and ADORE_STAR, beside the published figures
 ## reproduce-doc: the same for documents
+## passage-ance: ROUNDS of encoding, searching, mining and training, each from the last one's model, and their table
+## doc-ance: the same for documents
 ## quickstart: the whole pipeline on a small real collection: data, model, all rows, the table (minutes)
 ## quickstart-cosine: its second form: trained by InfoNCE with a temperature, and compared by cosine
-all_rows := $(ROWS) $(GIVEN_ROWS)
+## quickstart-ance: ROUNDS of mining and training on the quick start's collection
+## quickstart-mining: the quick start's STAR with negatives by several rules, and their table
+all_rows := $(ROWS) $(GIVEN_ROWS) $(ANCE_ROWS) ance
+tasks := passage doc beir collection
 passage_goals := passage $(all_rows:%=passage-%) passage-leaderboard reproduce-passage
 doc_goals := doc $(all_rows:%=doc-%) doc-leaderboard reproduce-doc
-.PHONY: $(passage_goals) $(doc_goals) quickstart quickstart-cosine $(all_rows:%=quickstart-%)
+beir_goals := beir $(all_rows:%=beir-%)
+collection_goals := collection $(all_rows:%=collection-%)
+exports := $(foreach task,$(tasks),$(TRAINERS:%=$(task)-export-%))
+.PHONY: $(passage_goals) $(doc_goals) $(beir_goals) $(collection_goals) $(exports) quickstart quickstart-cosine quickstart-mining $(all_rows:%=quickstart-%)
 $(passage_goals): rows-of-passage ; @:
 $(doc_goals): rows-of-doc ; @:
+$(beir_goals): rows-of-beir ; @:
+$(collection_goals): rows-of-collection ; @:
+$(foreach task,$(tasks),$(eval $(filter $(task)-%,$(exports)): rows-of-$(task) ; @:))
 $(all_rows:%=quickstart-%): rows-of-quickstart ; @:
 $(OUT)/passage/%: rows-of-passage ; @:
 $(OUT)/doc/%: rows-of-doc ; @:
+$(OUT)/beir/%: rows-of-beir ; @:
+$(OUT)/collection/%: rows-of-collection ; @:
 
 quickstart: rows-of-quickstart
 	@cp -p $(QUICKSTART)/passage/table.tsv $(QUICKSTART)/passage/table.parquet $(QUICKSTART)/
@@ -97,23 +115,26 @@ quickstart: rows-of-quickstart
 
 quickstart-cosine: rows-of-quickstart-cosine ; @:
 
+quickstart-mining: build $(DEPS)/minilm/config.json $(QUICKSTART)/data/collection.tsv
+	+@$(MAKE) -f lib/experiments/rules.mk TASK=$@ $@-sweep
+
 # All that is wanted of a task is made by one make, so that rows that are made side by side (-j) share what they have
 # in common. A dry run first finds what is missing, before a long build and days of training.
-wanted = $(filter $* $(addprefix $*-,leaderboard $(all_rows)) reproduce-$* $(OUT)/$*/%,$(MAKECMDGOALS:./%=%))
+wanted = $(filter $* $(addprefix $*-,leaderboard $(all_rows)) reproduce-$* $*-export-% $(OUT)/$*/%,$(MAKECMDGOALS:./%=%))
 EXPERIMENT = $(MAKE) -f lib/experiments/rules.mk TASK=$* $(if $(filter reproduce-%,$(wanted)),PAPER=yes) $(wanted)
 
-.PHONY: check-passage check-doc rows-of-passage rows-of-doc rows-of-quickstart rows-of-quickstart-cosine
-check-passage check-doc: check-%:
+.PHONY: $(tasks:%=check-%) $(tasks:%=rows-of-%) rows-of-quickstart rows-of-quickstart-cosine
+$(tasks:%=check-%): check-%:
 	+@$(EXPERIMENT) -n CHECK=yes > /dev/null
 
-rows-of-passage rows-of-doc: rows-of-%: $(if $(SHOWN),,check-%) build
+$(tasks:%=rows-of-%): rows-of-%: $(if $(SHOWN),,check-%) build
 rows-of-quickstart rows-of-quickstart-cosine: build $(DEPS)/minilm/config.json $(QUICKSTART)/data/collection.tsv
-rows-of-passage rows-of-doc rows-of-quickstart rows-of-quickstart-cosine: rows-of-%:
+$(tasks:%=rows-of-%) rows-of-quickstart rows-of-quickstart-cosine: rows-of-%:
 	+@$(EXPERIMENT)
 
 ## table: the tables that have been made so far (PAPER=yes: beside the published figures)
 table: build
-	@made=; for task in passage doc; do \
+	@made=; for task in $(tasks); do \
 	  [ ! -e $(OUT)/$$task/table.parquet ] || { made=1; $(MAKE) -f lib/experiments/rules.mk TASK=$$task $$task-table; }; \
 	done; [ "$$made" ] || echo "make: no table in $(OUT) yet; make passage or make doc makes one"
 
@@ -124,6 +145,17 @@ table: build
 data-passage data-doc: data-%:
 	python3 lib/scripts/msmarco.py $* $(DATA) $(if $(MSMARCO),--from $(MSMARCO)) $(if $(TREC),--trec-from $(TREC)) \
 	  $(if $(MSMARCO_ROWS),--rows $(MSMARCO_ROWS))
+
+## import-TRAINER: turn training data FROM=file.jsonl of a trainer into DATA, in BEIR's layout with negatives.parquet
+imports := $(TRAINERS:%=import-%)
+.PHONY: $(imports)
+$(imports): import-%: build
+	@: $(if $(FROM),,$(error no training data; hint: FROM=file.jsonl names it))
+	@: $(if $(wildcard $(DATA)/*),$(error $(DATA) has files in it already; hint: DATA=folder names a new folder))
+	mkdir -p $(DATA)/qrels
+	for file in queries.jsonl corpus.jsonl qrels/train.tsv negatives.parquet; do \
+	  name=$${file%.*}; $(BIN)/sql -t data=$(FROM) -f lib/evaluation/sql/import/$*/$${name%/*}.sql -o $(DATA)/$$file; \
+	done
 
 $(QUICKSTART)/data/collection.tsv: $(DEPS)/azure-cli/__main__.py lib/scripts/quickstart.py
 	python3 lib/scripts/quickstart.py $(DEPS)/azure-cli $(@D)

@@ -9,11 +9,12 @@ use hardmine_command::{self as command, Common, Report};
 use hardmine_evaluation::{NamedTable, ResultFormat, query};
 use hardmine_files::{Input, check_differs};
 
-const FORMATS: [(&str, &str, ResultFormat); 5] = [
+const FORMATS: [(&str, &str, ResultFormat); 6] = [
     ("table", "A table to read", ResultFormat::Table),
     ("csv", "Comma-separated, with a header", ResultFormat::Csv),
     ("tsv", "Separated by tabs, with a header", ResultFormat::Tsv),
     ("json", "A list of objects, one for each row", ResultFormat::Json),
+    ("jsonl", "An object on a line for each row, as trainers and BEIR read it", ResultFormat::JsonLines),
     ("parquet", "Parquet, which is not written to a terminal", ResultFormat::Parquet),
 ];
 
@@ -24,7 +25,8 @@ const MAX_QUERY: u64 = 16 << 20;
 ///
 /// A table is a run, qrels, negatives, tokens, embeddings, metrics, a training log, or any Parquet file. It may be
 /// Parquet or Arrow; runs and qrels may also be TSV or TREC text. A folder of Parquet files or a glob is one table.
-/// schemas/README.md lists the columns. The table `provenance` (table_name, name, value) says where each file came from.
+/// schemas/README.md lists the columns. Texts (MS MARCO's TSV, BEIR's JSONL, Parquet with text and id) are a table of id,
+/// title and text, and any other JSONL is a table with a column for each field, lists and objects included. The table `provenance` (table_name, name, value) says where each file came from.
 /// The dialect is DataFusion's. A query can read files and never changes one.
 #[derive(Parser)]
 #[command(
@@ -65,7 +67,7 @@ pub(crate) struct Args {
     #[arg(short, long = "table", value_name = "NAME=PATH", value_parser = command::os_text(|text| NamedTable::parse(&text)))]
     tables: Vec<NamedTable>,
 
-    /// How to write the rows. By default the ending of the output decides (.parquet, .csv, .tsv, .json); otherwise a
+    /// How to write the rows. By default the ending of the output decides (.parquet, .csv, .tsv, .json, .jsonl); otherwise a
     /// table is printed
     #[arg(long, value_parser = command::one_of(&FORMATS))]
     format: Option<ResultFormat>,
@@ -114,6 +116,7 @@ fn by_ending(output: &Path) -> ResultFormat {
         Some("csv") => ResultFormat::Csv,
         Some("tsv") => ResultFormat::Tsv,
         Some("json") => ResultFormat::Json,
+        Some("jsonl") => ResultFormat::JsonLines,
         _ => ResultFormat::Table,
     }
 }

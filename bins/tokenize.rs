@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_files::{Input, Output, Writer};
 use hardmine_records::{Error, Kind, Provenance, provenance, schema};
-use hardmine_text::{Corpus, FolderSettings, Judged, Prompts, TextKind, Tokenizer, tokenize};
+use hardmine_text::{Columns, Corpus, FolderSettings, Judged, Prompts, TextKind, Tokenizer, tokenize};
 
 /// Turns the texts of a collection or of queries into token ids
 ///
@@ -76,6 +76,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERSION", value_parser = ["transformers-2"])]
     compat: Option<String>,
 
+    /// Column of the ids, where it is not called id or _id. A TSV file then begins with a line that names its columns
+    #[arg(long, value_name = "NAME")]
+    id_column: Option<String>,
+
+    /// Columns that make up a text, in their order, where they are not called title and text. Repeat the option or
+    /// separate the names by commas. The last column must have a value in every row; what the others have is put in
+    /// front of it as a title is
+    #[arg(long = "text-column", value_name = "NAME", value_delimiter = ',')]
+    text_columns: Vec<String>,
+
     /// Longest line that a text file may have, in MiB (64) or in bytes (4096B). A longer line is an error
     #[arg(long, value_name = "MIB|BYTES", default_value = "64", value_parser = line_length)]
     max_line: usize,
@@ -116,7 +126,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         tracing::warn!("--judged keeps texts whose ids are those of judged queries, but --kind is {}", args.kind);
     }
     let judged = args.judged.as_ref().map(|qrels| Judged::open(qrels, args.foreign.ids)).transpose()?;
-    let corpus = Corpus::open(&args.texts, args.kind)?.with_max_line(args.max_line);
+    let columns = Columns { id: args.id_column, text: args.text_columns };
+    let corpus = Corpus::open_columns(&args.texts, args.kind, &columns)?.with_max_line(args.max_line);
 
     let mut about = Provenance::default();
     about.set(provenance::TOKENIZER, tokenizer.digest()?);
@@ -145,6 +156,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     }
     if summary.cut > 0 {
         report.note(format!("{} of {} texts cut to {max_length} tokens", summary.cut, summary.rows));
+    }
+    if let [first, ..] = &summary.without_text[..] {
+        report.note(format!("{} judged queries have no text, such as '{first}'", summary.without_text.len()));
     }
     if summary.unjudged > 0 {
         report.note(format!("{} queries without judgements left out", summary.unjudged));

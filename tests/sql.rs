@@ -43,6 +43,59 @@ fn rows_in_every_form() {
 }
 
 #[test]
+fn texts_in_any_form_are_a_table_of_id_title_and_text() {
+    let folder = Folder::made();
+    folder.write("texts.tsv", "id\ttext\n007\tan  apple \n8\t\n");
+    folder.write("docs.tsv", "007\tu\t\tan  apple \n8\tu\tT\t\n");
+    folder.write(
+        "texts.jsonl",
+        "{\"_id\": \"007\", \"text\": \"an  apple \", \"id\": 1}\n\n{\"_id\": 8, \"text\": \"\"}\n",
+    );
+    folder.sh("sql -q -t t=texts.tsv 'SELECT id, text FROM t' -o texts.parquet; gzip -k texts.jsonl").ok();
+    let query = "SELECT id, title IS NULL OR title = '' AS untitled, text FROM t LIMIT 1";
+    for name in ["texts.tsv", "docs.tsv", "texts.jsonl", "texts.jsonl.gz", "texts.parquet"] {
+        let done = folder.run(&format!("sql -q --format csv -t t={name}")).arg(query).ok();
+        assert_eq!(done.text(), "id,untitled,text\n007,true,an  apple \n", "{name}");
+        let done = folder.run(&format!("sql -q --format csv -t t={name}")).arg("SELECT count(*) AS n FROM t").ok();
+        assert_eq!(done.text(), "n\n2\n", "{name}");
+    }
+    let done = folder.run("sql -q --format csv -t t=-").arg(query).stdin(folder.read("texts.jsonl")).ok();
+    assert_eq!(done.text(), "id,untitled,text\n007,true,an  apple \n");
+    folder.write("texts.tsv", "1\ta\n2\tb\n".repeat(60) + "3\n");
+    folder.run("sql -t t=texts.tsv").arg("SELECT count(*) FROM t").fails(&["texts.tsv: line 121: expected 2 columns"]);
+}
+
+#[test]
+fn json_lines_are_a_table_with_lists_and_objects() {
+    let folder = Folder::made();
+    let lines = "{\"a\": 1, \"list\": [{\"x\": \"é\\n\"}], \"some\": 5, \"mixed\": {}}\n{\"list\": [], \"a\": 2.5, \"mixed\": [1], \"some\": \"q\"}\n";
+    folder.write("lines.jsonl", lines);
+    let done = folder.run("sql --format jsonl -t t=lines.jsonl").arg("SELECT a, list, some FROM t").ok();
+    done.check(done.stderr.contains("lines.jsonl: the field `mixed` has values of different kinds"), "should warn");
+    let found: Vec<serde_json::Value> = done.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(found[0], serde_json::json!({"a": 1.0, "list": [{"x": "é\n"}], "some": "5"}));
+    assert_eq!(found[1], serde_json::json!({"a": 2.5, "list": [], "some": "q"}));
+    let done = folder.run("sql -q -t t=lines.jsonl -o out.jsonl").arg("SELECT a FROM t WHERE a > 9").ok();
+    assert_eq!((done.text(), folder.text("out.jsonl").as_str()), ("", ""));
+    for (lines, text) in [
+        ("{\"a\": 1}\n{\"a\": NaN}\n", "bad.jsonl: line 2: bad JSON at column 7"),
+        ("{\"a\": 1}\n[1]\n", "bad.jsonl: line 2: bad JSON"),
+        ("{\"a\": 1\n", "bad.jsonl: line 1: bad JSON"),
+        ("{}\n", "bad.jsonl: has no field that could be a column"),
+    ] {
+        folder.write("bad.jsonl", lines);
+        folder.run("sql -t t=bad.jsonl").arg("SELECT * FROM t").fails(&[text]);
+    }
+}
+
+#[test]
+fn sha256_is_that_of_the_text() {
+    let folder = Folder::empty();
+    let query = "SELECT left(sha256('abc'), 8) AS a, sha256(NULL) IS NULL AS b";
+    assert_eq!(folder.run("sql -q --format csv").arg(query).ok().text(), "a,b\nba7816bf,true\n");
+}
+
+#[test]
 fn a_query_from_a_file_and_rows_from_a_pipe() {
     let folder = Folder::made();
     folder.write("query.sql", "SELECT count(DISTINCT query_id) AS queries\nFROM run\n");

@@ -93,6 +93,57 @@ fn the_same_texts_in_any_form_give_the_same_tokens() {
 }
 
 #[test]
+fn columns_of_other_names_give_the_same_tokens() {
+    let folder = Folder::new();
+    folder.write(
+        "beir.jsonl",
+        "{\"_id\": \"007\", \"title\": \"azure vm\", \"text\": \"create \"}\n{\"_id\": 8, \"title\": \"\", \"text\": \" disk\"}\n",
+    );
+    folder.write("named.jsonl", "{\"n\": \"007\", \"id\": 1, \"head\": \"azure vm\", \"body\": \"create \"}\n{\"n\": 8, \"head\": null, \"body\": \" disk\"}\n");
+    folder.write("named.tsv", "body\tother\tn\thead\ncreate \tx\t007\tazure vm\n disk\t\t8\t\n");
+    let strings = |values: &[Option<&str>]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
+    save(
+        &folder.path("named.parquet"),
+        vec![
+            ("head", strings(&[Some("azure vm"), None])),
+            ("body", strings(&[Some("create "), Some(" disk")])),
+            ("n", strings(&[Some("007"), Some("8")])),
+        ],
+    );
+    let tokens = |line: &str| Records::stream(&folder.run(&format!("tokenize --tokenizer bert {line}")).ok().stdout);
+    let expected = tokens("beir.jsonl");
+    for name in ["named.jsonl", "named.tsv", "named.parquet"] {
+        for columns in ["--text-column head,body", "--text-column head --text-column body"] {
+            assert!(tokens(&format!("--id-column n {columns} {name}")).rows == expected.rows, "{name}");
+        }
+        let only = tokens(&format!("--id-column n --text-column body {name}"));
+        assert_eq!(only.token_ids()[1], expected.token_ids()[1], "{name}");
+        assert_eq!(only.token_ids()[0].len(), 3, "{name}");
+    }
+    for (line, texts) in [
+        (
+            "--id-column m --text-column body named.tsv",
+            &["named.tsv: line 1: expected columns m and body, found body, other"][..],
+        ),
+        ("--id-column m --text-column body named.parquet", &["expected columns m and body, found head, body, n"]),
+        ("--id-column m --text-column body named.jsonl", &["named.jsonl: line 1: missing field `m`"]),
+        ("--id-column n --text-column tail,body named.jsonl", &["named.jsonl: no line has the field `tail`"]),
+        ("--id-column n --text-column head named.jsonl", &["named.jsonl: line 2: missing field `head`"]),
+        ("--id-column n --text-column head named.parquet", &["named.parquet: row 1: column head is null"]),
+        (
+            "--text-column text collection.tsv",
+            &["line 1: expected columns id and text", "first line of a TSV file is a header"],
+        ),
+    ] {
+        folder.run(&format!("tokenize --tokenizer bert {line}")).fails(texts);
+    }
+    folder.write("short.tsv", "n\tbody\n1\n");
+    folder
+        .run("tokenize --tokenizer bert --id-column n --text-column body short.tsv")
+        .fails(&["line 2: expected 2 fields"]);
+}
+
+#[test]
 fn long_texts_are_cut_and_keep_their_last_token() {
     let folder = Folder::new();
     let whole = Records::stream(&folder.run("tokenize --tokenizer bert collection.tsv").ok().stdout).token_ids();

@@ -2,7 +2,8 @@
 #
 #     make -f lib/experiments/rules.mk TASK=passage passage-star
 #
-# TASK names the file beside this one that says where the task's files are: passage, doc, quickstart, or one of yours.
+# TASK names the file beside this one that says where the task's files are: passage, doc, beir, collection, quickstart, or
+# one of yours.
 # In the rules, % is a row (star, adore-star). Names in capitals are settings, or commands and options made of them.
 
 SHELL := bash
@@ -25,12 +26,42 @@ qrels      := $(HERE)/qrels
 models     := $(HERE)/models
 embeddings := $(HERE)/embeddings
 negatives  := $(HERE)/negatives
+judged     := $(HERE)/judged
 runs       := $(HERE)/runs
 metrics    := $(HERE)/metrics
 
+# What to do about a file that is not there.
+HINT ?= make data-passage or data-doc fetches MS MARCO, DATA=folder names a collection
+
+# ---- the collection ---------------------------------------------------------------------------------------
+
+# A file of the collection, packed or not.
+docs                := $(firstword $(wildcard $(DOCS) $(DOCS).gz $(DOCS).zst) $(DOCS))
+train_queries       := $(firstword $(wildcard $(TRAIN_QUERIES) $(TRAIN_QUERIES).gz $(TRAIN_QUERIES).zst) $(TRAIN_QUERIES))
+train_qrels         := $(firstword $(wildcard $(TRAIN_QRELS) $(TRAIN_QRELS).gz $(TRAIN_QRELS).zst) $(TRAIN_QRELS))
+dev_queries         := $(firstword $(wildcard $(DEV_QUERIES) $(DEV_QUERIES).gz $(DEV_QUERIES).zst) $(DEV_QUERIES))
+dev_qrels           := $(firstword $(wildcard $(DEV_QRELS) $(DEV_QRELS).gz $(DEV_QRELS).zst) $(DEV_QRELS))
+test_queries        := $(firstword $(wildcard $(TEST_QUERIES) $(TEST_QUERIES).gz $(TEST_QUERIES).zst) $(TEST_QUERIES))
+test_qrels          := $(firstword $(wildcard $(TEST_QRELS) $(TEST_QRELS).gz $(TEST_QRELS).zst) $(TEST_QRELS))
+leaderboard_queries := $(firstword $(wildcard $(LEADERBOARD_QUERIES) $(LEADERBOARD_QUERIES).gz $(LEADERBOARD_QUERIES).zst) $(LEADERBOARD_QUERIES))
+
+files := $(sort $(docs) $(train_queries) $(train_qrels) $(dev_queries) $(dev_qrels) $(test_queries) $(test_qrels) \
+	$(leaderboard_queries))
+
+include lib/experiments/judgements.mk
+
+# The splits that models are scored on. A split without judgements is left out.
+splits := $(strip $(foreach split,dev test,$(if $($(split)_qrels),$(split))))
+ifneq ($(MAKECMDGOALS),$(TASK)-table)
+$(if $(train_qrels),,$(info # There are no training judgements: models can be scored as they come, and none can be trained. \
+  TRAIN_SHARE=0.8 makes a train split.))
+$(foreach split,$(filter-out $(splits),dev test),$(info # There are no $(split) judgements: the table has no column of them.))
+$(if $(splits)$(SHOWN),,$(error there are no judgements to score with; hint: $(HINT)))
+endif
+
 # ---- what can be made -------------------------------------------------------------------------------------
 
-all_rows := $(ROWS) $(GIVEN_ROWS)
+all_rows := $(ROWS) $(GIVEN_ROWS) $(MINED_ROWS)
 .PHONY: $(TASK) $(TASK)-table $(TASK)-leaderboard reproduce-$(TASK) $(all_rows:%=$(TASK)-%)
 
 # The rows of the table, the table, and how the models got better.
@@ -43,8 +74,8 @@ $(TASK)-table:
 	@$(SHOW)
 
 # One row. The queries first: what is wrong with them is found before days of training.
-$(all_rows:%=$(TASK)-%): $(TASK)-%: $(tokens)/dev.arrow $(tokens)/test.arrow \
-  $(metrics)/%.dev.parquet $(metrics)/%.test.parquet
+queries := $(splits:%=$(tokens)/%.arrow)
+$(all_rows:%=$(TASK)-%): $(TASK)-%: $(queries) $(foreach split,$(splits),$(metrics)/%.$(split).parquet)
 
 # Runs of the rows, in the form that is handed in.
 $(TASK)-leaderboard: $(tokens)/leaderboard.arrow $(ROWS:%=$(runs)/%.leaderboard.tsv)
@@ -61,6 +92,12 @@ prompt = $(if $($(1)),--prompt $(call quoted,$($(1))))
 OTHER_PROMPT = $(if $(QUERY_PROMPT)$(DOC_PROMPT),--other-prompt)
 EMBED = $(BIN)/embed $(OTHER_PROMPT) --device $(DEVICE) --precision $(PRECISION)
 RANK = $(BIN)/rank $(OTHER_PROMPT) --device $(DEVICE)
+SCORE = $(BIN)/score $(if $(EXCLUDE_SELF),--exclude-self)
+# The columns that a collection of yours has its ids and texts in.
+DOC_COLUMNS   = $(if $(DOC_ID),--id-column $(DOC_ID)) $(if $(DOC_TEXT),--text-column $(DOC_TEXT))
+QUERY_COLUMNS = $(if $(QUERY_ID),--id-column $(QUERY_ID)) $(if $(QUERY_TEXT),--text-column $(QUERY_TEXT))
+# What internal ids are the row numbers of, for the training queries.
+IDS = --queries $(tokens)/train.arrow --docs $(tokens)/docs.arrow
 OBJECTIVE = --similarity $(SIMILARITY) --loss $(LOSS) $(if $(TEMPERATURE),--temperature $(TEMPERATURE)) \
 	--schedule $(SCHEDULE) --weight-decay $(WEIGHT_DECAY)
 TRAIN = $(OBJECTIVE) --optimizer $(OPTIMIZER) --learning-rate $(LEARNING_RATE) --warmup-steps $(WARMUP_STEPS) \
@@ -84,12 +121,15 @@ training  := $(objective) OPTIMIZER LEARNING_RATE WARMUP_STEPS BATCH_SIZE STEPS 
 	SEED $(dev)
 adore     := $(objective) ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS ADORE_BATCH_SIZE ADORE_EPOCHS ADORE_STEPS \
 	ADORE_TOP_K ADORE_QUERY_LENGTH SEED METRIC_CUT $(dev)
-# Prompts are recorded where they are given.
-settings.tokens               := DATA INIT COMPAT $(foreach name,QUERY_PROMPT DOC_PROMPT,$(if $($(name)),$(name)))
+# Prompts, and what only some collections need, are recorded where they are given.
+given = $(foreach name,$(1),$(if $($(name)),$(name)))
+settings.tokens               := DATA INIT COMPAT $(call given,$(NAMED) QUERY_PROMPT DOC_PROMPT DOC_ID DOC_TEXT QUERY_ID QUERY_TEXT)
+settings.judged               := DATA $(call given,$(NAMED) QRELS_COLUMNS TRAIN_SHARE) $(if $(TRAIN_SHARE),SEED)
 settings.inbatch-neg          := $(training)
 settings.rand-neg             := $(training) RAND_NUM
-settings.negatives            := INIT_STAR QUERY_LENGTH NEGATIVES MARGIN PRECISION
+settings.negatives            := INIT_STAR QUERY_LENGTH NEGATIVES MARGIN PRECISION $(call given,EXCLUDE_SELF NEGATIVES_RULES)
 settings.star                 := $(training) INIT_STAR HARD_NUM
+$(foreach row,$(MINED_ROWS),$(eval settings.$(row) := $(settings.star)))
 settings.adore-inbatch-neg    := $(adore)
 settings.adore-rand-neg       := $(adore)
 settings.adore-star           := $(adore)
@@ -98,7 +138,7 @@ settings.warm-up              := INIT_STAR
 settings.published-star       := STAR
 settings.published-adore-star := ADORE_STAR ADORE_QUERY_LENGTH
 settings.embeddings           := $(LENGTH) PRECISION
-settings.runs                 := QUERY_LENGTH TOP_K PRECISION
+settings.runs                 := QUERY_LENGTH TOP_K PRECISION $(call given,EXCLUDE_SELF)
 
 # FOLDER.settings, beside a folder, keeps the values of its settings. Where make is called with other ones, it makes
 # nothing: a model that took days must not be lost because of a mistyped number, nor pass for what it is not.
@@ -107,13 +147,14 @@ folder = $(@D)
 now    = $(foreach name,$(settings.$(notdir $(folder))),$(name)=$(call word_of,$(name)))
 was    = $(file <$(folder).settings)
 RECORD = printf '%s\n' $(foreach line,$(now),$(call quoted,$(line))) > $(folder).settings
-# A value in one word. The spaces of a prompt are written as ␣.
-word_of = $(if $(filter %_PROMPT,$(1)),$(subst $(space),␣,$($(1))),$(lastword $($(1))))
+# A value in one word. The spaces of a prompt and of rules are written as ␣.
+word_of = $(if $(filter %_PROMPT %_RULES,$(1)),$(subst $(space),␣,$($(1))),$(lastword $($(1))))
 space  := $(subst ,, )
+comma  := ,
 # A word of the shell.
 quoted = '$(subst ','\'',$(1))'
 
-kept := $(tokens) $(negatives) $(embeddings) $(runs) $(ROWS:%=$(models)/%) $(models)/start \
+kept := $(tokens) $(judged) $(negatives) $(embeddings) $(runs) $(ROWS:%=$(models)/%) $(MINED_ROWS:%=$(models)/%) $(models)/start \
 	$(if $(INIT_STAR),$(models)/warm-up) $(if $(STAR),$(models)/published-star) $(if $(ADORE_STAR),$(models)/published-adore-star)
 # There is something in the folder; or there is a checkpoint, where training was interrupted.
 made := $(foreach folder,$(kept),$(if $(wildcard $(folder)/* $(folder).checkpoint),$(folder)))
@@ -125,7 +166,7 @@ $(foreach folder,$(made),$(if $(was),$(if $(filter-out $(was),$(now))$(filter-ou
 endif
 
 # A folder is begun with its settings, and begun anew while there is nothing in it.
-begun := $(tokens) $(negatives) $(embeddings) $(runs)
+begun := $(tokens) $(judged) $(negatives) $(embeddings) $(runs)
 .PHONY: $(filter-out $(made),$(begun))
 $(begun): folder = $@
 $(begun): | $(HERE)
@@ -137,30 +178,20 @@ $(HERE) $(qrels) $(models) $(metrics):
 
 # ---- tokens and judgements ----------------------------------------------------------------------------------
 
-# A file of the collection, packed or not.
-docs                := $(firstword $(wildcard $(DOCS) $(DOCS).gz $(DOCS).zst) $(DOCS))
-train_queries       := $(firstword $(wildcard $(TRAIN_QUERIES) $(TRAIN_QUERIES).gz $(TRAIN_QUERIES).zst) $(TRAIN_QUERIES))
-train_qrels         := $(firstword $(wildcard $(TRAIN_QRELS) $(TRAIN_QRELS).gz $(TRAIN_QRELS).zst) $(TRAIN_QRELS))
-dev_queries         := $(firstword $(wildcard $(DEV_QUERIES) $(DEV_QUERIES).gz $(DEV_QUERIES).zst) $(DEV_QUERIES))
-dev_qrels           := $(firstword $(wildcard $(DEV_QRELS) $(DEV_QRELS).gz $(DEV_QRELS).zst) $(DEV_QRELS))
-test_queries        := $(firstword $(wildcard $(TEST_QUERIES) $(TEST_QUERIES).gz $(TEST_QUERIES).zst) $(TEST_QUERIES))
-test_qrels          := $(firstword $(wildcard $(TEST_QRELS) $(TEST_QRELS).gz $(TEST_QRELS).zst) $(TEST_QRELS))
-leaderboard_queries := $(firstword $(wildcard $(LEADERBOARD_QUERIES) $(LEADERBOARD_QUERIES).gz $(LEADERBOARD_QUERIES).zst) $(LEADERBOARD_QUERIES))
-
 $(tokens)/docs.arrow: $(docs) | $(tokens)
-	$(TOKENIZE) --kind $(KIND) $(call prompt,DOC_PROMPT) $< -o $@
+	$(TOKENIZE) --kind $(KIND) $(DOC_COLUMNS) $(call prompt,DOC_PROMPT) $< -o $@
 
-$(tokens)/train.arrow: $(train_queries) $(train_qrels)
+$(tokens)/train.arrow: $(train_queries) $(or $(train_qrels),/train)
 $(tokens)/dev.arrow: $(dev_queries) $(dev_qrels)
 $(tokens)/test.arrow: $(test_queries) $(test_qrels)
 $(tokens)/train.arrow $(tokens)/dev.arrow $(tokens)/test.arrow: | $(tokens)
-	$(TOKENIZE) --kind query $(call prompt,QUERY_PROMPT) --judged $(word 2,$^) $< -o $@
+	$(TOKENIZE) --kind query $(QUERY_COLUMNS) $(call prompt,QUERY_PROMPT) --judged $(word 2,$^) $< -o $@
 
 $(tokens)/leaderboard.arrow: $(leaderboard_queries) | $(tokens)
-	$(TOKENIZE) --kind query $(call prompt,QUERY_PROMPT) $< -o $@
+	$(TOKENIZE) --kind query $(QUERY_COLUMNS) $(call prompt,QUERY_PROMPT) $< -o $@
 
 $(qrels)/train.parquet: $(train_qrels) $(tokens)/train.arrow $(tokens)/docs.arrow | $(qrels)
-	$(BIN)/remap-ids --to internal --queries $(tokens)/train.arrow --docs $(tokens)/docs.arrow $< -o $@
+	$(BIN)/remap-ids --to internal $(if $(SKIP_UNKNOWN),--skip-unknown) $(IDS) $< -o $@
 
 # Every tenth query, which row numbers tell, is held out of training where models are measured while they are trained.
 $(qrels)/trained.parquet: $(qrels)/train.parquet
@@ -185,18 +216,7 @@ $(models)/rand-neg/config.json: $(INIT)/config.json $(pairs) | $(models)
 	$(RECORD)
 	$(BIN)/train randneg --init $(INIT) $(PAIRS) --rand-num $(RAND_NUM) $(TRAIN) -o $(@D)
 
-# STAR goes on from one of these models, with negatives from its run of the training queries.
-star_from := $(if $(INIT_STAR),warm-up,rand-neg)
-
-$(negatives)/train.parquet: $(models)/$(star_from)/config.json $(embeddings)/$(star_from).arrow $(tokens)/train.arrow \
-  $(qrels)/train.parquet | $(negatives)
-	$(EMBED) --model $(<D) --max-length $(QUERY_LENGTH) $(tokens)/train.arrow \
-	  | $(RANK) --index $(embeddings)/$(star_from).arrow --top-k $$(($(NEGATIVES) + $(MARGIN))) \
-	  | $(BIN)/mine-negatives --qrels $(qrels)/train.parquet --top-k $(NEGATIVES) -o $@
-
-$(models)/star/config.json: $(models)/$(star_from)/config.json $(negatives)/train.parquet $(pairs) | $(models)
-	$(RECORD)
-	$(BIN)/train star --init $(<D) $(PAIRS) --negatives $(negatives)/train.parquet --hard-num $(HARD_NUM) $(TRAIN) -o $(@D)
+include lib/experiments/mining.mk
 
 # ADORE trains the query encoder of another row against that row's documents.
 $(ADORE_ROWS:%=$(models)/%/config.json): $(models)/adore-%/config.json: $(models)/%/config.json $(embeddings)/%.arrow \
@@ -206,13 +226,13 @@ $(ADORE_ROWS:%=$(models)/%/config.json): $(models)/adore-%/config.json: $(models
 	  --embeddings $(embeddings)/$*.arrow $(TRAIN_ADORE) -o $(@D)
 
 # Models that are taken as they are. Make must not delete them: it would reach through the link.
-given := $(GIVEN_ROWS:%=$(models)/%/config.json)
-.PRECIOUS: $(given)
+as_given := $(GIVEN_ROWS:%=$(models)/%/config.json)
+.PRECIOUS: $(as_given)
 $(models)/start/config.json: $(INIT)/config.json
 $(models)/warm-up/config.json: $(INIT_STAR)/config.json
 $(models)/published-star/config.json: $(STAR)/config.json
 $(models)/published-adore-star/config.json: $(ADORE_STAR)/config.json
-$(given): | $(models)
+$(as_given): | $(models)
 	$(RECORD)
 	ln -sfn $(abspath $(<D)) $(@D)
 
@@ -254,20 +274,33 @@ $(runs)/published-adore-%.test.parquet: $(models)/published-adore-%/config.json 
 $(runs)/published-adore-%.leaderboard.tsv: $(models)/published-adore-%/config.json $(embeddings)/published-%.arrow $(tokens)/leaderboard.arrow | $(runs)
 	$(SEARCH)
 
+# The paper measures as msmarco_eval on dev, and as trec_eval on test.
+METRICS.dev  ?= $(MRR) R@100
+METRICS.test ?= nDCG@10
+ORDER.dev    ?= rank
+
 $(all_rows:%=$(metrics)/%.dev.parquet): $(metrics)/%.dev.parquet: $(runs)/%.dev.parquet $(dev_qrels) | $(metrics)
-	$(BIN)/score --qrels $(dev_qrels) -m $(MRR) -m R@100 --per-query $@ $<
+	$(SCORE) --qrels $(dev_qrels) --order $(ORDER.dev) $(METRICS.dev:%=-m %) --per-query $@ $<
 
 $(all_rows:%=$(metrics)/%.test.parquet): $(metrics)/%.test.parquet: $(runs)/%.test.parquet $(test_qrels) | $(metrics)
-	$(BIN)/score --qrels $(test_qrels) --order score -m nDCG@10 --per-query $@ $<
+	$(SCORE) --qrels $(test_qrels) --order score $(METRICS.test:%=-m %) --per-query $@ $<
+
+include lib/experiments/exchange.mk
 
 # ---- the table --------------------------------------------------------------------------------------------
 
 # A query of ours, for this task.
 QUERY = sed 's/MRR@10/$(MRR)/g; s/FORM/$(TASK)/'
 
-$(HERE)/table.parquet: $(tokens)/dev.arrow $(tokens)/test.arrow \
-  $(foreach row,$(TABLE_ROWS),$(metrics)/$(row).dev.parquet $(metrics)/$(row).test.parquet)
-	$(BIN)/sql -q -t metrics=$(metrics) "$$($(QUERY) lib/evaluation/sql/table.sql)" --format parquet -o $@
+# A column for each metric of each split.
+COLUMN ?= $(metric)
+mean  = max(value) FILTER (WHERE run = name || '.$(split)' AND metric = '$(metric)') AS "$(COLUMN)"
+means = $(foreach split,$(splits),$(foreach metric,$(METRICS.$(split)),$(comma) $(mean)))
+in_place_of_means = s/, MEANS/$(means)/
+TABLE = sed $(call quoted,$(in_place_of_means)) lib/evaluation/sql/table.sql
+
+$(HERE)/table.parquet: $(queries) $(foreach row,$(TABLE_ROWS),$(foreach split,$(splits),$(metrics)/$(row).$(split).parquet))
+	$(BIN)/sql -q -t metrics=$(metrics) "$$($(TABLE))" --format parquet -o $@
 
 $(HERE)/table.tsv: $(HERE)/table.parquet
 	$(BIN)/sql -q -t t=$< 'SELECT * FROM t' -o $@
@@ -292,9 +325,13 @@ CURVES = $(if $(DEV_EVERY),$(BIN)/sql -q $(foreach row,$(curves),-t $(curve_of)=
 
 # ---- what is not there --------------------------------------------------------------------------------------
 
-$(sort $(docs) $(train_queries) $(train_qrels) $(dev_queries) $(dev_qrels) $(test_queries) $(test_qrels) \
-  $(leaderboard_queries)):
-	$(if $(SHOWN),,$(error no $@; hint: make data-passage or data-doc fetches MS MARCO, DATA=folder names a collection))
+$(files):
+	$(if $(SHOWN),,$(error no $@; hint: $(HINT)))
+
+.PHONY: /train
+/train:
+	$(if $(SHOWN),,$(error no training judgements, which every row but start needs; \
+	  hint: TRAIN_SHARE=0.8 makes such a part of the judged queries the train split))
 
 %/config.json:
 	$(if $(SHOWN),,$(error $*: no model folder with a config.json; hint: INIT=folder names the starting model))

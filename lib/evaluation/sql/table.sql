@@ -1,4 +1,5 @@
--- The paper's table: one line a row, from the mean values of its dev and test runs.
+-- The paper's table: one line a row, from the mean values of its dev and test runs. lib/experiments/rules.mk puts a
+-- column for each metric in the place of MEANS.
 -- `metrics` is a folder of metrics records; runs are named ROW.dev and ROW.test.
 WITH rows (place, name, label) AS (
   VALUES
@@ -10,11 +11,7 @@ WITH rows (place, name, label) AS (
     (5, 'adore-rand-neg', 'ADORE (Rand-Neg)'),
     (6, 'adore-star', 'ADORE (STAR)')
 )
-SELECT
-  label AS "row",
-  max(value) FILTER (WHERE metric = 'MRR@10') AS "MRR@10",
-  max(value) FILTER (WHERE metric = 'R@100') AS "R@100",
-  max(value) FILTER (WHERE metric = 'nDCG@10') AS "nDCG@10"
+SELECT label AS "row", MEANS
 FROM metrics JOIN rows ON metrics.run IN (name || '.dev', name || '.test')
 WHERE query_id IS NULL
 GROUP BY place, label

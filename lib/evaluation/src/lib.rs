@@ -3,6 +3,8 @@
 
 mod depth;
 mod engine;
+mod functions;
+mod json_lines;
 mod judgements;
 mod metric;
 mod names;
@@ -10,12 +12,14 @@ mod query;
 mod ranked_lists;
 mod ranking;
 mod report;
+mod rescan;
 mod run_options;
 mod scores;
 pub mod significance;
 mod swapped;
 mod tables;
 mod terms;
+mod texts;
 
 pub use judgements::Judgements;
 pub use metric::{METRICS, Metric, MetricList};

@@ -18,6 +18,7 @@ use hardmine_records::{Error, Result};
 
 use crate::NamedTable;
 use crate::engine::{Engine, STACK, failed};
+use crate::functions;
 use crate::tables::register;
 use crate::terms::check_length;
 
@@ -32,6 +33,8 @@ pub enum ResultFormat {
     Tsv,
     /// A JSON list with an object for each row.
     Json,
+    /// A JSON object on a line for each row.
+    JsonLines,
     /// Parquet, which is not written to a terminal.
     Parquet,
 }
@@ -60,6 +63,7 @@ fn run(tables: &[NamedTable], sql: &str, threads: usize, format: ResultFormat, o
     // So that an error in the query knows its place.
     config.options_mut().sql_parser.collect_spans = true;
     let engine = Engine::new(config)?;
+    engine.context.register_udf(functions::sha256());
     engine.run(async {
         let _open = register(&engine.context, tables).await?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
@@ -118,6 +122,13 @@ async fn write(mut output: OutputFile, mut rows: Rows, format: ResultFormat) -> 
             drop(writer);
             writeln!(output).map_err(Error::io(&place))?;
         }
+        ResultFormat::JsonLines => {
+            let mut writer = arrow::json::LineDelimitedWriter::new(&mut output);
+            while let Some(batch) = rows.next().await? {
+                writer.write(&batch).map_err(unwritten(&place))?;
+            }
+            writer.finish().map_err(unwritten(&place))?;
+        }
         ResultFormat::Parquet => {
             let zstd = Compression::ZSTD(ZstdLevel::default());
             let properties = WriterProperties::builder().set_compression(zstd).build();
@@ -138,7 +149,7 @@ fn unwritten(place: &str) -> impl FnOnce(ArrowError) -> Error {
     let place = place.to_owned();
     move |error| match error {
         ArrowError::IoError(_, error) => Error::io(place)(error),
-        error => Error::new(place, error).hint("lists and structs can be written with --format json or parquet"),
+        error => Error::new(place, error).hint("lists and structs can be written with --format json, jsonl or parquet"),
     }
 }
 

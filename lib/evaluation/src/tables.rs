@@ -1,4 +1,5 @@
-//! Files as tables: Parquet through DataFusion's own scan, everything else through the records' reader.
+//! Files as tables: Parquet through DataFusion's own scan, JSON lines and texts as they are, everything else through the
+//! records' reader.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -7,25 +8,32 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::catalog::streaming::StreamingTable;
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTableUrl};
-use datafusion::execution::TaskContext;
-use datafusion::physical_plan::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
-use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionContext;
 use hardmine_files::{Content, Input, Mapped, OpenedFile, Table, open_parquet, provenance_in};
 use hardmine_records::{Error, Kind, Provenance, Result};
 
 use crate::engine::{failed, wrap};
+use crate::json_lines;
+use crate::rescan::{Batches, rescanned};
+use crate::texts::{self, TextForm, TsvTexts};
 
 /// The kinds a table may be of. What may be any of several, as the columns of negatives are those of a run, is taken
 /// for the first.
-const KINDS: [Kind; 7] =
-    [Kind::Run, Kind::Qrels, Kind::Negatives, Kind::Tokens, Kind::Embeddings, Kind::Metrics, Kind::TrainingLog];
+const KINDS: [Kind; 8] = [
+    Kind::Run,
+    Kind::Qrels,
+    Kind::Negatives,
+    Kind::Tokens,
+    Kind::Embeddings,
+    Kind::Metrics,
+    Kind::TrainingLog,
+    Kind::MiningReport,
+];
 
 /// The table that holds where the others came from.
 const PROVENANCE: &str = "provenance";
@@ -93,14 +101,21 @@ pub(crate) async fn register(context: &SessionContext, tables: &[NamedTable]) ->
         }
         // Each scan opens its table anew.
         let input = input.reopenable()?;
-        if input.open()?.content == Content::Parquet {
+        let content = input.open()?.content;
+        if content == Content::Parquet {
             let input = plainly_named(input)?;
             known.push((name, parquet_provenance(&input)?));
             register_parquet(context, name, &input.to_string(), input.path(), "").await?;
             open.push(input);
+        } else if let Some(table) = foreign_text(&input, content)? {
+            known.push((name, Provenance::default()));
+            context.register_table(name, table).map_err(failed(name))?;
         } else {
             known.push((name, register_records(context, name, &input)?));
         }
+    }
+    for NamedTable { name, .. } in tables {
+        texts::present(context, name).await?;
     }
     if tables.iter().all(|table| table.name != PROVENANCE) {
         context.register_batch(PROVENANCE, provenance_rows(&known)?).map_err(failed(PROVENANCE))?;
@@ -170,56 +185,46 @@ fn parquet_provenance(input: &Input) -> Result<Provenance> {
     Ok(provenance_in(&open_parquet(&input.to_string(), file)?))
 }
 
+/// JSON lines or texts; none if the input is neither.
+fn foreign_text(input: &Input, content: Content) -> Result<Option<Arc<dyn TableProvider>>> {
+    let form = if content == Content::Text { TextForm::find(input)? } else { None };
+    let (place, input) = (input.to_string(), input.clone());
+    match form {
+        Some(TextForm::JsonLines) => {
+            let schema = json_lines::schema(&input)?;
+            let columns = schema.clone();
+            let open = move || Ok(Box::new(json_lines::read(&input, schema.clone())?) as Batches);
+            rescanned(&place, columns, open).map(Some)
+        }
+        Some(TextForm::Columns(names)) => {
+            let schema = texts::schema(names);
+            let columns = schema.clone();
+            let open = move || Ok(Box::new(TsvTexts::open(&input, schema.clone())?) as Batches);
+            rescanned(&place, columns, open).map(Some)
+        }
+        None => Ok(None),
+    }
+}
+
 /// An `.arrow` file stays where it is, in a memory map; anything else is read anew by every scan.
 fn register_records(context: &SessionContext, name: &str, input: &Input) -> Result<Provenance> {
     let table = Table::open(input, &KINDS)?;
     let (kind, schema, place) = (table.kind(), table.schema(), table.name().to_owned());
-    let (provider, provenance): (Arc<dyn datafusion::catalog::TableProvider>, _) =
-        match input.open()?.content == Content::ArrowFile {
-            true => {
-                let mapped = Mapped::open(input, kind)?;
-                let provenance = mapped.provenance().clone();
-                let memory = MemTable::try_new(schema, vec![mapped.batches().to_vec()]).map_err(failed(&place))?;
-                (Arc::new(memory), provenance)
-            }
-            false => {
-                let partition = Rescanned { input: input.clone(), kind, schema: schema.clone() };
-                let streaming = StreamingTable::try_new(schema, vec![Arc::new(partition)]).map_err(failed(&place))?;
-                (Arc::new(streaming), table.provenance().clone())
-            }
-        };
+    let (provider, provenance): (Arc<dyn TableProvider>, _) = match input.open()?.content == Content::ArrowFile {
+        true => {
+            let mapped = Mapped::open(input, kind)?;
+            let provenance = mapped.provenance().clone();
+            let memory = MemTable::try_new(schema, vec![mapped.batches().to_vec()]).map_err(failed(&place))?;
+            (Arc::new(memory), provenance)
+        }
+        false => {
+            let input = input.clone();
+            let open = move || Ok(Box::new(Table::open(&input, &[kind])?) as Batches);
+            (rescanned(&place, schema, open)?, table.provenance().clone())
+        }
+    };
     context.register_table(name, provider).map_err(failed(&place))?;
     Ok(provenance)
-}
-
-/// A file whose records are read again by every scan, so that they need not fit in memory.
-#[derive(Debug)]
-struct Rescanned {
-    input: Input,
-    kind: Kind,
-    schema: SchemaRef,
-}
-
-impl PartitionStream for Rescanned {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let mut stream = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), 2);
-        let (sender, input, kind) = (stream.tx(), self.input.clone(), self.kind);
-        stream.spawn_blocking(move || {
-            for batch in Table::open(&input, &[kind]).map_err(wrap)? {
-                let batch = batch.map_err(wrap)?;
-                // Nobody listens once the query has all it wants.
-                if sender.blocking_send(Ok(batch)).is_err() {
-                    break;
-                }
-            }
-            Ok(())
-        });
-        stream.build()
-    }
 }
 
 fn provenance_rows(known: &[(&str, Provenance)]) -> Result<RecordBatch> {

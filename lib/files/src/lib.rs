@@ -29,6 +29,7 @@ mod ahead;
 mod behind;
 mod expected;
 mod foreign;
+mod headers;
 mod input;
 mod ipc;
 mod ipc_check;
@@ -50,6 +51,7 @@ mod writer;
 
 pub use ahead::read_ahead;
 pub use foreign::{foreign, panic_text};
+pub use headers::names_texts;
 pub use input::{Content, Input, OpenedFile, Source, named_twice, read_small};
 pub use key_map::KeyMap;
 pub use lines::{BYTE_ORDER_MARK, Lines, MAX_LINE};

@@ -1,11 +1,14 @@
 //! A line of BEIR's `corpus.jsonl` or `queries.jsonl`, also as Python's `json` writes it.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::error::Category;
 
 use crate::problem::Problem;
-use crate::{Fields, Text};
+use crate::{Columns, Fields, Text};
 
 /// The fields that are read; others are left aside. `id` is taken where there is no `_id`.
 #[derive(Deserialize)]
@@ -24,10 +27,7 @@ pub(crate) struct Found {
 }
 
 pub(crate) fn parse(line: &str) -> Result<Found, Problem> {
-    let Line { _id, id, title, text } = match serde_json::from_str(line) {
-        Ok(fields) => fields,
-        Err(error) => serde_json::from_str(&without_python_numbers(line)).map_err(|_| problem(&error))?,
-    };
+    let Line { _id, id, title, text } = read(line)?;
     let (key, two_ids) = match (_id, id) {
         (Some(_id), id) => {
             let own = key("_id", _id)?;
@@ -40,6 +40,61 @@ pub(crate) fn parse(line: &str) -> Result<Found, Problem> {
     let title = title.map(|title| string("title", title)).transpose()?;
     let text = string("text", text.ok_or_else(|| missing("text"))?)?;
     Ok(Found { text: Text { key, fields: Fields::titled(title.as_deref(), text) }, two_ids })
+}
+
+/// Fields of other names than BEIR's.
+pub(crate) struct NamedFields {
+    ids: Vec<String>,
+    /// The fields before the last, and whether a line had them.
+    others: Vec<(String, bool)>,
+    last: String,
+}
+
+impl NamedFields {
+    pub(crate) fn new(columns: &Columns) -> Self {
+        let mut text = columns.text.clone();
+        if text.is_empty() {
+            text = ["title", "text"].map(str::to_owned).into();
+        }
+        let last = text.pop().unwrap_or_default();
+        // Nobody asked for a title.
+        let others = text.into_iter().map(|name| (name, columns.text.is_empty())).collect();
+        let ids = columns.ids().into_iter().rev().map(str::to_owned).collect();
+        NamedFields { ids, others, last }
+    }
+
+    pub(crate) fn parse(&mut self, line: &str) -> Result<Text, Problem> {
+        let mut fields: HashMap<String, Value> = read(line)?;
+        let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_null());
+        let id = self.ids.iter().find_map(|name| take(name).map(|id| key(name, id)));
+        let id = id.ok_or_else(|| missing(&self.ids[0]))??;
+        let mut others = Vec::new();
+        for (name, seen) in &mut self.others {
+            if let Some(value) = take(name) {
+                *seen = true;
+                others.push(string(name, value)?);
+            }
+        }
+        let last = string(&self.last, take(&self.last).ok_or_else(|| missing(&self.last))?)?;
+        Ok(Text { key: id, fields: Fields::of_columns(others.iter().map(String::as_str), last) })
+    }
+
+    /// Makes sure that no field was asked for in vain.
+    ///
+    /// # Errors
+    /// No line had it.
+    pub(crate) fn check_all_seen(&self) -> Result<(), String> {
+        match self.others.iter().find(|(_, seen)| !seen) {
+            Some((name, _)) => Err(format!("no line has the field `{name}`")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the fields of a line, where need be without the numbers that only Python writes.
+fn read<T: DeserializeOwned>(line: &str) -> Result<T, Problem> {
+    serde_json::from_str(line)
+        .or_else(|error| serde_json::from_str(&without_python_numbers(line)).map_err(|_| problem(&error)))
 }
 
 fn key(name: &str, id: Value) -> Result<String, Problem> {
@@ -64,7 +119,9 @@ fn string(name: &str, value: Value) -> Result<String, Problem> {
 fn missing(name: &str) -> Problem {
     Problem {
         message: format!("missing field `{name}`, or it is null"),
-        hint: Some("each line is an object with _id, text and perhaps title"),
+        hint: Some(
+            "each line is an object with _id, text and perhaps title; --id-column and --text-column name others",
+        ),
     }
 }
 

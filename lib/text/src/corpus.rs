@@ -1,14 +1,16 @@
 //! Reads a collection or a set of queries, one text at a time: MS MARCO's TSV, BEIR's JSONL, Parquet.
 
+use std::borrow::Cow;
 use std::io::BufRead;
 
-use hardmine_files::{BYTE_ORDER_MARK, Content, Input, Lines};
+use hardmine_files::{BYTE_ORDER_MARK, Content, Input, Lines, names_texts};
 use hardmine_records::{Error, Place, Result};
 
+use crate::columns::Places;
 use crate::keys::KeySet;
 use crate::parquet::ParquetTexts;
 use crate::problem::Problem;
-use crate::{Fields, Text, TextKind, beir};
+use crate::{Columns, Fields, Text, TextKind, beir};
 
 /// The texts of a file, in order.
 pub struct Corpus {
@@ -22,7 +24,10 @@ pub struct Corpus {
 
 enum Reader {
     Tsv(Lines, TextKind),
+    /// Below a header that names the columns, of which these are read.
+    TsvColumns(Lines, Places),
     Json(Lines),
+    JsonFields(Lines, beir::NamedFields),
     Parquet(Box<ParquetTexts>),
 }
 
@@ -34,18 +39,36 @@ impl Corpus {
     /// # Errors
     /// A missing or empty file, one that holds records instead of texts, Parquet without these columns.
     pub fn open(input: &Input, kind: TextKind) -> Result<Self> {
+        Corpus::open_columns(input, kind, &Columns::default())
+    }
+
+    /// [`Corpus::open`] of a file whose ids and texts are in `columns`. If any are named, the first line of a TSV file
+    /// names its columns.
+    ///
+    /// # Errors
+    /// As [`Corpus::open`]; a TSV file or Parquet without these columns.
+    pub fn open_columns(input: &Input, kind: TextKind, columns: &Columns) -> Result<Self> {
         let mut source = input.open()?;
         let name = source.name.clone();
         let reader = match source.content {
             Content::Text => {
                 let head = source.reader.fill_buf().map_err(Error::io(&name))?;
                 let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
-                match head.trim_ascii_start().starts_with(b"{") {
-                    true => Reader::Json(source.into_lines()),
-                    false => Reader::Tsv(source.into_lines(), kind),
+                match (head.trim_ascii_start().starts_with(b"{"), columns.are_usual()) {
+                    (true, true) => Reader::Json(source.into_lines()),
+                    (true, false) => Reader::JsonFields(source.into_lines(), beir::NamedFields::new(columns)),
+                    (false, true) => Reader::Tsv(source.into_lines(), kind),
+                    (false, false) => {
+                        let mut lines = source.into_lines();
+                        let header = lines.next_line()?.unwrap_or_default();
+                        let names: Vec<&str> = header.split('\t').map(str::trim).collect();
+                        let places = columns.find(&names);
+                        let places = places.map_err(|text| Error::in_place(lines.place(), text).hint(HEADER))?;
+                        Reader::TsvColumns(lines, places)
+                    }
                 }
             }
-            Content::Parquet => Reader::Parquet(Box::new(ParquetTexts::open(source)?)),
+            Content::Parquet => Reader::Parquet(Box::new(ParquetTexts::open(source, columns)?)),
             Content::ArrowFile | Content::ArrowStream => {
                 return Err(Error::new(name, "expected texts (TSV, JSONL or Parquet), found Arrow records"));
             }
@@ -55,8 +78,12 @@ impl Corpus {
 
     /// Allows lines of at most `bytes` bytes; without it, of 64 MiB.
     pub fn with_max_line(mut self, bytes: usize) -> Self {
-        if let Reader::Tsv(lines, _) | Reader::Json(lines) = &mut self.reader {
-            lines.set_max_line(bytes);
+        match &mut self.reader {
+            Reader::Tsv(lines, _)
+            | Reader::TsvColumns(lines, _)
+            | Reader::Json(lines)
+            | Reader::JsonFields(lines, _) => lines.set_max_line(bytes),
+            Reader::Parquet(_) => {}
         }
         self
     }
@@ -69,7 +96,7 @@ impl Corpus {
     fn read(&mut self) -> Result<Option<Text>> {
         let text = match &mut self.reader {
             Reader::Tsv(lines, kind) => {
-                let header = |line: &str| self.empty && is_header(line);
+                let header = |line: &str| self.empty && names_texts(line);
                 let parse = |line: &str| if header(line) { Ok(None) } else { parse_tsv(line, *kind).map(Some) };
                 let mut found = next_text(lines, parse)?;
                 if let Some(None) = found {
@@ -86,6 +113,14 @@ impl Corpus {
                 }
                 found.map(|found| found.text)
             }
+            Reader::TsvColumns(lines, places) => next_text(lines, |line| parse_columns(line, places))?,
+            Reader::JsonFields(lines, fields) => match next_text(lines, |line| fields.parse(line))? {
+                None => {
+                    fields.check_all_seen().map_err(|text| Error::new(&self.name, text))?;
+                    None
+                }
+                found => found,
+            },
             Reader::Parquet(texts) => texts.next_text()?,
         };
         let Some(text) = text else {
@@ -104,7 +139,10 @@ impl Corpus {
 
     fn place(&self) -> Place {
         match &self.reader {
-            Reader::Tsv(lines, _) | Reader::Json(lines) => lines.place(),
+            Reader::Tsv(lines, _)
+            | Reader::TsvColumns(lines, _)
+            | Reader::Json(lines)
+            | Reader::JsonFields(lines, _) => lines.place(),
             Reader::Parquet(texts) => texts.place(),
         }
     }
@@ -129,6 +167,31 @@ fn next_text<T>(
         }
     }
     Ok(None)
+}
+
+/// What to do about a TSV file without the columns that are asked for.
+const HEADER: &str = "where columns are named, the first line of a TSV file is a header with their names";
+
+fn parse_columns(line: &str, places: &Places) -> std::result::Result<Text, Problem> {
+    let fields: Vec<Cow<str>> = line.split('\t').map(unquoted).collect();
+    if fields.len() != places.width {
+        let (expected, found) = (places.width, fields.len());
+        return Err(Problem {
+            message: format!("expected {expected} fields, as in the header, found {found}"),
+            hint: None,
+        });
+    }
+    let [others @ .., last] = &places.text[..] else { unreachable!("there is a column of texts") };
+    let others = others.iter().map(|&place| &*fields[place]);
+    Ok(Text { key: fields[places.id].to_string(), fields: Fields::of_columns(others, fields[*last].to_string()) })
+}
+
+/// A field without the quotes that pandas and `sql` put around one that has quotes in it, which are then written twice.
+fn unquoted(field: &str) -> Cow<'_, str> {
+    match field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) if !inner.replace("\"\"", "").contains('"') => inner.replace("\"\"", "\"").into(),
+        _ => field.into(),
+    }
 }
 
 fn parse_tsv(line: &str, kind: TextKind) -> std::result::Result<Text, Problem> {
@@ -161,19 +224,6 @@ fn parse_tsv(line: &str, kind: TextKind) -> std::result::Result<Text, Problem> {
         _ => None,
     };
     Err(Problem { message: format!("expected {expected} separated by tabs, found {found}"), hint })
-}
-
-/// What the columns of a collection or of queries are called where a first line names them.
-const ID_NAMES: [&str; 12] =
-    ["id", "_id", "pid", "qid", "docid", "doc_id", "did", "passage_id", "query_id", "query-id", "corpus-id", "doc-id"];
-const TEXT_NAMES: [&str; 10] =
-    ["text", "passage", "query", "document", "doc", "contents", "content", "url", "title", "body"];
-
-/// Whether the fields of a line are names of columns.
-fn is_header(line: &str) -> bool {
-    let mut fields = line.split('\t').map(|field| field.trim().to_lowercase());
-    let id = fields.next().unwrap_or_default();
-    ID_NAMES.contains(&id.as_str()) && fields.all(|name| TEXT_NAMES.contains(&name.as_str()))
 }
 
 #[cfg(test)]
@@ -231,6 +281,21 @@ mod tests {
         assert_eq!(rows[1], text("id", "text"));
         assert_eq!(read(b"DocId\tURL\ttitle\tbody\nD1\tu\tt\tb\n", TextKind::Document).unwrap().len(), 1);
         assert_eq!(read(b"id\ttext\n", TextKind::Passage), Err("FILE: is empty".into()));
+    }
+
+    #[test]
+    fn quotes_around_a_field_are_those_of_csv_where_they_can_be() {
+        let cases = [
+            ("a", "a"),
+            ("\"a\"", "a"),
+            ("\"say \"\"a\"\"\"", "say \"a\""),
+            ("\"a\" b", "\"a\" b"),
+            ("\"a\" \"b\"", "\"a\" \"b\""),
+            ("\"", "\""),
+        ];
+        for (field, expected) in cases {
+            assert_eq!(unquoted(field), expected);
+        }
     }
 
     #[test]

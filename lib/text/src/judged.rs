@@ -43,6 +43,11 @@ impl Judged {
         self.ids.contains(id)
     }
 
+    /// The ids, in no order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(String::as_str)
+    }
+
     /// Number of judged queries.
     pub fn len(&self) -> usize {
         self.ids.len()

@@ -122,6 +122,12 @@ impl Fields {
         }
     }
 
+    /// A text of several columns: those before the last, of which empty ones are left out, are its title.
+    pub(crate) fn of_columns<'a>(others: impl Iterator<Item = &'a str>, last: String) -> Self {
+        let others: Vec<&str> = others.filter(|text| !text.is_empty()).collect();
+        Fields::titled(Some(&others.join(" ")), last)
+    }
+
     /// How many bytes of text the fields have.
     pub(crate) fn len(&self) -> usize {
         match self {

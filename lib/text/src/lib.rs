@@ -5,6 +5,7 @@
 
 mod beir;
 mod cache;
+mod columns;
 mod corpus;
 mod digest;
 mod files;
@@ -26,6 +27,7 @@ mod tokenizer_config;
 mod transformers2;
 mod vocabulary;
 
+pub use columns::Columns;
 pub use corpus::Corpus;
 pub use folder::FolderSettings;
 pub use judged::Judged;

@@ -1,14 +1,16 @@
-//! Reads texts from Parquet: columns `id` (or `_id`), `text`, and perhaps `title`.
+//! Reads texts from Parquet: columns `id` (or `_id`), `text`, and perhaps `title`, or those that are named.
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field};
+use arrow::error::ArrowError;
 use hardmine_files::{Source, foreign, next_batch, open_parquet};
 use hardmine_records::{Error, Place, Result};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
-use crate::{Fields, Text};
+use crate::columns::Places;
+use crate::{Columns, Fields, Text};
 
 /// Rows decoded at once.
 const BATCH: usize = 1024;
@@ -16,49 +18,53 @@ const BATCH: usize = 1024;
 pub(crate) struct ParquetTexts {
     name: String,
     reader: ParquetRecordBatchReader,
-    batch: Option<Columns>,
+    /// The column of the ids, and those of the texts.
+    columns: Vec<String>,
+    /// Their values in the rows that were decoded last.
+    batch: Vec<StringArray>,
     /// Row of the file that comes next, and of the batch.
     row: usize,
     next: usize,
 }
 
-struct Columns {
-    ids: StringArray,
-    titles: Option<StringArray>,
-    texts: StringArray,
-}
-
 impl ParquetTexts {
     /// # Errors
     /// Not a whole Parquet file, a column missing or of another type.
-    pub(crate) fn open(source: Source) -> Result<Self> {
+    pub(crate) fn open(source: Source, columns: &Columns) -> Result<Self> {
         let name = source.name.clone();
         let builder = open_parquet(&name, source.into_file()?)?;
-        let columns = find_columns(&name, builder.schema())?;
+        let schema = builder.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let Places { id, text, .. } = columns.find(&names).map_err(|text| Error::new(&name, text))?;
+        check_type(&name, schema.field(id), true)?;
+        text.iter().try_for_each(|&place| check_type(&name, schema.field(place), false))?;
+        let columns = [&[id], &text[..]].concat();
+        let names = columns.iter().map(|&place| names[place].to_owned()).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
         let reader = builder.with_projection(mask).with_batch_size(BATCH);
         let reader = foreign(&name, || reader.build())?.map_err(Error::at(&name))?;
-        Ok(ParquetTexts { name, reader, batch: None, row: 0, next: 0 })
+        Ok(ParquetTexts { name, reader, columns: names, batch: Vec::new(), row: 0, next: 0 })
     }
 
     pub(crate) fn next_text(&mut self) -> Result<Option<Text>> {
-        while self.batch.as_ref().is_none_or(|batch| self.next == batch.ids.len()) {
+        while self.batch.first().is_none_or(|ids| self.next == ids.len()) {
             let Some(batch) = next_batch(&self.name, &mut self.reader)? else { return Ok(None) };
-            self.batch = Some(Columns::new(&batch).map_err(Error::at(&self.name))?);
+            self.batch = values(&batch, &self.columns).map_err(Error::at(&self.name))?;
             self.next = 0;
         }
-        let Some(batch) = &self.batch else { return Ok(None) };
+        let [ids, others @ .., texts] = &self.batch[..] else { return Ok(None) };
         let row = self.next;
         self.next += 1;
         self.row += 1;
-        for (column, values) in [("id", &batch.ids), ("text", &batch.texts)] {
+        for (column, values) in [(self.columns.first(), ids), (self.columns.last(), texts)] {
             if values.is_null(row) {
+                let column = column.map_or("", String::as_str);
                 return Err(Error::in_place(self.place(), format!("column {column} is null")));
             }
         }
-        let title = batch.titles.as_ref().filter(|titles| titles.is_valid(row)).map(|titles| titles.value(row));
-        let fields = Fields::titled(title, batch.texts.value(row).to_owned());
-        Ok(Some(Text { key: batch.ids.value(row).to_owned(), fields }))
+        let others = others.iter().filter(|values| values.is_valid(row)).map(|values| values.value(row));
+        let fields = Fields::of_columns(others, texts.value(row).to_owned());
+        Ok(Some(Text { key: ids.value(row).to_owned(), fields }))
     }
 
     /// `file: row N` of the last text, counted from 0 as in all our tables.
@@ -67,45 +73,27 @@ impl ParquetTexts {
     }
 }
 
-/// Places of the columns, which must be of a type that can be read as text.
-fn find_columns(name: &str, schema: &Schema) -> Result<Vec<usize>> {
-    let mut found = Vec::new();
-    for (names, numbers_too) in [(&["id", "_id"][..], true), (&["text"], false), (&["title"], false)] {
-        let Some((index, field)) = names.iter().find_map(|name| schema.column_with_name(name)) else {
-            if names == ["title"] {
-                continue;
-            }
-            let columns: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            return Err(Error::new(name, format!("expected columns id and text, found {}", columns.join(", "))));
-        };
-        let plain = match field.data_type() {
-            DataType::Dictionary(_, values) => values,
-            other => other,
-        };
-        let fits = matches!(plain, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-        if !(fits || numbers_too && plain.is_integer()) {
-            let expected = if numbers_too { "integers or strings" } else { "strings" };
-            let message = format!("column {} is {}, expected {expected}", field.name(), field.data_type());
-            return Err(Error::new(name, message));
-        }
-        found.push(index);
+/// Makes sure that a column can be read as text.
+fn check_type(name: &str, field: &Field, numbers_too: bool) -> Result<()> {
+    let plain = match field.data_type() {
+        DataType::Dictionary(_, values) => values,
+        other => other,
+    };
+    let fits = matches!(plain, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    if fits || numbers_too && plain.is_integer() {
+        return Ok(());
     }
-    Ok(found)
+    let expected = if numbers_too { "integers or strings" } else { "strings" };
+    Err(Error::new(name, format!("column {} is {}, expected {expected}", field.name(), field.data_type())))
 }
 
-impl Columns {
-    fn new(batch: &RecordBatch) -> std::result::Result<Self, arrow::error::ArrowError> {
-        let column = |names: &[&str]| {
-            let column = names.iter().find_map(|name| batch.column_by_name(name));
-            column.map(|column| cast(column, &DataType::Utf8).map(|text| text.as_string::<i32>().clone())).transpose()
-        };
-        let missing = || arrow::error::ArrowError::SchemaError("a column is missing".into());
-        Ok(Columns {
-            ids: column(&["id", "_id"])?.ok_or_else(missing)?,
-            titles: column(&["title"])?,
-            texts: column(&["text"])?.ok_or_else(missing)?,
-        })
-    }
+/// The values of the columns with these `names`.
+fn values(batch: &RecordBatch, names: &[String]) -> std::result::Result<Vec<StringArray>, ArrowError> {
+    let column = |name: &String| {
+        let place = batch.schema_ref().index_of(name)?;
+        Ok(cast(batch.column(place), &DataType::Utf8)?.as_string::<i32>().clone())
+    };
+    names.iter().map(column).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! From texts to records of tokens: reading, tokenizing on all cores and writing at the same time,
 //! in order and in constant memory.
 
+use std::collections::HashSet;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arrow::array::RecordBatch;
@@ -28,6 +29,8 @@ pub struct Summary {
     pub cut: u64,
     /// Number of texts that were left out because nobody judged them.
     pub unjudged: u64,
+    /// The judged queries that have no text, in the order of their ids.
+    pub without_text: Vec<String>,
 }
 
 /// Tokenizes the texts of `corpus`, those in `judged` if that is given, and hands batches of tokens
@@ -45,6 +48,7 @@ pub fn tokenize(
     let name = corpus.name().to_owned();
     let mut hasher = KeyHasher::default();
     let (mut rows, mut empty, mut cut, mut unjudged) = (0, 0, 0, 0);
+    let mut without_text: HashSet<&str> = judged.iter().flat_map(|judged| judged.ids()).collect();
     std::thread::scope(|scope| {
         let (read, texts) = sync_channel::<Result<Batch>>(1);
         let (encoded, tokens) = sync_channel(1);
@@ -58,7 +62,10 @@ pub fn tokenize(
         });
         for batch in tokens {
             let batch: Tokens = batch?;
-            batch.keys.iter().for_each(|key| hasher.update(key));
+            for key in &batch.keys {
+                hasher.update(key);
+                without_text.remove(key.as_str());
+            }
             empty += batch.empty;
             cut += batch.cut;
             unjudged += batch.unjudged;
@@ -73,7 +80,11 @@ pub fn tokenize(
             let message = format!("none of its {unjudged} queries is among the {} in {}", judged.len(), judged.name());
             Err(Error::new(name, message).hint("are the qrels those of this split?"))
         }
-        _ => Ok(Summary { keys: hasher.finish(), rows: rows as u64, empty, cut, unjudged }),
+        _ => {
+            let mut without_text: Vec<String> = without_text.into_iter().map(str::to_owned).collect();
+            without_text.sort_unstable();
+            Ok(Summary { keys: hasher.finish(), rows: rows as u64, empty, cut, unjudged, without_text })
+        }
     }
 }
 
