@@ -84,16 +84,20 @@ wheel: build $(DEPS)/patchelf/patchelf
 ## doc-leaderboard: the same for documents
 ## reproduce-passage: score the authors' checkpoints STAR and ADORE_STAR, beside the published figures
 ## reproduce-doc: the same for documents
+## passage-ance: ROUNDS of encoding, searching, mining and training, each from the last one's model, and their table
+## doc-ance: the same for documents
 ## quickstart: the whole pipeline on a small real collection: data, model, all rows, the table (minutes)
 ## quickstart-cosine: its second form: trained by InfoNCE with a temperature, and compared by cosine
-all_rows := $(ROWS) $(GIVEN_ROWS)
+## quickstart-ance: ROUNDS of mining and training on the quick start's collection
+## quickstart-mining: the quick start's STAR with negatives by several rules, and their table
+all_rows := $(ROWS) $(GIVEN_ROWS) $(ANCE_ROWS) ance
 tasks := passage doc beir collection
 passage_goals := passage $(all_rows:%=passage-%) passage-leaderboard reproduce-passage
 doc_goals := doc $(all_rows:%=doc-%) doc-leaderboard reproduce-doc
 beir_goals := beir $(all_rows:%=beir-%)
 collection_goals := collection $(all_rows:%=collection-%)
 exports := $(foreach task,$(tasks),$(TRAINERS:%=$(task)-export-%))
-.PHONY: $(passage_goals) $(doc_goals) $(beir_goals) $(collection_goals) $(exports) quickstart quickstart-cosine $(all_rows:%=quickstart-%)
+.PHONY: $(passage_goals) $(doc_goals) $(beir_goals) $(collection_goals) $(exports) quickstart quickstart-cosine quickstart-mining $(all_rows:%=quickstart-%)
 $(passage_goals): rows-of-passage ; @:
 $(doc_goals): rows-of-doc ; @:
 $(beir_goals): rows-of-beir ; @:
@@ -110,6 +114,9 @@ quickstart: rows-of-quickstart
 	@sed 's|BIN|$(BIN)|; s|QUICKSTART|$(QUICKSTART)|g' lib/experiments/next.txt
 
 quickstart-cosine: rows-of-quickstart-cosine ; @:
+
+quickstart-mining: build $(DEPS)/minilm/config.json $(QUICKSTART)/data/collection.tsv
+	+@$(MAKE) -f lib/experiments/rules.mk TASK=$@ $@-sweep
 
 # All that is wanted of a task is made by one make, so that rows that are made side by side (-j) share what they have
 # in common. A dry run first finds what is missing, before a long build and days of training.

@@ -1,22 +1,39 @@
 //! `mine-negatives`: hard negatives from the run of the training queries.
 
+#[path = "mine-negatives/rules.rs"]
+mod rules;
+#[path = "mine-negatives/texts.rs"]
+mod texts;
+
 use std::process::ExitCode;
 
 use clap::Parser;
 use hardmine_command::{self as command, Common, ForeignIds, Report};
-use hardmine_files::{Input, Output, Table, Writer, read_ahead};
-use hardmine_mining::{Miner, Rules};
-use hardmine_records::provenance::{DOCS, QUERIES};
+use hardmine_files::{Input, Output, Table, Writer, is_same_output, read_ahead};
+use hardmine_mining::{FilterBy, Miner, MiningReport, Reason, Rules, Sample, Summary};
+use hardmine_records::provenance::{DOCS, DOCUMENT_MODEL, MODEL, QUERIES, SEED};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, check_same_space, check_self, schema};
 
+use crate::rules::RuleArgs;
+use crate::texts::for_each_text;
+
 /// Takes each query's best-ranked documents that are not relevant to it, as its static hard negatives
+///
+/// Documents that rank high are often relevant although nobody judged them. Margins, bounds and rank windows leave out
+/// those that are likely to be: first the score rules are applied, then what is left is ranked anew, then --skip-first
+/// and --depth cut a window out of it, and --top-k documents of the window are taken.
 #[derive(Parser)]
 #[command(
     version,
     after_help = "\
-Example:
+Examples:
   rank --index docs.arrow --top-k 250 train.arrow \\
-  | mine-negatives --qrels qrels.train.parquet --top-k 200 -o negatives.parquet"
+  | mine-negatives --qrels qrels.train.parquet --top-k 200 -o negatives.parquet
+
+  rank --index docs.arrow --pairs qrels.train.parquet train.arrow -o positives.parquet
+  rank --index docs.arrow --top-k 500 train.arrow \\
+  | mine-negatives --qrels qrels.train.parquet --positives positives.parquet --relative-margin 0.05 \\
+      -o negatives.parquet --report report.parquet"
 )]
 pub(crate) struct Args {
     /// Run of the training queries, sorted by query and rank. With -, it is read from standard input
@@ -27,14 +44,17 @@ pub(crate) struct Args {
     #[arg(long)]
     qrels: Input,
 
-    /// How many negatives to keep for each query. The run must be longer than this by the number of relevant documents
-    /// that a query may have
+    /// How many negatives to keep for each query. The run must be longer than this by the number of documents that are
+    /// left out
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     top_k: u32,
 
     /// Leave out the document that has the query's own id, for collections whose documents are the queries
     #[arg(long)]
     exclude_self: bool,
+
+    #[command(flatten)]
+    rules: RuleArgs,
 
     /// Run of another ranker, with a score for every negative and for every relevant document. Its scores are put beside
     /// the negatives, for train star --loss marginmse and kl. It is held in memory
@@ -49,6 +69,26 @@ pub(crate) struct Args {
     #[arg(short, long, default_value = "-", value_parser = command::output())]
     output: Output,
 
+    /// File to write a report to: .parquet, .arrow or .arrows. It says how many documents each rule dropped, how the
+    /// scores of positives and negatives are distributed, which queries came out short, and which negatives are most
+    /// likely to be relevant. It takes 8 bytes of memory for each negative
+    #[arg(long, value_name = "FILE", value_parser = command::output(), help_heading = "Report")]
+    report: Option<Output>,
+
+    /// Earlier negatives of the same queries. The report says how many of the new ones were among them, and how far
+    /// their ranks have moved. They are held in memory
+    #[arg(long, value_name = "NEGATIVES", requires = "report", help_heading = "Report")]
+    compare: Option<Input>,
+
+    /// The collection, in any form that tokenize reads. The report then has the texts of suspicious negatives, and counts
+    /// negatives that have the text of a relevant document. It is read twice
+    #[arg(long, value_name = "COLLECTION", requires = "report", help_heading = "Report")]
+    texts: Option<Input>,
+
+    /// The texts of the queries, for the report to show them beside suspicious negatives
+    #[arg(long, value_name = "QUERIES", requires = "report", help_heading = "Report")]
+    query_texts: Option<Input>,
+
     #[command(flatten)]
     common: Common,
 }
@@ -58,48 +98,140 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    let inputs: Vec<&Input> = [&args.run, &args.qrels].into_iter().chain(&args.teacher).collect();
+    let rules = args.rules.rules(args.top_k as usize, args.exclude_self);
+    if rules.filter_by == FilterBy::Teacher && args.teacher.is_none() {
+        command::wrong_usage::<Args>("--filter-by teacher needs the scores of --teacher RUN".to_owned());
+    }
+    let optional = [&args.teacher, &args.rules.positives, &args.compare, &args.texts, &args.query_texts];
+    let inputs: Vec<&Input> = [&args.run, &args.qrels].into_iter().chain(optional.into_iter().flatten()).collect();
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
-    let mut qrels = Table::open_with_ids(&args.qrels, &[Kind::Qrels], args.foreign.ids)?;
-    let run = Table::open_with_ids(&args.run, &[Kind::Run], args.foreign.ids)?;
+    if let Some(output) = &args.report {
+        output.check_differs(&inputs)?;
+        if is_same_output(output.path(), args.output.path()) {
+            let text = "the negatives and the report would go to the same place";
+            return Err(Error::new(output, text).hint("give --report a file of its own").into());
+        }
+    }
+    let open = |input: &Input, kinds: &[Kind]| Table::open_with_ids(input, kinds, args.foreign.ids);
+    let mut qrels = open(&args.qrels, &[Kind::Qrels])?;
+    let run = open(&args.run, &[Kind::Run])?;
     let (name, qrels_name, judged) = (run.name().to_owned(), qrels.name().to_owned(), qrels.provenance().clone());
     let ids = run.ids();
     check_same_ids(&name, ids, &qrels_name, qrels.ids())?;
     check_same_split(&name, run.provenance(), &qrels_name, &judged)?;
+    check_has_scores(&run, &rules, args.report.is_some())?;
 
-    let rules = Rules { top_k: args.top_k as usize, exclude_self: args.exclude_self };
-    let (mut miner, mut schema, mut teacher_notes) =
-        (Miner::new(&mut qrels, rules)?, schema::negatives(ids), Vec::new());
-    if let Some(teacher) = &args.teacher {
-        let mut teacher = Table::open_with_ids(teacher, &[Kind::Run], args.foreign.ids)?.without_ranks();
-        check_same_ids(teacher.name(), teacher.ids(), &qrels_name, ids)?;
-        miner = miner.with_teacher(&mut teacher)?;
-        check_same_split(teacher.name(), teacher.provenance(), &qrels_name, &judged)?;
-        (schema, teacher_notes) = (schema::taught_negatives(ids), teacher.notes());
+    let mut provenance = run.provenance().clone();
+    if let Sample::Random(seed) = rules.sample {
+        provenance.set(SEED, seed);
     }
-    let mut writer = Writer::create(&args.output, Kind::Negatives, schema, run.provenance().clone())?;
+    let create = |output: &Output, kind, schema| Writer::create(output, kind, schema, provenance.clone());
+    let schema = if args.teacher.is_some() { schema::taught_negatives(ids) } else { schema::negatives(ids) };
+    let mut writer = create(&args.output, Kind::Negatives, schema)?;
+    let report_writer =
+        args.report.as_ref().map(|output| create(output, Kind::MiningReport, schema::mining_report(ids)));
+    let report_writer = report_writer.transpose()?;
+
+    let mut miner = Miner::new(&mut qrels, &name, rules.clone())?;
+    let (mut notes, mut positives_from) = (Vec::new(), None);
+    // A run beside the one that is mined, of the same queries and documents.
+    let beside = |input: &Input, kind: Kind| {
+        let table = open(input, &[kind])?.without_ranks();
+        check_same_ids(table.name(), table.ids(), &qrels_name, ids)?;
+        Ok::<_, Error>(table)
+    };
+    if let Some(positives) = &args.rules.positives {
+        let mut table = beside(positives, Kind::Run)?;
+        miner = miner.with_positives(&mut table)?;
+        check_same_split(table.name(), table.provenance(), &qrels_name, &judged)?;
+        notes.extend(table.notes());
+        positives_from = Some((table.name().to_owned(), table.provenance().clone()));
+    }
+    if let Some(teacher) = &args.teacher {
+        let mut table = beside(teacher, Kind::Run)?;
+        miner = miner.with_teacher(&mut table)?;
+        check_same_split(table.name(), table.provenance(), &qrels_name, &judged)?;
+        notes.extend(table.notes());
+    }
+    if args.report.is_some() {
+        miner = miner.with_report();
+    }
+    if let Some(compare) = &args.compare {
+        let mut table = beside(compare, Kind::Negatives)?;
+        miner = miner.with_earlier(&mut table)?;
+        check_same_split(table.name(), table.provenance(), &qrels_name, &judged)?;
+        notes.extend(table.notes());
+    }
+    let texts = args.texts.as_ref().map(Input::reopenable).transpose()?;
+    if let Some(texts) = &texts {
+        for_each_text(texts, (&name, DOCS, run.provenance()), |row, key, text| miner.add_text(row, key, text))?;
+    }
+
     report.progress(None, "rows");
     let run = read_ahead(run, 2, |batch| {
-        writer.write(&miner.negatives(&name, &batch)?)?;
+        if let Some(negatives) = miner.negatives(&batch)? {
+            writer.write(&negatives)?;
+        }
         report.add(batch.num_rows() as u64);
         Ok(())
     })?;
+    if let Some(negatives) = miner.rest()? {
+        writer.write(&negatives)?;
+    }
     // A stream says where it comes from only at its end.
     check_same_split(&name, run.provenance(), &qrels_name, &judged)?;
+    if let Some((positives, from)) = &positives_from {
+        check_same_model((positives, from), (&name, run.provenance()))?;
+    }
     if args.exclude_self {
         check_self(&name, ids, run.provenance())?;
     }
-    let summary = miner.finish(&name, &qrels_name)?;
+    let (summary, mined) = miner.finish(&qrels_name)?;
+    say(&summary, &rules, report);
+    qrels.notes().into_iter().chain(run.notes()).chain(notes).chain(writer.notes()).for_each(|note| report.note(note));
+    if let (Some(mut report_writer), Some(mut mined)) = (report_writer, mined) {
+        if let Some(texts) = &texts {
+            for_each_text(texts, (&name, DOCS, run.provenance()), |row, key, text| mined.add_doc_text(row, key, text))?;
+        }
+        if let Some(texts) = &args.query_texts {
+            let from = (&name[..], QUERIES, run.provenance());
+            for_each_text(&texts.reopenable()?, from, |row, key, text| mined.add_query_text(row, key, text))?;
+        }
+        say_scores(&mined, report);
+        report_writer.write(&mined.into_records()?)?;
+        report_writer.provenance_mut().merge(run.provenance());
+        report_writer.finish()?;
+    }
+    writer.provenance_mut().merge(run.provenance());
+    writer.finish()?;
+    Ok(())
+}
+
+/// Says in the closing line how mining went.
+fn say(summary: &Summary, rules: &Rules, report: &mut Report) {
     if summary.short > 0 {
-        report
-            .note(format!("{} of {} queries have fewer than {} negatives", summary.short, summary.queries, args.top_k));
+        report.note(format!(
+            "{} of {} queries have fewer than {} negatives",
+            summary.short, summary.queries, rules.top_k
+        ));
     }
     if summary.unjudged > 0 {
         report.note(format!("{} queries are not judged", summary.unjudged));
     }
-    if args.exclude_self {
-        report.note(format!("{} queries left out of their own lists", summary.selves));
+    if rules.exclude_self {
+        report.note(format!("{} queries left out of their own lists", summary.dropped.by(Reason::Itself)));
+    }
+    for (reason, what) in [
+        (Reason::Judged, "were judged irrelevant"),
+        (Reason::AbsoluteMargin, "are within the absolute margin"),
+        (Reason::RelativeMargin, "are within the relative margin"),
+        (Reason::MaxScore, "score above --max-score"),
+        (Reason::MinScore, "score below --min-score"),
+    ] {
+        if let count @ 1.. = summary.dropped.by(reason) {
+            report.note(format!("{count} documents left out that {what}"));
+        }
     }
     if summary.twins > 0 {
         report.note(format!(
@@ -107,11 +239,31 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
             summary.twins
         ));
     }
-    let notes = qrels.notes().into_iter().chain(run.notes()).chain(teacher_notes).chain(writer.notes());
-    notes.for_each(|note| report.note(note));
-    writer.provenance_mut().merge(run.provenance());
-    writer.finish()?;
-    Ok(())
+}
+
+/// Says in the closing line what the report has of scores and texts.
+fn say_scores(mined: &MiningReport, report: &mut Report) {
+    let medians = ["positive-scores", "negative-scores"].map(|section| mined.total(section, "median"));
+    if let [Some(positives), Some(negatives)] = medians {
+        report.note(format!("median score {positives:.3} of positives and {negatives:.3} of negatives"));
+    }
+    if let Some(count) = mined.total("counts", "twins-by-text").filter(|count| *count > 0.0) {
+        report.note(format!("{count} negatives have the text of a relevant document"));
+    }
+    if let Some(share) = mined.total("overlaps", "mean") {
+        report.note(format!("{:.0} % of the negatives were among the earlier ones", 100.0 * share));
+    }
+}
+
+/// Refuses rules about scores, and a report of them, where the run has none.
+fn check_has_scores(run: &Table, rules: &Rules, has_report: bool) -> Result<()> {
+    let by_run = rules.ask_for_scores() && rules.filter_by == FilterBy::Run;
+    if run.has_scores() || !(by_run || has_report) {
+        return Ok(());
+    }
+    let what = if by_run { "margins and bounds" } else { "a report" };
+    let hint = "write the run as TREC, Parquet or Arrow; or score its pairs anew with rank --pairs";
+    Err(Error::new(run.name(), format!("has no scores, and {what} need them")).hint(hint))
 }
 
 fn check_same_ids(name: &str, ids: IdSpace, qrels: &str, of_qrels: IdSpace) -> Result<()> {
@@ -125,4 +277,18 @@ fn check_same_ids(name: &str, ids: IdSpace, qrels: &str, of_qrels: IdSpace) -> R
 fn check_same_split(run: &str, of_run: &Provenance, qrels: &str, of_qrels: &Provenance) -> Result<()> {
     check_same_space((QUERIES, run, of_run), (QUERIES, qrels, of_qrels))?;
     check_same_space((DOCS, run, of_run), (DOCS, qrels, of_qrels))
+}
+
+/// Refuses scores of relevant documents by another model than that of the run: a margin between them means nothing.
+fn check_same_model((name, provenance): (&str, &Provenance), (run, of_run): (&str, &Provenance)) -> Result<()> {
+    check_same_split(name, provenance, run, of_run)?;
+    for model in [MODEL, DOCUMENT_MODEL] {
+        if let (Some(one), Some(other)) = (provenance.get(model), of_run.get(model))
+            && one != other
+        {
+            let text = format!("its scores are not by the model that made {run}");
+            return Err(Error::new(name, text).hint("score the relevant documents with the same model: rank --pairs"));
+        }
+    }
+    Ok(())
 }

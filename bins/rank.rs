@@ -4,11 +4,11 @@ use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hardmine_command::{self as command, Common, Report};
+use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_encoder::{DeviceChoice, prepare_process};
-use hardmine_files::{Input, Output, Writer};
+use hardmine_files::{Input, Output, Table, Writer};
 use hardmine_records::{IdSpace, Kind, Provenance, schema};
-use hardmine_search::{RankSettings, Ranker};
+use hardmine_search::{PairScorer, RankSettings, Ranker};
 
 /// Ranks documents for queries by inner product
 ///
@@ -18,8 +18,10 @@ use hardmine_search::{RankSettings, Ranker};
 #[command(
     version,
     after_help = "\
-Example:
-  embed --model model queries.tokens.arrow | rank --index docs.arrow --top-k 100 -o run.parquet"
+Examples:
+  embed --model model queries.tokens.arrow | rank --index docs.arrow --top-k 100 -o run.parquet
+
+  rank --index docs.arrow --pairs qrels.parquet queries.arrow -o positives.parquet"
 )]
 pub(crate) struct Args {
     /// File with the embeddings of queries, as embed writes them. Without it, or with -, they are read from standard
@@ -41,6 +43,15 @@ pub(crate) struct Args {
     /// smaller collection gives shorter lists
     #[arg(long, value_name = "K", default_value = "1000")]
     top_k: NonZero<u16>,
+
+    /// Score the pairs of query and document in this file instead of searching: qrels, a run or negatives, whose ids are
+    /// row numbers. The scores are those that a search gives the same pairs, to the last bit. --index must then be
+    /// embeddings. The pairs are held in memory
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["top_k", "exclude_self", "search_parameters"])]
+    pairs: Option<Input>,
+
+    #[command(flatten)]
+    foreign: ForeignIds,
 
     /// Leave each text out of its own list, for collections whose documents are the queries. Queries and documents must
     /// be embeddings of the same tokens file. If only some documents are queries, use --exclude-self of score or
@@ -78,9 +89,38 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    let inputs = [&args.queries, &args.index];
+    let inputs: Vec<&Input> = [&args.queries, &args.index].into_iter().chain(&args.pairs).collect();
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
+    match &args.pairs {
+        Some(pairs) => score_pairs(&args, pairs, report),
+        None if args.foreign.ids.is_some() => command::wrong_usage::<Args>("--ids says what --pairs holds".to_owned()),
+        None => search(args, report),
+    }
+}
+
+/// Scores what --pairs names.
+fn score_pairs(args: &Args, pairs: &Input, report: &mut Report) -> anyhow::Result<()> {
+    let kinds = [Kind::Qrels, Kind::Run, Kind::Negatives];
+    let mut pairs = Table::open_with_ids(pairs, &kinds, args.foreign.ids)?.without_ranks();
+    let memory = (args.memory as usize) << 20;
+    let scorer = PairScorer::open(&mut pairs, &args.queries, &args.index, args.other_prompt, memory)?;
+    let mut writer = Writer::create(&args.output, Kind::Run, schema::run(IdSpace::Internal), Provenance::default())?;
+    report.progress(None, "pairs");
+    let scored = scorer.run(|batch| {
+        report.add(batch.num_rows() as u64);
+        writer.write(batch)
+    })?;
+    if scored.unpaired > 0 {
+        report.note(format!("{} queries have no pair", scored.unpaired));
+    }
+    pairs.notes().into_iter().chain(writer.notes()).for_each(|note| report.note(note));
+    writer.provenance_mut().merge(&scored.provenance);
+    writer.finish()?;
+    Ok(())
+}
+
+fn search(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let top_k = usize::from(args.top_k.get());
     let memory = (args.memory as usize) << 20;
     prepare_process();

@@ -1,18 +1,24 @@
 //! Scores runs against relevance judgements.
 
+#[path = "score/baseline.rs"]
+mod baseline;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use hardmine_command::{self as command, Common, ForeignIds, Report};
+use hardmine_evaluation::significance::Baseline;
 use hardmine_evaluation::{
-    Evaluation, Judgements, Metric, Order, Ranking, ReportFormat, RunOptions, render, run_names, write_per_query,
+    Evaluation, Judgements, METRICS, Metric, MetricList, Order, Ranking, ReportFormat, RunOptions, render, run_names,
+    write_per_query,
 };
 use hardmine_files::{Input, Output, OutputFile, check_differs, is_same_output};
 use hardmine_records::Error;
+
+use baseline::BaselineArgs;
 
 const ORDERS: [(&str, &str, Order); 2] = [
     (
@@ -28,12 +34,24 @@ const ORDERS: [(&str, &str, Order); 2] = [
     ),
 ];
 
-const FORMATS: [(&str, &str, ReportFormat); 4] = [
+const FORMATS: [(&str, &str, ReportFormat); 6] = [
     ("table", "A table with a row for each run and a column for each metric, with four decimals", ReportFormat::Table),
+    ("markdown", "The same table in Markdown, the best values in bold", ReportFormat::Markdown),
+    ("latex", "The same table in LaTeX with the rules of booktabs, the best values in bold", ReportFormat::Latex),
     ("json", "A list of objects: run, metric, value, queries (how many the mean is over)", ReportFormat::Json),
     ("tsv", "Lines of run, metric and value, below a header", ReportFormat::Tsv),
     ("msmarco", "The text that msmarco_eval prints; only for MRR@k", ReportFormat::Msmarco),
 ];
+
+const EXAMPLES: &str = "\
+Examples:
+  score --qrels qrels.tsv -m MRR@10 -m R@100 star.parquet adore.parquet
+  zcat run.tsv.gz | score --qrels qrels.tsv -m MRR@10
+  score --qrels qrels.tsv -m MRR@10 --format msmarco run.tsv
+  score --qrels 2019qrels-pass.txt -m nDCG@10 -m MAP --order score --relevance-level 2 run.trec
+  score --qrels qrels.tsv -m MRR@10 -m R@100 --baseline start.parquet star.parquet adore.parquet
+  score --qrels qrels.txt -m 'nDCG@10,MAP(rel=2),RBP(p=0.8)' --format latex run.trec
+  score --qrels qrels.tsv -m MRR@10 --per-query metrics.parquet run.parquet";
 
 /// Scores runs against relevance judgements
 ///
@@ -49,16 +67,7 @@ const FORMATS: [(&str, &str, ReportFormat); 4] = [
 /// Run and qrels must have the same kind of ids: row numbers of the same tokens files, or the collection's own ids.
 /// remap-ids turns one into the other.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "\
-Examples:
-  score --qrels qrels.tsv -m MRR@10 -m R@100 star.parquet adore.parquet
-  zcat run.tsv.gz | score --qrels qrels.tsv -m MRR@10
-  score --qrels qrels.tsv -m MRR@10 --format msmarco run.tsv
-  score --qrels 2019qrels-pass.txt -m nDCG@10 -m MAP --order score --relevance-level 2 run.trec
-  score --qrels qrels.tsv -m MRR@10 --per-query metrics.parquet run.parquet"
-)]
+#[command(version, after_help = format!("{METRICS}\n\n{EXAMPLES}"))]
 pub(crate) struct Args {
     /// Runs to score; each gets a row of the table. Without any, or with -, one run is read from standard input
     #[arg(default_value = "-", hide_default_value = true)]
@@ -69,23 +78,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "QRELS")]
     qrels: Input,
 
-    /// Metrics to compute: MRR@k, R@k (or Recall@k), nDCG@k, MAP@k, P@k and Success@k. Repeat the option or separate
-    /// them by commas. MRR, nDCG and MAP without @k go over the whole list [default: MRR@10 R@100 nDCG@10]
-    #[arg(short, long = "metric", value_name = "METRIC", value_delimiter = ',')]
-    metrics: Vec<Metric>,
+    /// Metrics to compute, such as MRR@10, R@100, nDCG@10, MAP, Rprec, Bpref or RBP(p=0.8); all are listed below. Repeat
+    /// the option or separate them by commas [default: MRR@10 R@100 nDCG@10]
+    #[arg(short, long = "metric", value_name = "METRIC")]
+    metrics: Vec<MetricList>,
 
     /// What decides the position of a document, and over which queries means are taken. With rank, ranks that are
     /// missing or count from 0 are replaced by positions in the file
     #[arg(long, default_value = "rank", value_parser = command::one_of(&ORDERS))]
     order: Order,
 
-    /// Lowest grade that counts as relevant, for all metrics except nDCG. TREC DL passage uses 2. With 0 every judged
-    /// document is relevant, as in msmarco_eval
+    /// Lowest grade that counts as relevant, for all metrics except nDCG and ERR. TREC DL passage uses 2. With 0 every
+    /// judged document is relevant, as in msmarco_eval
     #[arg(long, value_name = "GRADE", default_value_t = 1, value_parser = clap::value_parser!(i32).range(0..))]
     relevance_level: i32,
 
     /// Take means over all queries of the qrels, including those that the run lacks (trec_eval -c). --order rank always
-    /// does this
+    /// does this. With --baseline, such queries are accepted in both orders, and count 0
     #[arg(long)]
     complete: bool,
 
@@ -93,6 +102,11 @@ pub(crate) struct Args {
     /// Quora)
     #[arg(long)]
     exclude_self: bool,
+
+    /// Take documents out of the lists that are not judged, or with a grade below 0, before anything is computed
+    /// (trec_eval -J)
+    #[arg(long)]
+    judged_only: bool,
 
     #[command(flatten)]
     foreign: ForeignIds,
@@ -106,9 +120,12 @@ pub(crate) struct Args {
     output: PathBuf,
 
     /// Also write the values of every query to this file (.parquet, .arrow or .arrows). The means are in it, too, with
-    /// a null as query_id
+    /// a null as query_id. Values of gMAP are logarithms, as in trec_eval
     #[arg(long, value_name = "FILE", value_parser = command::output())]
     per_query: Option<Output>,
+
+    #[command(flatten)]
+    baseline: BaselineArgs,
 
     #[command(flatten)]
     common: Common,
@@ -118,13 +135,15 @@ fn main() -> ExitCode {
     command::main(|args: &Args| &args.common, run)
 }
 
-fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
+fn run(mut args: Args, report: &mut Report) -> anyhow::Result<()> {
+    let place = args.baseline.place_among(&mut args.runs);
     let metrics = check(&args)?;
     let mut file = OutputFile::create(&args.output)?;
     let judgements = Arc::new(Judgements::open(&args.qrels, args.foreign.ids)?);
     judgements.notes.iter().for_each(|note| report.note(note));
-    let reading = RunOptions { order: args.order, ids: args.foreign.ids, exclude_self: args.exclude_self };
-    let evaluation = Evaluation::new(args.order, args.relevance_level, args.complete)?;
+    let Args { order, relevance_level: level, complete, exclude_self, judged_only, .. } = args;
+    let reading = RunOptions { order, ids: args.foreign.ids, exclude_self, judged_only };
+    let evaluation = Evaluation::new(order, level, complete)?;
     let mut scores = Vec::new();
     for (input, name) in args.runs.iter().zip(run_names(&args.runs)) {
         let ranking = Ranking::open(input, &judgements, reading)?;
@@ -132,20 +151,28 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         if ranking.judged_lists() < ranking.lists {
             report.note(format!("{name}: {} of its {} queries are judged", ranking.judged_lists(), ranking.lists));
         }
+        // Where unjudged documents are taken out, every list is short.
+        let too_short = ranking.note_on_depth(&name, &metrics, level).filter(|_| !judged_only);
+        too_short.into_iter().for_each(|note| report.note(note));
         scores.push(evaluation.score(&name, &ranking, &metrics)?);
         report.add(ranking.rows);
+    }
+    let settings = args.baseline.settings();
+    let baseline = place.map(|place| Baseline::compare(&scores, place, settings, complete)).transpose()?.flatten();
+    if place.is_some() && baseline.is_none() {
+        report.note("no test is possible: the means are over one query only");
     }
     if let Some(output) = &args.per_query {
         write_per_query(output, &scores)?;
     }
-    let text = render(&scores, args.format)?;
+    let text = render(&scores, baseline.as_ref(), args.format)?;
     file.write_all(text.as_bytes()).map_err(Error::io(file.place().to_owned()))?;
     Ok(file.commit()?)
 }
 
 /// Refuses what can't be done together, and returns the metrics, each once.
 fn check(args: &Args) -> anyhow::Result<Vec<Metric>> {
-    let usage = |text: &str| -> ! { Args::command().error(ErrorKind::ArgumentConflict, text).exit() };
+    let usage = |text: &str| -> ! { command::wrong_usage::<Args>(text.to_owned()) };
     let inputs: Vec<&Input> = args.runs.iter().chain([&args.qrels]).collect();
     command::check_inputs::<Args>(&inputs);
     check_differs(&args.output, &inputs)?;
@@ -158,13 +185,21 @@ fn check(args: &Args) -> anyhow::Result<Vec<Metric>> {
     if matches!(args.output.extension().and_then(|ending| ending.to_str()), Some("parquet" | "arrow" | "arrows")) {
         usage("the means are text; --per-query writes Parquet and Arrow, the means among them");
     }
+    if args.baseline.baseline.is_some() {
+        if args.runs.len() < 2 {
+            usage("--baseline is the only run; name the runs to compare with it");
+        }
+        if args.format == ReportFormat::Msmarco {
+            usage("--format msmarco has no comparison with a baseline");
+        }
+    }
     let default: &[&str] = match args.format {
         ReportFormat::Msmarco => &["MRR@10"],
         _ => &["MRR@10", "R@100", "nDCG@10"],
     };
     let mut metrics: Vec<Metric> = Vec::new();
     let default = default.iter().filter_map(|name| name.parse().ok()).filter(|_| args.metrics.is_empty());
-    for metric in args.metrics.iter().copied().chain(default) {
+    for metric in args.metrics.iter().flat_map(|list| list.0.clone()).chain(default) {
         if args.format == ReportFormat::Msmarco && metric.reciprocal_rank_cut().is_none() {
             usage(&format!("--format msmarco prints MRR@k only, not {metric}"));
         }

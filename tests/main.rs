@@ -4,6 +4,7 @@
 mod common;
 
 mod bad_input;
+mod baseline;
 mod behaviour;
 mod checkpoints;
 mod collection;
@@ -19,6 +20,7 @@ mod linking;
 mod losses;
 mod mine_negatives;
 mod miniature;
+mod mining;
 mod model_folders;
 mod outputs;
 mod pipeline;

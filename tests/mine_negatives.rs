@@ -6,7 +6,7 @@ use arrow::array::{Float32Array, Int32Array, Int64Array};
 
 use crate::common::{Folder, Records, column, save};
 
-const QRELS: &str = "a 0 1 1\na 0 2 0\nb 0 5 2\n";
+const QRELS: &str = "a 0 1 1\nb 0 5 2\n";
 const RUN: &str = "a\t1\t1\na\t2\t2\na\t3\t3\na\t4\t4\nb\t5\t1\nb\t6\t2\n";
 
 fn folder() -> Folder {

@@ -76,6 +76,8 @@ fn all_rows_of_the_passage_table() {
     let unkept = [&unkept[..], &["PAPER", "PUBLISHED", "DOCUMENT_LENGTH", "TRAIN_DOCUMENT_LENGTH"]].concat();
     // These say how to do what DEV_EVERY asks for, and are kept with it.
     let unkept = [&unkept[..], &["DEV_EVERY", "DEV_METRIC", "DEV_DOCS", "KEEP", "PATIENCE"]].concat();
+    // One more round changes none of those before.
+    let unkept = [&unkept[..], &["ROUNDS"]].concat();
     let settings =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/lib/experiments/settings.mk")).unwrap();
     let names = settings.lines().filter_map(|line| line.split_once(" ?=")).map(|(name, _)| name);
@@ -113,6 +115,61 @@ fn models_are_measured_on_training_queries_that_are_held_out() {
     }
     project.make(&goals).ok();
     assert_eq!(project.ran(), ["sql", "sql"], "the table and the curves");
+}
+
+#[test]
+fn rounds_of_mining_go_on_from_each_other() {
+    let project = Project::new("bert");
+    let folder = &project.folder;
+    let rules = "NEGATIVES_RULES='--relative-margin 0.05 --skip-first 1'";
+    let done = project.make(&format!("passage-ance ROUNDS=2 {rules}")).ok();
+    let ran = folder.text("ran");
+    assert_eq!((project.count("train"), project.count("mine-negatives")), (3, 2), "{ran}");
+    let trained: Vec<&str> = ran.lines().filter(|line| line.starts_with("train star")).collect();
+    for (line, parts) in trained.iter().zip([
+        ["models/rand-neg ", "negatives/ance-1.parquet", "-o", "models/ance-1"],
+        ["models/ance-1 ", "negatives/ance-2.parquet", "-o", "models/ance-2"],
+    ]) {
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    }
+    let mined: Vec<&str> = ran.lines().filter(|line| line.starts_with("mine-negatives")).collect();
+    assert!(mined.iter().all(|line| line.contains("--relative-margin 0.05 --skip-first 1")), "{mined:?}");
+    assert!(mined[1].contains("--compare") && !mined[0].contains("--compare"), "{mined:?}");
+    assert_eq!(ran.lines().filter(|line| line.starts_with("rank") && line.contains("--pairs")).count(), 2);
+    let table = shown(done.text());
+    assert_eq!(table.lines().count(), 2 + 4, "{table}");
+    assert!(table.contains("| ance-1 | 0.") && table.contains("of the round before"), "{table}");
+
+    // Its files are all there, and what was mined is told.
+    for name in ["negatives/ance-2.report.parquet", "negatives/ance-2.positives.parquet", "metrics/ance-2.test.parquet"]
+    {
+        assert!(folder.path(&format!("out/passage/{name}")).exists(), "{name}");
+    }
+    assert!(!folder.path("out/passage/negatives/ance-2.queries.arrow").exists());
+    let settings = folder.text("out/passage/negatives.settings");
+    assert!(settings.contains("NEGATIVES_RULES=--relative-margin␣0.05␣--skip-first␣1"), "{settings}");
+    let done = project.make("passage-ance ROUNDS=2").done();
+    done.check(done.code == Some(2), "should refuse");
+    done.check(done.stderr.contains("negatives was made with NEGATIVES_RULES="), "should name the rules");
+    // Another round is one more, and STAR is not the first round's model under another name.
+    project.make(&format!("passage-ance ROUNDS=3 {rules}")).ok();
+    assert_eq!((project.count("train"), project.count("mine-negatives")), (1, 1));
+}
+
+#[test]
+fn a_sweep_mines_by_each_of_its_rules() {
+    let project = Project::new("bert");
+    let line = project.line("").replace("--old-file=build", "-n -f lib/experiments/rules.mk TASK=quickstart-mining");
+    let at = format!("{line} QUICKSTART='{}' quickstart-mining-sweep", project.folder.path("out").display());
+    std::fs::create_dir_all(project.folder.path("out")).unwrap();
+    let done = project.folder.sh(&at).without_env("MAKEFLAGS").without_env("MFLAGS").without_env("MAKELEVEL").ok();
+    let commands = done.text().replace("\\\n", " ");
+    let mined: Vec<&str> = commands.lines().filter(|line| line.contains("mine-negatives")).collect();
+    assert_eq!(mined.len(), 4, "{mined:?}");
+    for rules in ["--relative-margin 0.05", "--relative-margin 0.1", "--sample random --depth 200"] {
+        assert_eq!(mined.iter().filter(|line| line.contains(rules)).count(), 1, "{rules}: {mined:?}");
+    }
+    assert_eq!(commands.lines().filter(|line| line.contains("train star")).count(), 4);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
-use crate::common::{Folder, Records, column, numbers, save, vectors};
+use crate::common::{Folder, Records, column, numbers, save, save_stream, vectors};
 
 /// A run in one id space, sorted as runs are.
 struct Run {
@@ -93,7 +93,7 @@ fn ids_there_and_back_are_the_same() {
 }
 
 #[test]
-fn no_negative_is_relevant_and_none_is_left_out() {
+fn no_negative_is_judged_and_none_is_left_out() {
     let folder = Folder::empty();
     let mut random = Pcg64::seed_from_u64(2);
     for top_k in [1, 5, 100] {
@@ -112,12 +112,12 @@ fn no_negative_is_relevant_and_none_is_left_out() {
         let line = format!("mine-negatives --ids internal --qrels qrels.parquet --top-k {top_k} run.arrow");
         let negatives = Records::stream(&folder.run(&line).ok().stdout);
 
-        let relevant: HashSet<(i64, i64)> = qrels.iter().filter(|row| row.2 > 0).map(|row| (row.0, row.1)).collect();
+        let judged: HashSet<(i64, i64)> = qrels.iter().map(|row| (row.0, row.1)).collect();
         let mut counts = HashMap::new();
         let mut expected = Vec::new();
         for (place, pair) in run.queries.iter().copied().zip(run.docs.iter().copied()).enumerate() {
             let count = counts.entry(pair.0).or_insert(0);
-            if !relevant.contains(&pair) && *count < top_k {
+            if !judged.contains(&pair) && *count < top_k {
                 *count += 1;
                 expected.push((pair.0, pair.1, *count, run.scores[place]));
             }
@@ -129,7 +129,69 @@ fn no_negative_is_relevant_and_none_is_left_out() {
     }
 }
 
-const METRICS: &str = "-m MRR@10 -m R@5 -m nDCG@10 -m MAP -m P@3 -m Success@2 --format tsv -q";
+/// Whatever the rules, no negative is relevant, each list is in the order of the run, and the same rows in other batches
+/// give the same negatives.
+#[test]
+fn rules_hold_in_batches_of_any_size() {
+    let folder = Folder::empty();
+    let mut random = Pcg64::seed_from_u64(5);
+    for round in 0..12 {
+        let run = Run::draw(&mut random, 25, 60);
+        run.save(&folder, "run.arrow");
+        let qrels = draw_qrels(&mut random, 25, 60);
+        folder.write("qrels.txt", qrels_text(&qrels));
+        let positives: String = qrels
+            .iter()
+            .map(|(query, doc, _)| format!("{query} Q0 {doc} 1 {} t\n", random.random_range(-9.0..9.0_f32)))
+            .collect();
+        folder.write("positives.trec", positives);
+        let mut options = format!(" --top-k {} --seed {round}", random.random_range(1..30));
+        for option in [
+            format!(" --relative-margin {}", random.random_range(0.0..2.0_f32)),
+            format!(" --absolute-margin {}", random.random_range(-9.0..9.0_f32)),
+            format!(" --max-score {}", random.random_range(0.0..9.0_f32)),
+            format!(" --min-score {}", random.random_range(-9.0..0.0_f32)),
+            format!(" --skip-first {} --depth {}", random.random_range(0..4), random.random_range(5..40)),
+            " --sample random".to_owned(),
+            " --keep-judged".to_owned(),
+        ] {
+            if random.random_range(0..3) == 0 {
+                options += &option;
+            }
+        }
+        let line =
+            format!("mine-negatives --qrels qrels.txt --positives positives.trec --report report.arrow{options}");
+        let whole = Records::stream(&folder.run(&format!("{line} run.arrow")).ok().stdout);
+        let rows = Records::open(&folder.path("run.arrow")).rows;
+        let report = folder.read("report.arrow");
+        for size in [1, 7, 64] {
+            folder.write("run.arrows", save_stream(&rows, size, HashMap::new()));
+            let parts = folder.run(&format!("{line} run.arrows")).ok().stdout;
+            assert!(Records::stream(&parts).rows == whole.rows, "batches of {size}:{options}");
+            let rows = |bytes: &[u8]| {
+                folder.write("other.arrow", bytes);
+                Records::open(&folder.path("other.arrow")).rows
+            };
+            assert!(rows(&report) == rows(&folder.read("report.arrow")), "batches of {size}:{options}");
+        }
+        let relevant: HashSet<(String, String)> =
+            qrels.iter().filter(|row| row.2 > 0).map(|row| (row.0.to_string(), row.1.to_string())).collect();
+        let pairs: Vec<(String, String)> = whole.texts("query_id").into_iter().zip(whole.texts("doc_id")).collect();
+        assert!(pairs.iter().all(|pair| !relevant.contains(pair)), "{options}");
+        let ranked: Vec<(String, i32, f32)> = whole
+            .texts("query_id")
+            .into_iter()
+            .zip(whole.i32s("rank"))
+            .zip(whole.f32s("score"))
+            .map(|((query, rank), score)| (query, rank, score))
+            .collect();
+        for pair in ranked.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            assert!(pair[0].1 + 1 == pair[1].1 && pair[0].2 >= pair[1].2, "{options}");
+        }
+    }
+}
+
+const METRICS: &str = "-m MRR@10 -m R@5 -m nDCG@10 -m MAP -m Rprec,Bpref,infAP,gMAP,IPrec@0.2,RBP@20,Judged@10,SetF,SetAP,SetRelP -m P@3 -m Success@2 --format tsv -q";
 
 #[test]
 fn a_run_has_one_score_in_every_form_and_order() {

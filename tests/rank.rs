@@ -1,5 +1,7 @@
 //! `rank`: exact lists, in order, straight off an embeddings file.
 
+use std::collections::HashMap;
+
 use crate::common::{Folder, Records, column, save, vectors};
 use arrow::array::Int64Array;
 
@@ -126,4 +128,77 @@ fn texts_are_left_out_of_their_own_lists() {
     let line = "embed -q --model bert dev.tokens.arrow | rank --index docs.arrow --exclude-self -o run.parquet";
     folder.sh(line).fails(&["rank: standard input", "rows of the same tokens file"]);
     assert!(!folder.path("run.parquet").exists());
+}
+
+#[test]
+fn given_pairs_get_the_scores_of_a_search() {
+    let folder = Folder::made();
+    let run = folder.run("rank --index docs.arrow --top-k 300 train.arrow").ok().stdout;
+    let run = Records::stream(&run);
+    let scores: HashMap<(i64, i64), u32> = pairs(&run).into_iter().zip(bits(&run)).collect();
+    // Part by part and from any form, as the search does.
+    let line = "rank --index docs.arrow --pairs train.qrels.parquet train.arrow -o pairs.arrow";
+    folder.run(line).ok();
+    let scored = Records::open(&folder.path("pairs.arrow"));
+    let mut expected = pairs(&Records::open(&folder.path("train.qrels.parquet")));
+    expected.sort();
+    let mut found = pairs(&scored);
+    assert!(found.is_sorted_by_key(|pair| pair.0));
+    found.sort();
+    assert_eq!(found, expected);
+    assert!(pairs(&scored).iter().zip(bits(&scored)).all(|(pair, bits)| scores[pair] == bits));
+    assert_eq!(scored.metadata["hardmine.queries"], run.metadata["hardmine.queries"]);
+    assert_eq!(scored.metadata["hardmine.model"], run.metadata["hardmine.model"]);
+    // A run that is scored anew is itself, in whatever order it comes, and from half the memory.
+    folder.sh("sql -q -t run=train.run.parquet 'SELECT * FROM run ORDER BY doc_id, query_id' --format parquet -o run.parquet").ok();
+    for line in [
+        "rank -q --index docs.arrow --pairs train.run.parquet train.arrow",
+        "rank -q --index docs.arrow --pairs run.parquet --ids internal train.arrow --memory 16",
+        "rank -q --index docs.arrow --pairs <(cat train.run.parquet) <(cat train.arrow)",
+        "embed -q --model bert train.tokens.arrow | rank -q --index <(cat docs.arrow) --pairs train.run.parquet",
+    ] {
+        let again = Records::stream(&folder.sh(line).ok().stdout);
+        assert!(again.rows == Records::open(&folder.path("train.run.parquet")).rows, "{line}");
+    }
+}
+
+#[test]
+fn pairs_without_embeddings_are_refused() {
+    let folder = Folder::made();
+    let rank = "rank --index docs.arrow train.arrow -o pairs.parquet --pairs";
+    let save_pairs = |queries: Vec<i64>, docs: Vec<i64>| {
+        let grades = arrow::array::Int32Array::from(vec![1; queries.len()]);
+        let columns = vec![
+            column("query_id", Int64Array::from(queries)),
+            column("doc_id", Int64Array::from(docs)),
+            column("relevance", grades),
+        ];
+        save(&folder.path("qrels.parquet"), columns);
+    };
+    for (queries, docs, place) in [
+        (vec![0, 1, 2], vec![5, 300, 7], "row 1: document 300 has no embedding in docs.arrow"),
+        (vec![0, 9999], vec![5, 7], "row 1: query 9999 has no embedding in train.arrow"),
+        (vec![0, 1, -1], vec![5, 6, 7], "row 2: query -1 has no embedding in train.arrow"),
+    ] {
+        save_pairs(queries, docs);
+        folder.run(&format!("{rank} qrels.parquet --ids internal")).fails(&[place]);
+        folder.run(&format!("{rank} qrels.parquet")).fails(&["qrels.parquet: its ids are official", "--ids internal"]);
+    }
+    folder.run(&format!("{rank} qrels.train.tsv")).fails(&["qrels.train.tsv: its ids are official", "remap-ids"]);
+    folder.run(&format!("{rank} dev.qrels.parquet")).fails(&["dev.qrels.parquet: queries ", "train.arrow"]);
+    folder.run(&format!("{rank} docs.arrow")).fails(&["docs.arrow", "expected qrels or run or negatives"]);
+    folder.run("index docs.arrow -o docs.faiss").ok();
+    let line = "rank --index docs.faiss --pairs train.qrels.parquet train.arrow -o pairs.parquet";
+    folder.run(line).fails(&["docs.faiss: is a faiss index", "embeddings"]);
+    assert!(!folder.path("pairs.parquet").exists());
+    folder.run(&format!("{rank} train.qrels.parquet --top-k 3")).fails_as_wrong_usage(&["--top-k"]);
+    folder.run("rank --index docs.arrow train.arrow --ids internal").fails_as_wrong_usage(&["--pairs"]);
+}
+
+fn pairs(records: &Records) -> Vec<(i64, i64)> {
+    records.i64s("query_id").into_iter().zip(records.i64s("doc_id")).collect()
+}
+
+fn bits(records: &Records) -> Vec<u32> {
+    records.f32s("score").into_iter().map(f32::to_bits).collect()
 }

@@ -72,6 +72,11 @@ fn the_columns_are_those_of_the_schemas() {
     }
     let metrics = Records::open(&folder.path("dev.metrics.parquet"));
     assert_eq!(found(&metrics), columns("metrics", DataType::Utf8, &vector()));
+    let line =
+        "mine-negatives --qrels train.qrels.parquet train.run.parquet -o negatives.parquet --report report.parquet";
+    folder.run(line).ok();
+    let report = Records::open(&folder.path("report.parquet"));
+    assert_eq!(found(&report), columns("mining-report", DataType::Int64, &vector()));
     folder.run(&format!("train inbatch {TRAINING} --steps 2 --batch-size 8 -o model")).ok();
     let log = Records::open(&folder.path("model/training-log.parquet"));
     assert_eq!(found(&log), columns("training-log", DataType::Int64, &vector()));

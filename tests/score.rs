@@ -327,3 +327,78 @@ fn a_metric_that_there_is_none_of_fails_as_wrong_usage() {
         folder.run("score --qrels qrels.tsv run.trec -m").arg(metric).fails_as_wrong_usage(&[metric]);
     }
 }
+
+#[test]
+fn metrics_with_parentheses_and_names_of_trec_eval() {
+    let folder = folder();
+    let line = "score --qrels qrels.tsv --format tsv run.trec -m";
+    let done = folder.run(line).arg("MRR(rel=2),RBP(p=0.5)@2,nDCG(gains={1:1,2:5})@10,P_10").ok();
+    let best = 5.0 + 1.0 / 3f64.log2();
+    let expected = [
+        ("MRR(rel=2)", 1.0 / 3.0 / 3.0),
+        ("RBP(p=0.5)@2", (0.25 + 0.5) / 3.0),
+        ("nDCG(gains={1:1,2:5})@10", ((1.0 / 3f64.log2() + 5.0 / 2.0) / best + 1.0) / 3.0),
+        ("P@10", 0.1),
+    ];
+    check(&values(done.text()), &expected);
+    let done = folder.run(line).arg("ERR@10,nDCG(dcg='exp-log2')@10").ok();
+    let best = 3.0 + 1.0 / 3f64.log2();
+    let expected = [
+        // Satisfied by grade 1 with probability 1/16, by grade 2 with 3/16.
+        ("ERR@10", (1.0 / 16.0 / 2.0 + 15.0 / 16.0 * 3.0 / 16.0 / 3.0 + 1.0 / 16.0) / 3.0),
+        ("nDCG(dcg='exp-log2')@10", ((1.0 / 3f64.log2() + 3.0 / 2.0) / best + 1.0) / 3.0),
+    ];
+    check(&values(done.text()), &expected);
+    folder.write("high.tsv", "1 0 a 5\n");
+    let line = "score --qrels high.tsv run.trec -m";
+    folder.run(line).arg("ERR@10").fails(&["high.tsv: has grade 5", "ERR@10 has none above 4", "max_rel"]);
+    folder.run(line).arg("ERR(max_rel=5)@10").ok();
+}
+
+#[test]
+fn unjudged_documents_can_be_taken_out() {
+    let folder = folder();
+    let line = "score --qrels qrels.tsv --format tsv -m MRR,P@2,Judged@3,NumRet run.trec";
+    let expected =
+        [("MRR", 0.5), ("P@2", 0.5 / 3.0 + 0.5 / 3.0), ("Judged@3", (2.0 / 3.0 + 0.5) / 3.0), ("NumRet", 5.0)];
+    check(&values(folder.run(line).ok().text()), &expected);
+    for order in ["rank", "score"] {
+        let done = folder.run(&format!("{line} --judged-only --complete --order {order}")).ok();
+        let expected = [("MRR", 2.0 / 3.0), ("P@2", 0.5), ("Judged@3", 2.0 / 3.0), ("NumRet", 3.0)];
+        check(&values(done.text()), &expected);
+    }
+}
+
+#[test]
+fn lists_too_short_for_the_cut() {
+    let folder = folder();
+    let note = "run: 2 of 2 lists are shorter than 50 documents (the longest has 3), too short for P@50";
+    let line = "score --qrels qrels.tsv run.trec -m";
+    // Nothing relevant is missing from the lists.
+    let done = folder.run(&format!("{line} P@50")).ok();
+    done.check(!done.stderr.contains("shorter"), "should not tell of it");
+    folder.write("qrels.tsv", format!("{QRELS}2 0 z 1\n"));
+    let done = folder.run(&format!("{line} P@50,R@2,MAP")).ok();
+    done.check(done.stderr.contains(note), "should tell of it");
+    for quiet in ["R@2", "MAP", "Judged@50", "R@50 --judged-only"] {
+        let done = folder.run(&format!("{line} {quiet}")).ok();
+        done.check(!done.stderr.contains("shorter"), "should not tell of it");
+    }
+}
+
+#[test]
+fn columns_that_are_swapped() {
+    let folder = folder();
+    folder.write("run.tsv", "x\t1\t1\na\t1\t2\nb\t1\t3\nc\t2\t1\ny\t2\t2\n");
+    folder.run("score --qrels qrels.tsv run.tsv").fails(&["none of its 5 queries is judged", "are columns swapped?"]);
+    folder.write("run.tsv", "x\t9\t1\n");
+    folder.run("score --qrels qrels.tsv run.tsv").fails(&["none of its 1 queries", "another split"]);
+    // Numbers that are both queries and documents.
+    folder.write("qrels.tsv", "1 0 11 1\n2 0 12 1\n3 0 13 1\n4 0 1 1\n");
+    folder.write("run.tsv", "11\t1\t1\n12\t2\t1\n13\t3\t1\n1\t4\t1\n");
+    let done = folder.run("score --qrels qrels.tsv run.tsv").ok();
+    done.check(done.stderr.contains("run.tsv: its columns look swapped"), "should tell of it");
+    folder.write("run.tsv", "1\t11\t1\n2\t12\t1\n3\t13\t1\n4\t1\t1\n");
+    let done = folder.run("score --qrels qrels.tsv run.tsv").ok();
+    done.check(!done.stderr.contains("swapped"), "should not tell of it");
+}

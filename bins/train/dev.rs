@@ -91,7 +91,7 @@ impl DevOptions {
         };
         let judgements = Arc::new(Judgements::of_records(&grades.name, &rows.into_records()?)?);
         let evaluation = Evaluation::new(Order::Rank, 1, true)?;
-        Ok(Box::new(Measure { metric: self.dev_metric, judgements, evaluation }))
+        Ok(Box::new(Measure { metric: self.dev_metric.clone(), judgements, evaluation }))
     }
 }
 
@@ -120,9 +120,9 @@ impl dev::Metric for Measure {
             scores: lists.iter().flat_map(|list| list.iter().map(|_| 0.0)).collect(),
             teacher: None,
         };
-        let reading = RunOptions { order: Order::Rank, ids: None, exclude_self: false };
+        let reading = RunOptions { order: Order::Rank, ids: None, exclude_self: false, judged_only: false };
         let ranking = Ranking::of_records("dev", &[run], &self.judgements, reading)?;
-        let scores = self.evaluation.score("dev", &ranking, &[self.metric])?;
+        let scores = self.evaluation.score("dev", &ranking, std::slice::from_ref(&self.metric))?;
         Ok(scores.means().map(|(_, mean)| mean).sum())
     }
 }

@@ -61,7 +61,7 @@ endif
 
 # ---- what can be made -------------------------------------------------------------------------------------
 
-all_rows := $(ROWS) $(GIVEN_ROWS)
+all_rows := $(ROWS) $(GIVEN_ROWS) $(MINED_ROWS)
 .PHONY: $(TASK) $(TASK)-table $(TASK)-leaderboard reproduce-$(TASK) $(all_rows:%=$(TASK)-%)
 
 # The rows of the table, the table, and how the models got better.
@@ -127,8 +127,9 @@ settings.tokens               := DATA INIT COMPAT $(call given,$(NAMED) QUERY_PR
 settings.judged               := DATA $(call given,$(NAMED) QRELS_COLUMNS TRAIN_SHARE) $(if $(TRAIN_SHARE),SEED)
 settings.inbatch-neg          := $(training)
 settings.rand-neg             := $(training) RAND_NUM
-settings.negatives            := INIT_STAR QUERY_LENGTH NEGATIVES MARGIN PRECISION $(call given,EXCLUDE_SELF)
+settings.negatives            := INIT_STAR QUERY_LENGTH NEGATIVES MARGIN PRECISION $(call given,EXCLUDE_SELF NEGATIVES_RULES)
 settings.star                 := $(training) INIT_STAR HARD_NUM
+$(foreach row,$(MINED_ROWS),$(eval settings.$(row) := $(settings.star)))
 settings.adore-inbatch-neg    := $(adore)
 settings.adore-rand-neg       := $(adore)
 settings.adore-star           := $(adore)
@@ -146,14 +147,14 @@ folder = $(@D)
 now    = $(foreach name,$(settings.$(notdir $(folder))),$(name)=$(call word_of,$(name)))
 was    = $(file <$(folder).settings)
 RECORD = printf '%s\n' $(foreach line,$(now),$(call quoted,$(line))) > $(folder).settings
-# A value in one word. The spaces of a prompt are written as ␣.
-word_of = $(if $(filter %_PROMPT,$(1)),$(subst $(space),␣,$($(1))),$(lastword $($(1))))
+# A value in one word. The spaces of a prompt and of rules are written as ␣.
+word_of = $(if $(filter %_PROMPT %_RULES,$(1)),$(subst $(space),␣,$($(1))),$(lastword $($(1))))
 space  := $(subst ,, )
 comma  := ,
 # A word of the shell.
 quoted = '$(subst ','\'',$(1))'
 
-kept := $(tokens) $(judged) $(negatives) $(embeddings) $(runs) $(ROWS:%=$(models)/%) $(models)/start \
+kept := $(tokens) $(judged) $(negatives) $(embeddings) $(runs) $(ROWS:%=$(models)/%) $(MINED_ROWS:%=$(models)/%) $(models)/start \
 	$(if $(INIT_STAR),$(models)/warm-up) $(if $(STAR),$(models)/published-star) $(if $(ADORE_STAR),$(models)/published-adore-star)
 # There is something in the folder; or there is a checkpoint, where training was interrupted.
 made := $(foreach folder,$(kept),$(if $(wildcard $(folder)/* $(folder).checkpoint),$(folder)))
@@ -215,23 +216,7 @@ $(models)/rand-neg/config.json: $(INIT)/config.json $(pairs) | $(models)
 	$(RECORD)
 	$(BIN)/train randneg --init $(INIT) $(PAIRS) --rand-num $(RAND_NUM) $(TRAIN) -o $(@D)
 
-# STAR goes on from one of these models, with negatives from its run of the training queries.
-star_from := $(if $(INIT_STAR),warm-up,rand-neg)
-
-$(negatives)/train.parquet: $(models)/$(star_from)/config.json $(embeddings)/$(star_from).arrow $(tokens)/train.arrow \
-  $(qrels)/train.parquet | $(negatives)
-	$(EMBED) --model $(<D) --max-length $(QUERY_LENGTH) $(tokens)/train.arrow \
-	  | $(RANK) --index $(embeddings)/$(star_from).arrow --top-k $$(($(NEGATIVES) + $(MARGIN))) \
-	  | $(MINE) -o $@
-# A document is its own query by its official id.
-MINE = $(if $(EXCLUDE_SELF),\
-	$(BIN)/remap-ids --to official $(IDS) \
-	  | $(BIN)/mine-negatives --exclude-self --qrels $(train_qrels) --top-k $(NEGATIVES) | $(BIN)/remap-ids --to internal $(IDS),\
-	$(BIN)/mine-negatives --qrels $(qrels)/train.parquet --top-k $(NEGATIVES))
-
-$(models)/star/config.json: $(models)/$(star_from)/config.json $(negatives)/train.parquet $(pairs) | $(models)
-	$(RECORD)
-	$(BIN)/train star --init $(<D) $(PAIRS) --negatives $(negatives)/train.parquet --hard-num $(HARD_NUM) $(TRAIN) -o $(@D)
+include lib/experiments/mining.mk
 
 # ADORE trains the query encoder of another row against that row's documents.
 $(ADORE_ROWS:%=$(models)/%/config.json): $(models)/adore-%/config.json: $(models)/%/config.json $(embeddings)/%.arrow \

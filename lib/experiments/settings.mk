@@ -15,6 +15,12 @@ GIVEN_ROWS := start warm-up published-star published-adore-star
 # Trainers whose training data can be written and read.
 TRAINERS := sentence-transformers flagembedding tevatron
 
+# Rows that are trained on mined negatives besides STAR: the rounds of ANCE, and those of a task that tries rules.
+ROUNDS ?= 3
+rounds     := $(shell seq $(ROUNDS))
+ANCE_ROWS  := $(rounds:%=ance-%)
+MINED_ROWS := $(ANCE_ROWS) $(SWEEP_ROWS)
+
 # The collection, the starting model (its tokenizer makes the tokens), and where results go.
 DATA ?= data
 INIT ?= model
@@ -72,6 +78,9 @@ CHUNK_SIZE ?=
 # Mined negatives a query. The lists they are taken from are longer by MARGIN, which is room for relevant documents.
 NEGATIVES ?= 200
 MARGIN ?= 50
+# Which of the documents that rank high become negatives, as options of mine-negatives: --relative-margin 0.05. What
+# they leave out wants a larger MARGIN.
+NEGATIVES_RULES ?=
 
 # ADORE. Without a number of steps it trains for whole epochs. METRIC_CUT is for passages.
 ADORE_OPTIMIZER ?= adamw

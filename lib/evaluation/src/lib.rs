@@ -1,6 +1,7 @@
 //! DataFusion: metrics as .sql files over a run and its judgements (`score`), and any query over any
 //! of our files (`sql`).
 
+mod depth;
 mod engine;
 mod functions;
 mod json_lines;
@@ -14,12 +15,14 @@ mod report;
 mod rescan;
 mod run_options;
 mod scores;
+pub mod significance;
+mod swapped;
 mod tables;
 mod terms;
 mod texts;
 
 pub use judgements::Judgements;
-pub use metric::Metric;
+pub use metric::{METRICS, Metric, MetricList};
 pub use names::run_names;
 pub use query::{ResultFormat, query};
 pub use ranking::Ranking;

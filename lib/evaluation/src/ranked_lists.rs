@@ -18,6 +18,8 @@ pub(crate) struct RankedLists {
     pub(crate) count: usize,
     /// Numbers of the judged queries, in the run's order.
     pub(crate) queries: Vec<i32>,
+    /// For each of them, how many documents its list has.
+    pub(crate) lengths: Vec<i32>,
     /// The table `run` of the metrics, `query_id, doc_id, position` numbered as the judgements are:
     /// the judged documents only, list by list in the order of positions.
     pub(crate) judged: RecordBatch,
@@ -50,6 +52,7 @@ struct Judged<K> {
 struct Found {
     /// (position, row of the judgements) of the judged documents.
     positions: Vec<(i32, i32)>,
+    length: i32,
     /// Whether the first document has the query's own id.
     begins_with_self: bool,
 }
@@ -77,18 +80,25 @@ impl RankedLists {
                 if reading.exclude_self {
                     scratch.exclude(list.query);
                 }
-                let positions = scratch.positions(&judged.get(&list.query).unwrap_or(&none).docs, order);
-                Ok(Found { positions, begins_with_self: begins_with_self && !reading.exclude_self })
+                let mut positions = scratch.positions(&judged.get(&list.query).unwrap_or(&none).docs, order);
+                let mut length = scratch.docs.len() as i32;
+                if reading.judged_only {
+                    positions.retain(|&(_, row)| judgements.rows.relevance.value(row as usize) >= 0);
+                    (1..).zip(&mut positions).for_each(|(place, (position, _))| *position = place);
+                    length = positions.len() as i32;
+                }
+                Ok(Found { positions, length, begins_with_self: begins_with_self && !reading.exclude_self })
             })
             .collect();
 
-        let (mut queries, mut rows) = (Vec::new(), (Vec::new(), Vec::new(), Vec::new()));
+        let (mut queries, mut lengths, mut rows) = (Vec::new(), Vec::new(), (Vec::new(), Vec::new(), Vec::new()));
         let mut begin_with_self = 0;
         for (list, found) in lists.iter().zip(found) {
-            let Found { positions, begins_with_self } = found?;
+            let Found { positions, length, begins_with_self } = found?;
             begin_with_self += usize::from(begins_with_self);
             let Some(Judged { number, .. }) = judged.get(&list.query) else { continue };
             queries.push(*number);
+            lengths.push(length);
             for (position, row) in positions {
                 rows.0.push(*number);
                 rows.1.push(row);
@@ -99,7 +109,7 @@ impl RankedLists {
         let columns = [rows.0, rows.1, rows.2].map(|column| Arc::new(Int32Array::from(column)) as ArrayRef);
         let judged = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns.to_vec());
         let judged = judged.map_err(Error::at(name))?;
-        Ok(RankedLists { count: lists.len(), queries, judged, begin_with_self })
+        Ok(RankedLists { count: lists.len(), queries, lengths, judged, begin_with_self })
     }
 }
 

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use hardmine_files::{Input, Table};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, RunBatch, check_same_space, check_self, provenance};
 
 use crate::ranked_lists::RankedLists;
+use crate::swapped::look_swapped;
 use crate::{Judgements, Order, RunOptions};
 
 /// A run compared with its judgements.
@@ -19,6 +21,8 @@ pub struct Ranking {
     pub(crate) judgements: Arc<Judgements>,
     /// Numbers of the judged queries of the run, in the run's order.
     pub(crate) queries: Vec<i32>,
+    /// For each of them, how many documents its list has.
+    pub(crate) lengths: Vec<i32>,
     /// `query_id, doc_id, position` of the judged documents, by list and position.
     pub(crate) judged: RecordBatch,
     /// Number of lists whose first document has the id of the query.
@@ -46,7 +50,7 @@ impl Ranking {
             check_self(name, table.ids(), table.provenance())?;
         }
         let mut ranking = Ranking::of_records(name, &batches, judgements, reading)?;
-        ranking.notes = table.notes();
+        ranking.notes.splice(0..0, table.notes());
         let (count, begin_with_self) = (ranking.lists, ranking.begin_with_self);
         if 2 * begin_with_self > count && check_self(name, table.ids(), table.provenance()).is_ok() {
             ranking.notes.push(format!(
@@ -68,17 +72,44 @@ impl Ranking {
         judgements: &Arc<Judgements>,
         reading: RunOptions,
     ) -> Result<Ranking> {
-        let RankedLists { count, queries, judged, begin_with_self } = match judgements.ids {
+        let RankedLists { count, queries, lengths, judged, begin_with_self } = match judgements.ids {
             IdSpace::Internal => RankedLists::of::<i64>(name, judgements, batches, reading)?,
             IdSpace::Official => RankedLists::of::<&str>(name, judgements, batches, reading)?,
         };
+        // Only where few queries are judged can the columns be swapped.
+        let is_swapped = 2 * queries.len() < count && look_swapped(judgements, batches);
         if queries.is_empty() {
             let text = format!("none of its {count} queries is judged in {}", judgements.name);
-            return Err(Error::new(name, text).hint("is it the run of another split, or are ids missing a prefix?"));
+            return Err(Error::new(name, text).hint(match is_swapped {
+                true => "its queries are documents of the qrels, and its documents are queries: are columns swapped?",
+                false => "is it the run of another split, or are ids missing a prefix?",
+            }));
         }
         let rows = batches.iter().map(|batch| batch.len() as u64).sum();
         let judgements = judgements.clone();
-        Ok(Ranking { rows, lists: count, judgements, queries, judged, begin_with_self, notes: Vec::new() })
+        let mut notes = Vec::new();
+        if is_swapped {
+            notes.push(format!(
+                "{name}: its columns look swapped: most of its documents are queries of {}, and more of its queries are \
+                 documents than queries there",
+                judgements.name
+            ));
+        }
+        Ok(Ranking { rows, lists: count, judgements, queries, lengths, judged, begin_with_self, notes })
+    }
+
+    /// The table `lists` of the metrics: the length of the list of each judged query.
+    pub(crate) fn lists_table(&self) -> Result<RecordBatch> {
+        let fields = ["query_id", "length"].map(|name| Field::new(name, DataType::Int32, false));
+        let columns =
+            [&self.queries, &self.lengths].map(|column| Arc::new(Int32Array::from(column.clone())) as ArrayRef);
+        RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), columns.to_vec()).map_err(Error::at("lists"))
+    }
+
+    /// (query, row of the judgements) of the judged documents of the lists.
+    pub(crate) fn found(&self) -> impl Iterator<Item = (i32, i32)> {
+        let column = |name: &str| self.judged[name].as_primitive::<Int32Type>().values().iter().copied();
+        column("query_id").zip(column("doc_id"))
     }
 
     /// Number of queries of the run that are judged.

@@ -21,4 +21,6 @@ pub struct RunOptions {
     pub ids: Option<IdSpace>,
     /// Whether a document with the id of its query is left out, as BEIR does.
     pub exclude_self: bool,
+    /// Whether documents without a grade from 0 on are taken out of the lists, as by trec_eval -J.
+    pub judged_only: bool,
 }

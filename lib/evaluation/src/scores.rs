@@ -5,7 +5,6 @@ use arrow::array::{AsArray, Int32Array, UInt32Array};
 use arrow::datatypes::{Float64Type, Int32Type};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionConfig;
-use datafusion::scalar::ScalarValue;
 use hardmine_records::{Ids, Provenance, Result};
 
 use crate::engine::{Engine, failed};
@@ -28,7 +27,7 @@ use crate::{Metric, Order, Ranking};
 /// let run = file("run.tsv", "q\ta\t1\nq\tb\t2\n")?; // and the run has it in second place.
 ///
 /// let judgements = Arc::new(Judgements::open(&qrels, None)?);
-/// let options = RunOptions { order: Order::Rank, ids: None, exclude_self: false };
+/// let options = RunOptions { order: Order::Rank, ids: None, exclude_self: false, judged_only: false };
 /// let ranking = Ranking::open(&run, &judgements, options)?;
 /// let mrr: Metric = "MRR@10".parse()?;
 /// let scores = Evaluation::new(Order::Rank, 1, false)?.score("run", &ranking, &[mrr])?;
@@ -50,8 +49,12 @@ pub struct RunScores {
     pub lists: usize,
     /// Ids of the queries that the means are over.
     pub queries: Ids,
-    /// Each metric with its values, one for each of `queries`.
+    /// Each metric with its values, one for each of `queries`. Those of gMAP are logarithms, as in trec_eval.
     pub values: Vec<(Metric, Vec<f64>)>,
+    /// Numbers of `queries` in the judgements.
+    pub(crate) numbers: Vec<i32>,
+    /// Numbers of the queries that the run has a list for, among them.
+    pub(crate) ranked: Vec<i32>,
     pub(crate) provenance: Provenance,
 }
 
@@ -74,7 +77,12 @@ impl Evaluation {
             places[number as usize] = Some(place);
         }
 
-        let tables = [("qrels", judgements.table()?), ("run", ranking.judged.clone())];
+        let grades = &judgements.rows.relevance;
+        for metric in metrics {
+            metric.check_grades(&judgements.name, grades.values().iter().copied().max().unwrap_or(0))?;
+        }
+        let tables =
+            [("qrels", judgements.table()?), ("run", ranking.judged.clone()), ("lists", ranking.lists_table()?)];
         let computed = self.engine.run(async {
             for (name, batch) in tables {
                 self.engine.context.deregister_table(name)?;
@@ -82,27 +90,29 @@ impl Evaluation {
             }
             let mut computed = Vec::with_capacity(metrics.len());
             for metric in metrics {
-                let mut values = vec![0.0; numbers.len()];
+                self.engine.context.deregister_table("gains")?;
+                self.engine.context.register_batch("gains", metric.gains(grades)?)?;
+                let mut values = vec![metric.kept(0.0); numbers.len()];
                 for (query, value) in self.compute(metric).await? {
                     if let Some(place) = places[query as usize] {
-                        values[place] = value;
+                        values[place] = metric.kept(value);
                     }
                 }
-                computed.push((*metric, values));
+                computed.push((metric.clone(), values));
             }
             Ok(computed)
         });
         let values = computed.map_err(failed(run))?;
 
-        let numbers = UInt32Array::from_iter_values(numbers.iter().map(|&number| number as u32));
-        let queries = judgements.queries.take(&numbers)?;
+        let rows = UInt32Array::from_iter_values(numbers.iter().map(|&number| number as u32));
+        let queries = judgements.queries.take(&rows)?;
         let provenance = judgements.provenance.clone();
-        Ok(RunScores { run: run.to_owned(), lists: ranking.lists, queries, values, provenance })
+        let ranked = ranking.queries.clone();
+        Ok(RunScores { run: run.to_owned(), lists: ranking.lists, queries, values, numbers, ranked, provenance })
     }
 
     async fn compute(&self, metric: &Metric) -> std::result::Result<Vec<(i32, f64)>, DataFusionError> {
-        let parameters = vec![("k", metric.cut()), ("level", self.level)];
-        let parameters: Vec<_> = parameters.into_iter().map(|(name, n)| (name, ScalarValue::Int32(Some(n)))).collect();
+        let parameters = metric.parameters(self.level);
         let plan = hardmine_planning::plan(&self.engine.context, metric.sql()).await?;
         let query = hardmine_planning::prepare(&self.engine.context, plan).await?.with_param_values(parameters)?;
         let mut rows = Vec::new();
@@ -132,8 +142,8 @@ impl Evaluation {
 }
 
 impl RunScores {
-    /// Each metric with its mean over [`RunScores::queries`].
-    pub fn means(&self) -> impl Iterator<Item = (Metric, f64)> {
-        self.values.iter().map(|(metric, values)| (*metric, values.iter().sum::<f64>() / values.len() as f64))
+    /// Each metric with its mean over [`RunScores::queries`]; of counts, their sum.
+    pub fn means(&self) -> impl Iterator<Item = (&Metric, f64)> {
+        self.values.iter().map(|(metric, values)| (metric, metric.mean(values)))
     }
 }

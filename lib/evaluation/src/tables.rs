@@ -24,8 +24,16 @@ use crate::texts::{self, TextForm, TsvTexts};
 
 /// The kinds a table may be of. What may be any of several, as the columns of negatives are those of a run, is taken
 /// for the first.
-const KINDS: [Kind; 7] =
-    [Kind::Run, Kind::Qrels, Kind::Negatives, Kind::Tokens, Kind::Embeddings, Kind::Metrics, Kind::TrainingLog];
+const KINDS: [Kind; 8] = [
+    Kind::Run,
+    Kind::Qrels,
+    Kind::Negatives,
+    Kind::Tokens,
+    Kind::Embeddings,
+    Kind::Metrics,
+    Kind::TrainingLog,
+    Kind::MiningReport,
+];
 
 /// The table that holds where the others came from.
 const PROVENANCE: &str = "provenance";

@@ -10,7 +10,9 @@ use hardmine_files::Input;
 use serde_json::Value;
 
 /// Our name of each of trec_eval's measures that we have.
-const NAMES: [(&str, &str); 11] = [
+const NAMES: [(&str, &str); 13] = [
+    ("Rprec", "Rprec"),
+    ("bpref", "Bpref"),
     ("P_10", "P@10"),
     ("map", "MAP"),
     ("ndcg", "nDCG"),
@@ -38,11 +40,22 @@ fn expected(fixture: &str) -> Value {
 }
 
 fn score(fixture: &str, run: &str, order: Order, level: i32, complete: bool, metrics: &[&str]) -> RunScores {
+    let reading = RunOptions { order, ids: None, exclude_self: false, judged_only: false };
+    score_as_read(fixture, run, reading, level, complete, metrics)
+}
+
+fn score_as_read(
+    fixture: &str,
+    run: &str,
+    reading: RunOptions,
+    level: i32,
+    complete: bool,
+    metrics: &[&str],
+) -> RunScores {
     let judgements = Arc::new(Judgements::open(&input(fixture, "qrels.txt"), None).unwrap());
-    let reading = RunOptions { order, ids: None, exclude_self: false };
     let ranking = Ranking::open(&input(fixture, run), &judgements, reading).unwrap();
     let metrics: Vec<Metric> = metrics.iter().map(|name| name.parse().unwrap()).collect();
-    Evaluation::new(order, level, complete).unwrap().score("run", &ranking, &metrics).unwrap()
+    Evaluation::new(reading.order, level, complete).unwrap().score("run", &ranking, &metrics).unwrap()
 }
 
 fn assert_near(ours: f64, theirs: f64, what: &str) {
@@ -86,6 +99,47 @@ fn score_order_agrees_with_trec_eval_where_many_scores_are_equal() {
     agrees_with_trec_eval("dl19_ties", 2);
 }
 
+/// The figures of `measures.json`, which tests/fixtures/evaluation/figures.py made with trec_eval and ir_measures.
+fn agrees_with_measures(fixture: &str) {
+    let text = std::fs::read_to_string(folder(fixture).join("measures.json")).unwrap();
+    let expected: Value = serde_json::from_str(&text).unwrap();
+    for (setting, by_metric) in expected.as_object().unwrap() {
+        let level = setting.trim_start_matches("level ")[..1].parse().unwrap();
+        let judged_only = setting.ends_with("judged only");
+        let reading = RunOptions { order: Order::Score, ids: None, exclude_self: false, judged_only };
+        let by_metric = by_metric.as_object().unwrap();
+        let names: Vec<&str> = by_metric.keys().map(String::as_str).collect();
+        let ours = score_as_read(fixture, "run.trec", reading, level, false, &names);
+        for (name, (_, values)) in names.iter().zip(&ours.values) {
+            for (row, value) in values.iter().enumerate() {
+                // gdeval has no value where no document is relevant; there ours is 0.
+                let query = ours.queries.text(row);
+                let theirs = by_metric[*name].get(query.as_ref()).map_or(0.0, |value| value.as_f64().unwrap());
+                assert_near(*value, theirs, &format!("{fixture}, {setting}, {name} of {query}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn all_measures_agree_with_trec_eval_and_ir_measures() {
+    agrees_with_measures("dl19");
+    agrees_with_measures("dl19_ties");
+    agrees_with_measures("pooled");
+}
+
+/// trec_eval's gm_map of all queries is e to the mean of those of the queries, and its counts are added up.
+#[test]
+fn what_values_of_queries_come_to() {
+    let ours = score("dl19", "run.trec", Order::Score, 1, false, &["MAP", "gMAP", "NumRet", "NumRelRet"]);
+    let mut means = ours.means().map(|(_, mean)| mean);
+    let logarithms = ours.values[0].1.iter().map(|value| value.max(0.00001).ln());
+    let expected = (logarithms.sum::<f64>() / ours.queries.len() as f64).exp();
+    assert!(means.next().unwrap() > expected);
+    assert_near(means.next().unwrap(), expected, "gMAP");
+    assert_eq!(means.next(), Some(ours.values[2].1.iter().sum()));
+}
+
 /// msmarco_eval takes every judged document for relevant, which is level 0.
 #[test]
 fn rank_order_prints_what_msmarco_eval_prints() {
@@ -93,7 +147,7 @@ fn rank_order_prints_what_msmarco_eval_prints() {
         for (cut, metric) in [("10", "MRR@10"), ("100", "MRR@100")] {
             let ours = score(fixture, "run.tsv", Order::Rank, 0, false, &[metric]);
             let theirs = &expected(fixture)[format!("msmarco_eval {cut}")];
-            assert_eq!(render(&[ours], ReportFormat::Msmarco).unwrap(), theirs.as_str().unwrap());
+            assert_eq!(render(&[ours], None, ReportFormat::Msmarco).unwrap(), theirs.as_str().unwrap());
         }
     }
 }

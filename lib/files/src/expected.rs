@@ -33,5 +33,8 @@ fn command_for(kind: Kind) -> &'static str {
         Kind::Negatives => "make negatives with: mine-negatives --qrels qrels.parquet run.parquet -o negatives.parquet",
         Kind::Metrics => "make metrics with: score --qrels qrels.tsv --per-query metrics.parquet run.parquet",
         Kind::TrainingLog => "train writes training-log.parquet into its model folder",
+        Kind::MiningReport => {
+            "make a report with: mine-negatives --qrels qrels.parquet run.parquet --report report.parquet"
+        }
     }
 }

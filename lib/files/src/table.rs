@@ -173,7 +173,8 @@ impl Table {
         Ok(Table { name, kind, conform, provenance, first, batches, ranks, assumed })
     }
 
-    fn has_scores(&self) -> bool {
+    /// Whether the file has scores. Those of a run that has none are made of the ranks.
+    pub fn has_scores(&self) -> bool {
         match &self.batches {
             Batches::Text(text) => text.has_scores(),
             _ => self.conform.has_scores(),

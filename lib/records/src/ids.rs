@@ -106,7 +106,7 @@ pub trait Id<'a>: Copy + Display + Eq + Hash + Send + Sync + 'a {
     /// A column of ids of this space, looked up once for all its rows.
     type Column: Copy + Send + Sync;
     /// What is kept of an id longer than its column.
-    type Kept: Eq + Hash + Send;
+    type Kept: KeptId;
 
     /// The column.
     ///
@@ -125,6 +125,24 @@ pub trait Id<'a>: Copy + Display + Eq + Hash + Send + Sync + 'a {
 
     /// Whether this id, as text, comes after the other.
     fn is_after(self, other: Self) -> bool;
+}
+
+/// An id that is kept longer than its column: `i64`, or `String`.
+pub trait KeptId: Clone + Display + Eq + Hash + Send {
+    /// A column of these ids, with a null for each that is missing.
+    fn column(ids: Vec<Option<Self>>) -> Ids;
+}
+
+impl KeptId for i64 {
+    fn column(ids: Vec<Option<i64>>) -> Ids {
+        Ids::Internal(ids.into())
+    }
+}
+
+impl KeptId for String {
+    fn column(ids: Vec<Option<String>>) -> Ids {
+        Ids::Official(ids.into())
+    }
 }
 
 impl<'a> Id<'a> for i64 {

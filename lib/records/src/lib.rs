@@ -16,10 +16,11 @@ mod views;
 pub use conform::check_finite;
 pub use error::{Error, ErrorKind, Place, Result, one_line};
 pub use fingerprint::{Fingerprint, KeyHasher};
-pub use ids::{Id, IdSpace, Ids};
+pub use ids::{Id, IdSpace, Ids, KeptId};
 pub use provenance::Provenance;
 pub use schema::Kind;
 pub use spaces::{check_same_space, check_self};
 pub use views::{
-    EmbeddingsBatch, MetricsBatch, Numbers, QrelsBatch, RunBatch, TeacherColumns, TokensBatch, TrainingLogBatch, Values,
+    EmbeddingsBatch, MetricsBatch, MiningReportBatch, Numbers, QrelsBatch, RunBatch, TeacherColumns, TokensBatch,
+    TrainingLogBatch, Values,
 };

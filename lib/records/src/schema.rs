@@ -25,6 +25,8 @@ pub enum Kind {
     Metrics,
     /// Training steps.
     TrainingLog,
+    /// What mining did.
+    MiningReport,
 }
 
 /// A kind as its file in `schemas/` defines it.
@@ -83,8 +85,16 @@ pub enum ColumnType {
 
 impl Kind {
     /// All kinds, in the order data flows through them.
-    pub const ALL: [Kind; 7] =
-        [Kind::Tokens, Kind::Embeddings, Kind::Qrels, Kind::Run, Kind::Negatives, Kind::Metrics, Kind::TrainingLog];
+    pub const ALL: [Kind; 8] = [
+        Kind::Tokens,
+        Kind::Embeddings,
+        Kind::Qrels,
+        Kind::Run,
+        Kind::Negatives,
+        Kind::Metrics,
+        Kind::TrainingLog,
+        Kind::MiningReport,
+    ];
 
     /// The kind's columns and version, as `schemas/*.json` defines them.
     pub fn definition(self) -> &'static Definition {
@@ -97,6 +107,7 @@ impl Kind {
                 include_str!("../../../schemas/negatives.json"),
                 include_str!("../../../schemas/metrics.json"),
                 include_str!("../../../schemas/training-log.json"),
+                include_str!("../../../schemas/mining-report.json"),
             ]
             .iter()
             .map(|text| serde_json::from_str(text).expect("schemas/*.json is part of the program and tested"))
@@ -207,6 +218,11 @@ pub fn training_log() -> SchemaRef {
     Kind::TrainingLog.schema(IdSpace::Internal, None)
 }
 
+/// `mining-report`: `section, name, query_id, doc_id, value, text`.
+pub fn mining_report(ids: IdSpace) -> SchemaRef {
+    Kind::MiningReport.schema(ids, None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +230,8 @@ mod tests {
     #[test]
     fn every_kind_is_the_one_its_file_names() {
         let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-        assert_eq!(names, ["tokens", "embeddings", "qrels", "run", "negatives", "metrics", "training-log"]);
+        let expected =
+            ["tokens", "embeddings", "qrels", "run", "negatives", "metrics", "training-log", "mining-report"];
+        assert_eq!(names, expected);
     }
 }

@@ -116,6 +116,13 @@ impl Iterator for EmbeddingBlocks {
 }
 
 impl EmbeddingBlock {
+    /// The vector of the text `id`, (E,), if it is in the block.
+    pub fn vector(&self, id: i64) -> Option<&[f32]> {
+        let row = self.ids.binary_search(&id).ok()?;
+        let dim = self.vectors.len() / self.ids.len();
+        Some(&self.vectors[row * dim..(row + 1) * dim])
+    }
+
     fn append(&mut self, batch: &EmbeddingsBatch, rows: Range<usize>) {
         self.ids.extend_from_slice(&batch.ids.values()[rows.clone()]);
         let numbers = rows.start * batch.dimension()..rows.end * batch.dimension();

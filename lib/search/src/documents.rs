@@ -114,8 +114,7 @@ impl Documents {
     /// The ranked lists of `queries`, (Q, E).
     pub fn search(&mut self, queries: &[f32], settings: &RankSettings) -> Result<Vec<Vec<Hit>>> {
         let dim = self.dim();
-        let rows = (settings.memory / 8).clamp(BLOCK_BYTES.0, BLOCK_BYTES.1) / (dim * size_of::<f32>());
-        let rows = rows.max(1);
+        let rows = block_rows(settings.memory, dim);
         match self {
             Documents::Faiss(index) => index.search(queries, settings.top_k),
             Documents::Flat(index, _, searcher) => {
@@ -150,8 +149,13 @@ fn refuse_parameters(input: &Input, settings: &RankSettings) -> Result<()> {
     Err(Error::new(format!("--search-parameters {parameters}"), text))
 }
 
+/// How many vectors a block of documents has, where blocks and lists may take `memory` bytes.
+pub(crate) fn block_rows(memory: usize, dim: usize) -> usize {
+    ((memory / 8).clamp(BLOCK_BYTES.0, BLOCK_BYTES.1) / (dim * size_of::<f32>())).max(1)
+}
+
 /// Whether faiss wrote the file: the bytes of all its kinds of index start with an I.
-fn is_faiss(input: &Input) -> Result<bool> {
+pub(crate) fn is_faiss(input: &Input) -> Result<bool> {
     let mut source = input.open()?;
     let head = source.reader.fill_buf().map_err(Error::io(input))?;
     Ok(source.content == Content::Text && head.starts_with(b"I"))

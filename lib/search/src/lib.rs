@@ -9,6 +9,7 @@ mod hit;
 mod index_file;
 #[cfg(not(feature = "faiss-gpu"))]
 mod index_process;
+mod pairs;
 mod rank;
 mod settings;
 
@@ -16,5 +17,6 @@ pub use exact::{ExactSearch, ExactSearcher};
 pub use faiss_index::FaissIndex;
 pub use hit::Hit;
 pub use index_file::create_index;
+pub use pairs::{PairScorer, PairsSummary};
 pub use rank::{RankSummary, Ranker};
 pub use settings::RankSettings;

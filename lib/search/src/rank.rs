@@ -15,7 +15,7 @@ use crate::settings::RankSettings;
 /// Fewest and most queries searched for at once.
 const QUERIES: (usize, usize) = (16, 1 << 18);
 /// Rows of a batch of the run.
-const RUN_ROWS: usize = 1 << 16;
+pub(crate) const RUN_ROWS: usize = 1 << 16;
 
 /// Queries and documents that belong together, ready to be searched.
 pub struct Ranker {
@@ -56,11 +56,9 @@ impl Ranker {
         let documents = unsafe { Documents::open(index.reopenable()?, &settings)? };
         let name = index.to_string();
         let queries = EmbeddingBlocks::open(queries, 1)?;
-        if queries.dim() != documents.dim() {
-            let text = format!("has {} dimensions, but {name} has {}", queries.dim(), documents.dim());
-            return Err(Error::new(queries.name(), text).hint("encode queries and documents with the same model"));
-        }
-        check_pair(&queries, &name, &documents, &settings)?;
+        check_dimensions(&queries, &name, documents.dim())?;
+        let of_queries = (queries.name(), queries.provenance());
+        check_vectors(of_queries, (&name, documents.provenance()), settings.other_prompt)?;
         let kind = |of: &Provenance| of.get(provenance::TEXT_KIND).map(str::to_owned);
         if let (Some(asking), Some(searched)) = (kind(queries.provenance()), kind(documents.provenance()))
             && (asking != "query" && searched == "query")
@@ -104,7 +102,8 @@ impl Ranker {
             }
         }
         // Streams tell their model and keys at the latest at their end.
-        check_pair(&queries, &name, &documents, &settings)?;
+        let of_queries = (queries.name(), queries.provenance());
+        check_vectors(of_queries, (&name, documents.provenance()), settings.other_prompt)?;
         let run = run_provenance(queries.provenance(), documents.provenance());
         if settings.exclude_self {
             check_self(queries.name(), IdSpace::Internal, &run)?;
@@ -114,7 +113,7 @@ impl Ranker {
 }
 
 /// What a run says of the embeddings of its queries and documents.
-fn run_provenance(queries: &Provenance, documents: &Provenance) -> Provenance {
+pub(crate) fn run_provenance(queries: &Provenance, documents: &Provenance) -> Provenance {
     let mut run = Provenance::default();
     run.set_some(provenance::QUERIES, queries.get(provenance::KEYS));
     run.set_some(provenance::DOCS, documents.get(provenance::KEYS));
@@ -123,12 +122,25 @@ fn run_provenance(queries: &Provenance, documents: &Provenance) -> Provenance {
     run
 }
 
-/// Refuses queries and documents that do not belong together.
-fn check_pair(queries: &EmbeddingBlocks, name: &str, documents: &Documents, settings: &RankSettings) -> Result<()> {
-    check_models(queries.name(), queries.provenance(), name, documents.provenance())?;
-    match settings.other_prompt {
+/// Refuses queries whose vectors are longer or shorter than those of the documents in `name`.
+pub(crate) fn check_dimensions(queries: &EmbeddingBlocks, name: &str, dim: usize) -> Result<()> {
+    if queries.dim() == dim {
+        return Ok(());
+    }
+    let text = format!("has {} dimensions, but {name} has {dim}", queries.dim());
+    Err(Error::new(queries.name(), text).hint("encode queries and documents with the same model"))
+}
+
+/// Refuses queries and documents, each given by name and provenance, whose vectors do not belong together.
+pub(crate) fn check_vectors(
+    (name, queries): (&str, &Provenance),
+    (documents_name, documents): (&str, &Provenance),
+    other_prompt: bool,
+) -> Result<()> {
+    check_models(name, queries, documents_name, documents)?;
+    match other_prompt {
         true => Ok(()),
-        false => check_prompts(queries.name(), queries.provenance(), name, documents.provenance()),
+        false => check_prompts(name, queries, documents_name, documents),
     }
 }
 
@@ -175,7 +187,7 @@ fn check_models(name: &str, queries: &Provenance, documents_name: &str, document
     }
 }
 
-fn check_overflow(name: &str, documents: &str, ids: &[i64], lists: &[Vec<Hit>]) -> Result<()> {
+pub(crate) fn check_overflow(name: &str, documents: &str, ids: &[i64], lists: &[Vec<Hit>]) -> Result<()> {
     for (id, hits) in ids.iter().zip(lists) {
         if let Some(hit) = hits.iter().find(|hit| !hit.score.is_finite()) {
             let text = format!("its score with document {} of {documents} is too large for float32", hit.id);
@@ -185,7 +197,7 @@ fn check_overflow(name: &str, documents: &str, ids: &[i64], lists: &[Vec<Hit>]) 
     Ok(())
 }
 
-fn run_batch(queries: &[i64], lists: &[Vec<Hit>]) -> Result<RecordBatch> {
+pub(crate) fn run_batch(queries: &[i64], lists: &[Vec<Hit>]) -> Result<RecordBatch> {
     let rows = lists.iter().map(Vec::len).sum();
     let (mut query_ids, mut doc_ids) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
     let (mut ranks, mut scores) = (Vec::with_capacity(rows), Vec::with_capacity(rows));

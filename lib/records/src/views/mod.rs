@@ -3,6 +3,7 @@
 
 mod embeddings;
 mod metrics;
+mod mining_report;
 mod qrels;
 mod run;
 mod tokens;
@@ -10,6 +11,7 @@ mod training_log;
 
 pub use embeddings::{EmbeddingsBatch, Numbers, Values};
 pub use metrics::MetricsBatch;
+pub use mining_report::MiningReportBatch;
 pub use qrels::QrelsBatch;
 pub use run::{RunBatch, TeacherColumns};
 pub use tokens::TokensBatch;

@@ -6,7 +6,7 @@ const LANES: usize = 32;
 
 /// Inner product of two vectors of the same dimension E. Lane l sums the products l, l+32, l+64, … in that order, then
 /// the lanes are summed pairwise. There is no fused multiply-add, because not every processor has it.
-pub(super) fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn inner_product(a: &[f32], b: &[f32]) -> f32 {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {

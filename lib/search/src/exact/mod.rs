@@ -35,8 +35,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, TchError};
 
 use crate::hit::Hit;
-#[cfg(doc)]
-use inner_product::inner_product;
+pub(crate) use inner_product::inner_product;
 use scan::{Scan, TILE, queries_per_thread};
 use shortlist::Shortlist;
 use vectors::{Block, Queries};

@@ -1,0 +1,10 @@
+-- SetRelP: the precision of the whole list over the best precision that a list of its length can
+-- have (trec_eval's set_relative_P).
+SELECT query_id, found / least(length, relevant) AS value
+FROM (
+  SELECT query_id, CAST(count(position) AS DOUBLE) AS found, CAST(count(*) AS DOUBLE) AS relevant
+  FROM qrels LEFT JOIN run USING (query_id, doc_id)
+  WHERE relevance >= $level
+  GROUP BY query_id
+) JOIN lists USING (query_id)
+WHERE found > 0

@@ -1,0 +1,61 @@
+# Mined negatives, and the rows that are trained on them: STAR, the rounds of ANCE, and the rows of a sweep over rules.
+# rules.mk includes this file.
+
+# STAR, the first round and the rows of a sweep go on from this model, with negatives from its run of the training
+# queries. Each later round goes on from the round before.
+star_from := $(if $(INIT_STAR),warm-up,rand-neg)
+$(foreach row,star $(MINED_ROWS),$(eval from.$(row) := $(star_from)))
+$(foreach round,$(filter-out 1,$(rounds)),$(eval from.ance-$(round) := ance-$(words $(wordlist 2,$(round),$(rounds)))))
+
+# The negatives of STAR are in train.parquet, those of other rows in ROW.parquet.
+negatives_of = $(negatives)/$(if $(filter star,$(1)),train,$(1)).parquet
+mined := $(foreach row,star $(MINED_ROWS),$(call negatives_of,$(row)))
+
+# The rules of a row, which are those for all rows unless the task gives it rules of its own.
+row_of   = $(patsubst train,star,$(basename $(@F)))
+rules_of = $(if $(filter undefined,$(origin RULES.$(row_of))),$(NEGATIVES_RULES),$(RULES.$(row_of)))
+# A later round is compared with the round before.
+earlier  = $(filter $(negatives)/ance-%,$(call negatives_of,$(from.$(row_of))))
+
+define row_on_negatives
+$(call negatives_of,$(1)): $(models)/$(from.$(1))/config.json $(embeddings)/$(from.$(1)).arrow $(tokens)/train.arrow \
+  $(qrels)/train.parquet | $(negatives)
+$(models)/$(1)/config.json: $(models)/$(from.$(1))/config.json $(call negatives_of,$(1)) $(pairs) | $(models)
+endef
+$(foreach row,star $(MINED_ROWS),$(eval $(call row_on_negatives,$(row))))
+
+# The queries are encoded once, for the scores of the relevant documents (.positives.parquet), which margins are
+# measured from, and for the lists. What mining did is in .report.parquet.
+of_queries   = $(@:.parquet=.queries.arrow)
+of_positives = $(@:.parquet=.positives.parquet)
+LISTS  = $(RANK) --index $(word 2,$^) --top-k $$(($(NEGATIVES) + $(MARGIN))) $(of_queries)
+SCORES = $(RANK) --index $(word 2,$^) --pairs $(qrels)/train.parquet $(of_queries)
+MINE   = $(BIN)/mine-negatives --positives $(of_positives) --top-k $(NEGATIVES) $(rules_of) \
+	  --report $(@:.parquet=.report.parquet) $(if $(DOC_ID)$(DOC_TEXT),,--texts $(docs))
+$(mined):
+	$(EMBED) --model $(<D) --max-length $(QUERY_LENGTH) $(tokens)/train.arrow -o $(of_queries)
+ifeq ($(EXCLUDE_SELF),)
+	$(SCORES) -o $(of_positives)
+	$(LISTS) | $(MINE) --qrels $(qrels)/train.parquet $(if $(earlier),--compare $(earlier)) -o $@
+else	# A document is its own query by its official id.
+	$(SCORES) | $(BIN)/remap-ids --to official $(IDS) -o $(of_positives)
+	$(LISTS) | $(BIN)/remap-ids --to official $(IDS) | $(MINE) --exclude-self --qrels $(train_qrels) \
+	  | $(BIN)/remap-ids --to internal $(IDS) -o $@
+endif
+	rm $(of_queries)
+
+$(models)/star/config.json $(MINED_ROWS:%=$(models)/%/config.json):
+	$(RECORD)
+	$(BIN)/train star --init $(<D) $(PAIRS) --negatives $(word 2,$^) --hard-num $(HARD_NUM) $(TRAIN) -o $(@D)
+
+# Rounds and sweeps have a table of their own: the metrics of each row, and what its negatives are like.
+.PHONY: $(TASK)-ance $(TASK)-sweep
+report_of = $(subst -,_,$(row))
+$(TASK)-ance:  rows := $(ANCE_ROWS)
+$(TASK)-sweep: rows := $(SWEEP_ROWS)
+$(TASK)-ance:  $(ANCE_ROWS:%=$(TASK)-%)
+$(TASK)-sweep: $(SWEEP_ROWS:%=$(TASK)-%)
+$(TASK)-ance $(TASK)-sweep:
+	@$(BIN)/sql -q -t metrics=$(metrics) $(foreach row,$(rows),-t $(report_of)=$(negatives)/$(row).report.parquet) \
+	  "WITH reports AS (SELECT '' AS trained, * FROM $(subst -,_,$(firstword $(rows))) WHERE false \
+	  $(foreach row,$(rows),UNION ALL SELECT '$(row)', * FROM $(report_of))) $$($(QUERY) lib/evaluation/sql/mined.sql)"
