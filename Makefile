@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 100000
 
 DEPS := .deps
 
-.PHONY: help setup build install uninstall wheel table data-passage data-doc lint test
+.PHONY: help setup build install uninstall wheel table report data-passage data-doc lint test
 
 ## help: this list
 help:
@@ -112,6 +112,7 @@ $(OUT)/collection/%: rows-of-collection ; @:
 
 quickstart: rows-of-quickstart
 	@cp -p $(QUICKSTART)/passage/table.tsv $(QUICKSTART)/passage/table.parquet $(QUICKSTART)/
+	+@$(call REPORT,quickstart,$(QUICKSTART)/passage)
 	@sed 's|BIN|$(BIN)|; s|QUICKSTART|$(QUICKSTART)|g' lib/experiments/next.txt
 
 quickstart-cosine: rows-of-quickstart-cosine ; @:
@@ -138,6 +139,16 @@ table: build
 	@made=; for task in $(tasks); do \
 	  [ ! -e $(OUT)/$$task/table.parquet ] || { made=1; $(MAKE) -f lib/experiments/rules.mk TASK=$$task $$task-table; }; \
 	done; [ "$$made" ] || echo "make: no table in $(OUT) yet; make passage or make doc makes one"
+
+## report: one HTML page for each folder of results in OUT: the table, curves, two rows query by query, what it all took
+report: build
+	@made=; for task in $(tasks); do \
+	  [ ! -d $(OUT)/$$task ] || { made=1; $(call REPORT,$$task,$(OUT)/$$task) && echo "$(OUT)/$$task/report.html"; } || exit 1; \
+	done; [ "$$made" ] || echo "make: no results in $(OUT) yet; make passage or make doc makes some"
+
+# The report of a task. Its folder knows which collection it was made of.
+REPORT = $(MAKE) -f lib/experiments/rules.mk TASK=$(1) $(1)-report \
+	  $$(cat $(2)/tokens.settings $(2)/judged.settings 2> /dev/null | grep -E '^(DATA|DOCS|[A-Z_]*(QUERIES|QRELS|COLUMNS|SHARE|_ID|_TEXT))=' | sort -u)
 
 # ---- data -------------------------------------------------------------------------------------------------
 

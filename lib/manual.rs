@@ -23,6 +23,8 @@ mod mine_negatives;
 mod rank;
 #[path = "../bins/remap-ids.rs"]
 mod remap_ids;
+#[path = "../bins/report.rs"]
+mod report;
 #[path = "../bins/score.rs"]
 mod score;
 #[path = "../bins/sql.rs"]
@@ -32,13 +34,14 @@ mod tokenize;
 #[path = "../bins/train.rs"]
 mod train;
 
-fn commands() -> [Command; 9] {
+fn commands() -> [Command; 10] {
     [
         embed::Args::command().name("embed"),
         index::Args::command().name("index"),
         mine_negatives::Args::command().name("mine-negatives"),
         rank::Args::command().name("rank"),
         remap_ids::Args::command().name("remap-ids"),
+        report::Args::command().name("report"),
         score::Args::command().name("score"),
         sql::Args::command().name("sql"),
         tokenize::Args::command().name("tokenize"),

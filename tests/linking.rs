@@ -46,7 +46,7 @@ fn each_binary_has_only_the_rooms_it_names() {
     for name in BINARIES {
         assert_eq!(holds(name, "IndexFlat"), ["rank", "index"].contains(&name), "{name} and faiss");
         // The dev queries of train are measured by score's metrics.
-        let measures = ["score", "sql", "train"].contains(&name);
+        let measures = ["score", "sql", "train", "report"].contains(&name);
         assert_eq!(holds(name, "datafusion-physical-plan"), measures, "{name} and DataFusion");
         let blas = needed(name).iter().any(|library| library.contains("openblas"));
         assert!(!blas || ["rank", "index"].contains(&name), "{name} needs {:?}", needed(name));

@@ -31,6 +31,7 @@ mod properties;
 mod rank;
 mod records;
 mod remap_ids;
+mod report;
 mod score;
 mod sql;
 mod tokenize;

@@ -191,7 +191,8 @@ fn rules_hold_in_batches_of_any_size() {
     }
 }
 
-const METRICS: &str = "-m MRR@10 -m R@5 -m nDCG@10 -m MAP -m Rprec,Bpref,infAP,gMAP,IPrec@0.2,RBP@20,Judged@10,SetF,SetAP,SetRelP -m P@3 -m Success@2 --format tsv -q";
+const METRICS: &str = "-m MRR@10,R@5,nDCG@10,MAP,P@3,Success@2 \
+    -m Rprec,Bpref,infAP,gMAP,IPrec@0.2,RBP@20,ERR@10,Judged@10,SetF,SetAP,SetRelP --format tsv -q";
 
 #[test]
 fn a_run_has_one_score_in_every_form_and_order() {

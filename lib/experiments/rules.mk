@@ -54,7 +54,7 @@ include lib/experiments/judgements.mk
 
 # The splits that models are scored on. A split without judgements is left out.
 splits := $(strip $(foreach split,dev test,$(if $($(split)_qrels),$(split))))
-ifneq ($(MAKECMDGOALS),$(TASK)-table)
+ifeq ($(filter $(TASK)-table $(TASK)-report,$(MAKECMDGOALS)),)
 $(if $(train_qrels),,$(info # There are no training judgements: models can be scored as they come, and none can be trained. \
   TRAIN_SHARE=0.8 makes a train split.))
 $(foreach split,$(filter-out $(splits),dev test),$(info # There are no $(split) judgements: the table has no column of them.))
@@ -85,6 +85,19 @@ $(TASK)-leaderboard: $(tokens)/leaderboard.arrow $(ROWS:%=$(runs)/%.leaderboard.
 # The authors' checkpoints, beside the figures that the reference prints for them.
 reproduce-$(TASK): $(STAR)/config.json $(ADORE_STAR)/config.json $(TASK)-published-star $(TASK)-published-adore-star
 	@$(BIN)/sql -q -t metrics=$(metrics) "$$($(QUERY) lib/evaluation/sql/reproduction.sql)"
+
+# The report of what is there, with the judgements and texts of the first split if the collection is there.
+.PHONY: $(TASK)-report
+there = $(if $(wildcard $(2)),$(1) $(2))
+split_of_report = $(firstword $(splits))
+$(TASK)-report:
+	$(BIN)/report $(HERE) $(if $(BASELINE),--baseline $(BASELINE)) $(if $(COMPARE),--compare $(COMPARE)) \
+	  $(call there,--qrels,$($(split_of_report)_qrels)) $(if $(DOC_ID)$(DOC_TEXT),,$(call there,--texts,$(docs))) \
+	  $(if $(QUERY_ID)$(QUERY_TEXT),,$(call there,--queries,$($(split_of_report)_queries))) -o $(HERE)/report.html
+
+# What makes a file adds to this one what it took, and the report reads it.
+export HARDMINE_JOURNAL = $(if $(filter $(HERE)/%,$@),$(HERE)/stages.jsonl)
+export HARDMINE_STAGE = $(@:$(HERE)/%=%)
 
 # ---- settings ---------------------------------------------------------------------------------------------
 
@@ -164,7 +177,7 @@ kept := $(tokens) $(judged) $(negatives) $(embeddings) $(runs) $(lexical) $(fusi
 	$(if $(INIT_STAR),$(models)/warm-up) $(if $(STAR),$(models)/published-star) $(if $(ADORE_STAR),$(models)/published-adore-star)
 # There is something in the folder; or there is a checkpoint, where training was interrupted.
 made := $(foreach folder,$(kept),$(if $(wildcard $(folder)/* $(folder).checkpoint),$(folder)))
-ifneq ($(MAKECMDGOALS),$(TASK)-table)
+ifeq ($(filter $(TASK)-table $(TASK)-report,$(MAKECMDGOALS)),)
 $(foreach folder,$(made),$(if $(was),$(if $(filter-out $(was),$(now))$(filter-out $(now),$(was)),\
   $(error $(folder) was made with $(or $(filter-out $(now),$(was)),other settings), now $(or $(filter-out $(was),$(now)),none of them); \
     hint: give that setting or another OUT$(if $(filter-out $(GIVEN_ROWS),$(notdir $(folder))),; \

@@ -45,6 +45,10 @@ QUERY_PROMPT ?=
 DOC_PROMPT ?=
 # The rows of the table.
 TABLE_ROWS ?= $(ROWS)
+# In the report: the row that the others are tested against, and two rows to compare query by query. Without them, these
+# are the first row of the table, and that one with the best.
+BASELINE ?=
+COMPARE ?=
 
 # How vectors are compared: dot, as the paper does, or cosine. A starting model that came with the other one is changed.
 SIMILARITY ?= dot

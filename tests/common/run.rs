@@ -8,9 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-/// Our nine.
-pub const BINARIES: [&str; 9] =
-    ["tokenize", "embed", "index", "rank", "mine-negatives", "train", "score", "remap-ids", "sql"];
+/// Our ten.
+pub const BINARIES: [&str; 10] =
+    ["tokenize", "embed", "index", "rank", "mine-negatives", "train", "score", "remap-ids", "sql", "report"];
 
 fn bin() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_tokenize")).parent().unwrap()

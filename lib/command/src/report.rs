@@ -1,6 +1,8 @@
 //! What a command has done: its progress bar, and the line it closes with.
 
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -8,6 +10,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arguments::LogFormat;
 use crate::say;
+
+/// The variable of the environment that names the journal: a file to which every command that is done adds a line.
+const JOURNAL: &str = "HARDMINE_JOURNAL";
+/// The variable that says what the command is run for, such as the file that make makes of it.
+const STAGE: &str = "HARDMINE_STAGE";
 
 /// The progress bar that is on the terminal, which log lines must not be written into.
 static SHOWN: OnceLock<ProgressBar> = OnceLock::new();
@@ -76,14 +83,23 @@ impl Report {
         self.bar.finish_and_clear();
     }
 
-    /// Says what the command `name` has done.
+    /// Says what the command `name` has done, and writes it to the journal if there is one.
     pub(crate) fn close(&self, name: &str, format: LogFormat) {
-        if self.quiet {
-            return;
-        }
         let seconds = self.started.elapsed().as_secs_f64();
         let speed = self.rows as f64 / seconds.max(1e-9);
         let memory = peak_memory() >> 20;
+        if let Some(journal) = std::env::var_os(JOURNAL).filter(|path| !path.is_empty()) {
+            let line = serde_json::json!({
+                "stage": std::env::var(STAGE).unwrap_or_default(), "command": name, "rows": self.rows,
+                "seconds": seconds, "peak_memory_mib": memory, "notes": self.notes,
+            });
+            if let Err(error) = append(Path::new(&journal), &line.to_string()) {
+                say(&format!("{name}: {}: the journal could not be written: {error}", journal.display()));
+            }
+        }
+        if self.quiet {
+            return;
+        }
         match format {
             LogFormat::Text => {
                 let notes: String = self.notes.iter().map(|note| format!(", {note}")).collect();
@@ -102,6 +118,12 @@ impl Report {
             }
         }
     }
+}
+
+/// Adds a line to a file. It is written at once, so that commands that run side by side don't mix their lines.
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())
 }
 
 /// The most memory that this process, or one that worked for it, has had, in bytes.

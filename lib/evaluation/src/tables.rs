@@ -69,6 +69,12 @@ impl NamedTable {
         }
     }
 
+    /// The table `name` with the rows of a file, folder or glob. Other than on the command line, the name may be anything
+    /// that SQL can quote.
+    pub fn new(name: &str, path: &Path) -> Self {
+        NamedTable { name: name.to_owned(), input: Input::Path(path.to_owned()) }
+    }
+
     /// The file, folder or glob that has the rows.
     pub fn input(&self) -> &Input {
         &self.input

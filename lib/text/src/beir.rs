@@ -64,8 +64,9 @@ impl NamedFields {
     }
 
     pub(crate) fn parse(&mut self, line: &str) -> Result<Text, Problem> {
-        let mut fields: HashMap<String, Value> = read(line)?;
-        let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_null());
+        let fields: HashMap<String, Value> = read(line)?;
+        // A field may be named more than once.
+        let take = |name: &str| fields.get(name).filter(|value| !value.is_null()).cloned();
         let id = self.ids.iter().find_map(|name| take(name).map(|id| key(name, id)));
         let id = id.ok_or_else(|| missing(&self.ids[0]))??;
         let mut others = Vec::new();

@@ -128,7 +128,7 @@ impl Metric {
     }
 
     /// Whether it counts documents, so that more is not better.
-    pub(crate) fn is_count(&self) -> bool {
+    pub fn is_count(&self) -> bool {
         self.family.mean == Mean::Sum
     }
 

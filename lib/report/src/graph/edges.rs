@@ -1,0 +1,94 @@
+//! Which file was made of which: by fingerprints and digests where files carry them, by the names in the command line
+//! where not.
+
+use hardmine_records::Provenance;
+use hardmine_records::provenance::{COMMAND, DOCS, DOCUMENT_MODEL, KEYS, MODEL, QUERIES};
+
+use super::Node;
+
+/// Options whose value is a file or a model of this part.
+const OPTIONS: [(&str, &str); 9] = [
+    ("--init", "models"),
+    ("--model", "models"),
+    ("--embeddings", "embeddings"),
+    ("--index", "embeddings"),
+    ("--negatives", "negatives"),
+    ("--qrels", "qrels"),
+    ("--pairs", "qrels"),
+    ("--positives", "negatives"),
+    ("--compare", "negatives"),
+];
+
+/// Edges between the places of nodes, without those that a path says as well, sorted.
+pub(super) fn edges(nodes: &[Node]) -> Vec<(usize, usize)> {
+    let mut edges = Vec::new();
+    for (made, node) in nodes.iter().enumerate() {
+        let is_source = |of: usize| of != made && is_made_of(node, &nodes[of]);
+        edges.extend((0..nodes.len()).filter(|&of| is_source(of)).map(|of| (of, made)));
+    }
+    reduce(nodes.len(), edges)
+}
+
+/// Whether the one was made of the other.
+fn is_made_of(node: &Node, of: &Node) -> bool {
+    let says = |name: &str, of_name: &str| {
+        let value = node.provenance.get(name);
+        value.is_some() && value == of.provenance.get(of_name)
+    };
+    match (node.part, of.part) {
+        ("tokens", _) => false,
+        (_, "tokens") => [KEYS, QUERIES, DOCS].iter().any(|name| says(name, KEYS)),
+        // The log of a model has the digest of that model, not of the one that it started from.
+        ("models", _) => is_named(&node.provenance, of),
+        ("embeddings", "models") => says(MODEL, MODEL) || is_named(&node.provenance, of),
+        ("runs" | "negatives", "models") => says(MODEL, MODEL),
+        ("runs" | "negatives", "embeddings") => says(DOCUMENT_MODEL, MODEL),
+        ("negatives", "qrels" | "negatives") => is_named(&node.provenance, of),
+        ("metrics", "runs") => node.name == of.name,
+        _ => false,
+    }
+}
+
+/// Whether the command line names the file, after an option that takes one of its part.
+fn is_named(provenance: &Provenance, of: &Node) -> bool {
+    let words: Vec<&str> = provenance.get(COMMAND).unwrap_or_default().split(' ').collect();
+    words.windows(2).any(|pair| {
+        let name = pair[1].trim_end_matches(".arrow").trim_end_matches(".parquet");
+        OPTIONS.contains(&(pair[0], of.part)) && name == of.name
+    })
+}
+
+/// The edges without which no node would be reached from fewer others. What is in a circle, which files of different
+/// runs that were put together may give, is left as it is.
+fn reduce(nodes: usize, edges: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
+    let mut reached = vec![vec![false; nodes]; nodes];
+    edges.iter().for_each(|&(from, to)| reached[from][to] = true);
+    for middle in 0..nodes {
+        for from in 0..nodes {
+            if reached[from][middle] {
+                let further = reached[middle].clone();
+                reached[from].iter_mut().zip(further).for_each(|(known, new)| *known |= new);
+            }
+        }
+    }
+    let is_needed = |&(from, to): &(usize, usize)| {
+        // A way that comes back to where it began says nothing new.
+        let goes_on = |next: usize| next != to && reached[next][to] && !reached[next][from];
+        reached[to][from] || !edges.iter().any(|&(of, next)| of == from && goes_on(next))
+    };
+    let mut needed: Vec<(usize, usize)> = edges.iter().filter(|edge| is_needed(edge)).copied().collect();
+    needed.sort_unstable();
+    needed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_that_a_path_says_is_left_out() {
+        assert_eq!(reduce(3, vec![(0, 1), (1, 2), (0, 2)]), [(0, 1), (1, 2)]);
+        assert_eq!(reduce(4, vec![(0, 3), (0, 1), (1, 2), (2, 3), (1, 3)]), [(0, 1), (1, 2), (2, 3)]);
+        assert_eq!(reduce(3, vec![(0, 1), (1, 0), (1, 2)]), [(0, 1), (1, 0), (1, 2)]);
+    }
+}
