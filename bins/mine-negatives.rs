@@ -14,8 +14,8 @@ use hardmine_mining::{FilterBy, Miner, MiningReport, Reason, Rules, Sample, Summ
 use hardmine_records::provenance::{DOCS, DOCUMENT_MODEL, MODEL, QUERIES, SEED};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, check_same_space, check_self, schema};
 
-use crate::rules::RuleArgs;
-use crate::texts::for_each_text;
+use self::rules::RuleArgs;
+use self::texts::for_each_text;
 
 /// Takes each query's best-ranked documents that are not relevant to it, as its static hard negatives
 ///
