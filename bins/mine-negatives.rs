@@ -1,21 +1,21 @@
 //! `mine-negatives`: hard negatives from the run of the training queries.
 
+#[path = "mine-negatives/report.rs"]
+mod report;
 #[path = "mine-negatives/rules.rs"]
 mod rules;
-#[path = "mine-negatives/texts.rs"]
-mod texts;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_files::{Input, Output, Table, Writer, is_same_output, read_ahead};
-use hardmine_mining::{FilterBy, Miner, MiningReport, Reason, Rules, Sample, Summary};
+use hardmine_mining::{FilterBy, Miner, Reason, Rules, Sample, Summary};
 use hardmine_records::provenance::{DOCS, DOCUMENT_MODEL, MODEL, QUERIES, SEED};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, check_same_space, check_self, schema};
 
+use self::report::{ReportArgs, Texts};
 use self::rules::RuleArgs;
-use self::texts::for_each_text;
 
 /// Takes each query's best-ranked documents that are not relevant to it, as its static hard negatives
 ///
@@ -69,25 +69,8 @@ pub(crate) struct Args {
     #[arg(short, long, default_value = "-", value_parser = command::output())]
     output: Output,
 
-    /// File to write a report to: .parquet, .arrow or .arrows. It says how many documents each rule dropped, how the
-    /// scores of positives and negatives are distributed, which queries came out short, and which negatives are most
-    /// likely to be relevant. It takes 8 bytes of memory for each negative
-    #[arg(long, value_name = "FILE", value_parser = command::output(), help_heading = "Report")]
-    report: Option<Output>,
-
-    /// Earlier negatives of the same queries. The report says how many of the new ones were among them, and how far
-    /// their ranks have moved. They are held in memory
-    #[arg(long, value_name = "NEGATIVES", requires = "report", help_heading = "Report")]
-    compare: Option<Input>,
-
-    /// The collection, in any form that tokenize reads. The report then has the texts of suspicious negatives, and counts
-    /// negatives that have the text of a relevant document. It is read twice
-    #[arg(long, value_name = "COLLECTION", requires = "report", help_heading = "Report")]
-    texts: Option<Input>,
-
-    /// The texts of the queries, for the report to show them beside suspicious negatives
-    #[arg(long, value_name = "QUERIES", requires = "report", help_heading = "Report")]
-    query_texts: Option<Input>,
+    #[command(flatten)]
+    report: ReportArgs,
 
     #[command(flatten)]
     common: Common,
@@ -102,11 +85,12 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     if rules.filter_by == FilterBy::Teacher && args.teacher.is_none() {
         command::wrong_usage::<Args>("--filter-by teacher needs the scores of --teacher RUN".to_owned());
     }
-    let optional = [&args.teacher, &args.rules.positives, &args.compare, &args.texts, &args.query_texts];
+    let about = &args.report;
+    let optional = [&args.teacher, &args.rules.positives, &about.compare, &about.texts, &about.query_texts];
     let inputs: Vec<&Input> = [&args.run, &args.qrels].into_iter().chain(optional.into_iter().flatten()).collect();
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
-    if let Some(output) = &args.report {
+    if let Some(output) = &about.report {
         output.check_differs(&inputs)?;
         if is_same_output(output.path(), args.output.path()) {
             let text = "the negatives and the report would go to the same place";
@@ -120,7 +104,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let ids = run.ids();
     check_same_ids(&name, ids, &qrels_name, qrels.ids())?;
     check_same_split(&name, run.provenance(), &qrels_name, &judged)?;
-    check_has_scores(&run, &rules, args.report.is_some())?;
+    check_has_scores(&run, &rules, about.report.is_some())?;
 
     let mut provenance = run.provenance().clone();
     if let Sample::Random(seed) = rules.sample {
@@ -129,44 +113,37 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let create = |output: &Output, kind, schema| Writer::create(output, kind, schema, provenance.clone());
     let schema = if args.teacher.is_some() { schema::taught_negatives(ids) } else { schema::negatives(ids) };
     let mut writer = create(&args.output, Kind::Negatives, schema)?;
-    let report_writer =
-        args.report.as_ref().map(|output| create(output, Kind::MiningReport, schema::mining_report(ids)));
+    let report_writer = about.report.as_ref();
+    let report_writer = report_writer.map(|output| create(output, Kind::MiningReport, schema::mining_report(ids)));
     let report_writer = report_writer.transpose()?;
 
     let mut miner = Miner::new(&mut qrels, &name, rules.clone())?;
     let (mut notes, mut positives_from) = (Vec::new(), None);
-    // A run beside the one that is mined, of the same queries and documents.
-    let beside = |input: &Input, kind: Kind| {
-        let table = open(input, &[kind])?.without_ranks();
+    // Takes in lists beside those that are mined, of the same queries and documents; tells where they came from.
+    let mut take_in = |mut table: Table, take: &mut dyn FnMut(&mut Table) -> Result<()>| {
         check_same_ids(table.name(), table.ids(), &qrels_name, ids)?;
-        Ok::<_, Error>(table)
+        take(&mut table)?;
+        check_same_split(table.name(), table.provenance(), &qrels_name, &judged)?;
+        notes.extend(table.notes());
+        Ok::<_, Error>((table.name().to_owned(), table.provenance().clone()))
     };
     if let Some(positives) = &args.rules.positives {
-        let mut table = beside(positives, Kind::Run)?;
-        miner = miner.with_positives(&mut table)?;
-        check_same_split(table.name(), table.provenance(), &qrels_name, &judged)?;
-        notes.extend(table.notes());
-        positives_from = Some((table.name().to_owned(), table.provenance().clone()));
+        let table = open(positives, &[Kind::Run])?.without_ranks();
+        let (positives, from) = take_in(table, &mut |table| miner.read_positives(table))?;
+        check_same_model((&positives, &from), (&name, run.provenance()))?;
+        positives_from = Some((positives, from));
     }
     if let Some(teacher) = &args.teacher {
-        let mut table = beside(teacher, Kind::Run)?;
-        miner = miner.with_teacher(&mut table)?;
-        check_same_split(table.name(), table.provenance(), &qrels_name, &judged)?;
-        notes.extend(table.notes());
+        take_in(open(teacher, &[Kind::Run])?.without_ranks(), &mut |table| miner.read_teacher(table))?;
     }
-    if args.report.is_some() {
-        miner = miner.with_report();
+    if about.report.is_some() {
+        miner.keep_report();
     }
-    if let Some(compare) = &args.compare {
-        let mut table = beside(compare, Kind::Negatives)?;
-        miner = miner.with_earlier(&mut table)?;
-        check_same_split(table.name(), table.provenance(), &qrels_name, &judged)?;
-        notes.extend(table.notes());
+    if let Some(compare) = &about.compare {
+        take_in(open(compare, &[Kind::Negatives])?, &mut |table| miner.read_earlier(table))?;
     }
-    let texts = args.texts.as_ref().map(Input::reopenable).transpose()?;
-    if let Some(texts) = &texts {
-        for_each_text(texts, (&name, DOCS, run.provenance()), |row, key, text| miner.add_text(row, key, text))?;
-    }
+    let texts = Texts::open(about)?;
+    texts.hear(&mut miner, &name, run.provenance())?;
 
     report.progress(None, "rows");
     let run = read_ahead(run, 2, |batch| {
@@ -190,18 +167,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let (summary, mined) = miner.finish(&qrels_name)?;
     say(&summary, &rules, report);
     qrels.notes().into_iter().chain(run.notes()).chain(notes).chain(writer.notes()).for_each(|note| report.note(note));
-    if let (Some(mut report_writer), Some(mut mined)) = (report_writer, mined) {
-        if let Some(texts) = &texts {
-            for_each_text(texts, (&name, DOCS, run.provenance()), |row, key, text| mined.add_doc_text(row, key, text))?;
-        }
-        if let Some(texts) = &args.query_texts {
-            let from = (&name[..], QUERIES, run.provenance());
-            for_each_text(&texts.reopenable()?, from, |row, key, text| mined.add_query_text(row, key, text))?;
-        }
-        say_scores(&mined, report);
-        report_writer.write(&mined.into_records()?)?;
-        report_writer.provenance_mut().merge(run.provenance());
-        report_writer.finish()?;
+    if let (Some(report_writer), Some(mined)) = (report_writer, mined) {
+        texts.write_report(mined, report_writer, &name, run.provenance(), report)?;
     }
     writer.provenance_mut().merge(run.provenance());
     writer.finish()?;
@@ -238,20 +205,6 @@ fn say(summary: &Summary, rules: &Rules, report: &mut Report) {
             "{} negatives have exactly the score of a relevant document, which suggests the same text under another id",
             summary.twins
         ));
-    }
-}
-
-/// Says in the closing line what the report has of scores and texts.
-fn say_scores(mined: &MiningReport, report: &mut Report) {
-    let medians = ["positive-scores", "negative-scores"].map(|section| mined.total(section, "median"));
-    if let [Some(positives), Some(negatives)] = medians {
-        report.note(format!("median score {positives:.3} of positives and {negatives:.3} of negatives"));
-    }
-    if let Some(count) = mined.total("counts", "twins-by-text").filter(|count| *count > 0.0) {
-        report.note(format!("{count} negatives have the text of a relevant document"));
-    }
-    if let Some(share) = mined.total("overlaps", "mean") {
-        report.note(format!("{:.0} % of the negatives were among the earlier ones", 100.0 * share));
     }
 }
 

@@ -50,12 +50,15 @@ $(models)/star/config.json $(MINED_ROWS:%=$(models)/%/config.json):
 
 # Rounds and sweeps have a table of their own: the metrics of each row, and what its negatives are like.
 .PHONY: $(TASK)-ance $(TASK)-sweep
-report_of = $(subst -,_,$(row))
 $(TASK)-ance:  rows := $(ANCE_ROWS)
 $(TASK)-sweep: rows := $(SWEEP_ROWS)
 $(TASK)-ance:  $(ANCE_ROWS:%=$(TASK)-%)
 $(TASK)-sweep: $(SWEEP_ROWS:%=$(TASK)-%)
+report_of     = $(subst -,_,$(row))
+all_reports   = $(foreach row,$(rows),$(if $(filter-out $(firstword $(rows)),$(row)),UNION ALL) \
+	SELECT '$(row)' AS name, section, name AS fact, query_id, value FROM $(report_of))
+rounded_means = $(foreach split,$(splits),$(foreach metric,$(METRICS.$(split)),$(comma) round($(mean), 4) AS "$(COLUMN)"))
+in_mined_sql  = s/REPORTS/$(all_reports)/; s/, MEANS/$(rounded_means)/
 $(TASK)-ance $(TASK)-sweep:
 	@$(BIN)/sql -q -t metrics=$(metrics) $(foreach row,$(rows),-t $(report_of)=$(negatives)/$(row).report.parquet) \
-	  "WITH reports AS (SELECT '' AS trained, * FROM $(subst -,_,$(firstword $(rows))) WHERE false \
-	  $(foreach row,$(rows),UNION ALL SELECT '$(row)', * FROM $(report_of))) $$($(QUERY) lib/evaluation/sql/mined.sql)"
+	  "$$(sed $(call quoted,$(in_mined_sql)) lib/evaluation/sql/mined.sql)"

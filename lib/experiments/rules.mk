@@ -315,8 +315,8 @@ QUERY = sed 's/MRR@10/$(MRR)/g; s/FORM/$(TASK)/'
 
 # A column for each metric of each split.
 COLUMN ?= $(metric)
-mean  = max(value) FILTER (WHERE run = name || '.$(split)' AND metric = '$(metric)') AS "$(COLUMN)"
-means = $(foreach split,$(splits),$(foreach metric,$(METRICS.$(split)),$(comma) $(mean)))
+mean  = max(value) FILTER (WHERE run = name || '.$(split)' AND metric = '$(metric)')
+means = $(foreach split,$(splits),$(foreach metric,$(METRICS.$(split)),$(comma) $(mean) AS "$(COLUMN)"))
 in_place_of_means = s/, MEANS/$(means)/
 TABLE = sed $(call quoted,$(in_place_of_means)) lib/evaluation/sql/table.sql
 

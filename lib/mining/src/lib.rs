@@ -121,40 +121,39 @@ impl Miner {
     ///
     /// # Errors
     /// Those of reading it, a run without scores, and a pair that has two scores.
-    pub fn with_positives(mut self, run: &mut Table) -> Result<Self> {
+    pub fn read_positives(&mut self, run: &mut Table) -> Result<()> {
         by_id!(&mut self.lists, |lists: Id| {
             lists.positives = Some(GivenScores::read(run, |given, rows| given.add::<Id>(rows))?)
         });
-        Ok(self)
+        Ok(())
     }
 
-    /// Puts a teacher's scores beside the negatives: those of its `run`, as with [`Miner::with_positives`].
+    /// Puts a teacher's scores beside the negatives: those of its `run`, as with [`Miner::read_positives`].
     ///
     /// # Errors
-    /// As with [`Miner::with_positives`].
-    pub fn with_teacher(mut self, run: &mut Table) -> Result<Self> {
+    /// As with [`Miner::read_positives`].
+    pub fn read_teacher(&mut self, run: &mut Table) -> Result<()> {
         by_id!(&mut self.lists, |lists: Id| {
             lists.teacher = Some(GivenScores::read(run, |given, rows| given.add::<Id>(rows))?)
         });
-        Ok(self)
+        Ok(())
     }
 
     /// Notes down what the report is made of. It takes 8 bytes of memory for each negative, and a little for each query.
-    pub fn with_report(mut self) -> Self {
+    pub fn keep_report(&mut self) {
         by_id!(&mut self.lists, |lists: _Id| lists.collector = Some(Collector::default()));
-        self
     }
 
     /// Has the report compare the negatives with `earlier` ones, which are held in memory.
     ///
     /// # Errors
     /// Those of reading them.
-    pub fn with_earlier(mut self, earlier: &mut Table) -> Result<Self> {
+    pub fn read_earlier(&mut self, earlier: &mut Table) -> Result<()> {
         for batch in earlier {
             let rows = RunBatch::new(&batch?)?;
             by_id!(&mut self.lists, |lists: Id| lists.collector.get_or_insert_default().add_earlier::<Id>(&rows));
         }
-        Ok(self)
+        Ok(())
     }
 
     /// Has the report look for negatives with the text of a relevant document: this is the text of the document in row
