@@ -68,7 +68,7 @@ fn swap(new: &Path, path: &Path) -> io::Result<()> {
     fs::rename(&old, new)
 }
 
-/// Brings back the folder that a run was replacing by [`swap`] when it was killed, or clears it away if the new one is
+/// Brings back the folder that a run was replacing by `swap` when it was killed, or clears it away if the new one is
 /// in its place.
 ///
 /// # Errors
