@@ -10,7 +10,7 @@ use hardmine_command::{self as command, Common, Report};
 use hardmine_files::{Input, OutputFile, check_differs};
 use hardmine_records::{Error, Result};
 use hardmine_report::{Lookup, Options, page};
-use hardmine_text::{Corpus, TextKind};
+use hardmine_text::Corpus;
 
 /// Makes one HTML page of a folder of results
 ///
@@ -95,17 +95,11 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
 /// The texts of `ids`, as far as they are there.
 fn texts(input: &Input, ids: &BTreeSet<String>) -> Result<HashMap<String, String>> {
     let mut found = HashMap::new();
-    for text in open(input)? {
+    for text in Corpus::open_collection(input)? {
         let text = text?;
         if ids.contains(&text.key) {
             found.insert(text.key, text.fields.joined().into_owned());
         }
     }
     Ok(found)
-}
-
-/// Opens a collection of passages or of documents, which its first line tells.
-fn open(input: &Input) -> Result<Corpus> {
-    let has_two_fields = !matches!(Corpus::open(input, TextKind::Passage)?.next(), Some(Err(_)));
-    Corpus::open(input, if has_two_fields { TextKind::Passage } else { TextKind::Document })
 }

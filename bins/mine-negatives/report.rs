@@ -6,7 +6,7 @@ use hardmine_files::{Input, Output, Writer};
 use hardmine_mining::{Miner, MiningReport};
 use hardmine_records::provenance::{DOCS, QUERIES};
 use hardmine_records::{Error, KeyHasher, Provenance, Result};
-use hardmine_text::{Corpus, TextKind};
+use hardmine_text::Corpus;
 
 /// Options of the report.
 #[derive(Args)]
@@ -86,7 +86,7 @@ fn for_each_text(
     mut each: impl FnMut(usize, &str, &str),
 ) -> Result<()> {
     let mut keys = KeyHasher::default();
-    for (row, text) in open(input)?.enumerate() {
+    for (row, text) in Corpus::open_collection(input)?.enumerate() {
         let text = text?;
         keys.update(&text.key);
         each(row, &text.key, &text.fields.joined());
@@ -97,12 +97,6 @@ fn for_each_text(
         return Err(Error::new(input, text).hint(hint));
     }
     Ok(())
-}
-
-/// Opens a collection of passages or of documents, which its first line tells.
-fn open(input: &Input) -> Result<Corpus> {
-    let has_two_fields = !matches!(Corpus::open(input, TextKind::Passage)?.next(), Some(Err(_)));
-    Corpus::open(input, if has_two_fields { TextKind::Passage } else { TextKind::Document })
 }
 
 /// Says in the closing line what the report has of scores and texts.

@@ -42,6 +42,15 @@ impl Corpus {
         Corpus::open_columns(input, kind, &Columns::default())
     }
 
+    /// Opens a collection of passages or of documents, which its first line tells. It is opened twice for that.
+    ///
+    /// # Errors
+    /// As [`Corpus::open`].
+    pub fn open_collection(input: &Input) -> Result<Self> {
+        let has_two_fields = !matches!(Corpus::open(input, TextKind::Passage)?.next(), Some(Err(_)));
+        Corpus::open(input, if has_two_fields { TextKind::Passage } else { TextKind::Document })
+    }
+
     /// [`Corpus::open`] of a file whose ids and texts are in `columns`. If any are named, the first line of a TSV file
     /// names its columns.
     ///
