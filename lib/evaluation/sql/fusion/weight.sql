@@ -19,17 +19,22 @@ WITH lists AS (
   FROM scaled GROUP BY query_id, doc_id
 ), weights AS (
   SELECT number / 20.0 AS weight FROM (SELECT unnest(range(0, 21)) AS number)
+), relevant AS (
+  SELECT query_id, doc_id, dense, lexical FROM both_scores JOIN qrels USING (query_id, doc_id) WHERE relevance > 0
 ), ranked AS (
-  SELECT weight, query_id, doc_id,
-    row_number() OVER (PARTITION BY weight, query_id ORDER BY weight * dense + (1 - weight) * lexical DESC, doc_id) AS rank
-  FROM both_scores, weights
+  -- The rank of a relevant document is one more than the number of documents before it, so that no list is sorted.
+  SELECT weight, r.query_id, r.doc_id, 1 + count(*) FILTER (
+    WHERE weight * o.dense + (1 - weight) * o.lexical > weight * r.dense + (1 - weight) * r.lexical
+    OR (weight * o.dense + (1 - weight) * o.lexical = weight * r.dense + (1 - weight) * r.lexical AND o.doc_id < r.doc_id)
+  ) AS rank
+  FROM relevant AS r JOIN both_scores AS o USING (query_id), weights
+  GROUP BY weight, r.query_id, r.doc_id
 ), firsts AS (
-  SELECT weight, query_id, min(rank) AS rank
-  FROM ranked JOIN qrels USING (query_id, doc_id)
-  WHERE relevance > 0 AND rank <= 10
-  GROUP BY weight, query_id
+  SELECT weight, query_id, min(rank) AS rank FROM ranked WHERE rank <= 10 GROUP BY weight, query_id
 )
-SELECT weight, coalesce(sum(1.0 / rank), 0) / (SELECT count(DISTINCT query_id) FROM qrels WHERE relevance > 0) AS "MRR@10"
+-- Sums of the same numbers in another order differ in their last digits, which must not decide between weights.
+SELECT weight,
+  round(coalesce(sum(1.0 / rank), 0) / (SELECT count(DISTINCT query_id) FROM qrels WHERE relevance > 0), 12) AS "MRR@10"
 FROM weights LEFT JOIN firsts USING (weight)
 GROUP BY weight
 ORDER BY "MRR@10" DESC, abs(weight - 0.5), weight
