@@ -47,7 +47,12 @@ impl Folder {
         let scored: Vec<(String, String)> =
             ["runs", "metrics"].iter().flat_map(|part| folder.of_splits(part)).collect();
         let mut rows: BTreeSet<String> = scored.iter().map(|(row, _)| row.clone()).collect();
-        rows.extend(folder.list("models").into_iter().filter(|name| folder.file("models", name).is_dir()));
+        // A link is a model that others start from. It is a row only if it is scored itself.
+        let is_trained_here = |name: &String| {
+            let model = folder.file("models", name);
+            model.is_dir() && !model.is_symlink()
+        };
+        rows.extend(folder.list("models").into_iter().filter(is_trained_here));
         folder.rows = sort(rows)?;
         let splits: BTreeSet<String> = scored.into_iter().map(|(_, split)| split).collect();
         folder.splits = splits.into_iter().collect();
