@@ -70,9 +70,9 @@ fn an_index_says_what_it_holds() {
         ("form", "OPQ8,IVF1,PQ8x8"),
         ("documents", "500"),
         ("dimensions", "32"),
-        ("bytes of a code", "8"),
+        ("bytes a document", "8 of its code, and 8 of its id"),
         ("subvectors", "8 of 4 dimensions"),
-        ("lists", "1, of 500 to 500 documents"),
+        ("lists", "1, of 500 documents"),
         ("coarse centroids", "not 0, and codes stand for what is left when they are taken away"),
         ("ids", "row numbers"),
     ];
@@ -211,8 +211,9 @@ fn codes_that_do_not_fit_a_tower_are_refused() {
     done.check(done.stderr.contains("other centroids than those of tower"), "should warn");
     let made_here = Folder::made();
     made_here.run("index docs.arrow --factory OPQ8,IVF1,PQ8x8np -o opq.faiss").ok();
+    made_here.run("index docs.arrow --factory PQ8x8np -o plain.faiss").ok();
     made_here.run("index docs.arrow --factory PQ4x8np -o four.faiss").ok();
-    for (index, texts) in [("opq", "another rotation than that of"), ("four", "codes of 4 bytes, but")] {
+    for (index, texts) in [("opq", "did not turn"), ("plain", "did not turn"), ("four", "codes of 4 bytes, but")] {
         made_here.run(&format!("index --inspect {index}.faiss -o codes.arrow")).ok();
         let tower = folder.path("tower");
         made_here.run("index codes.arrow -o x.faiss --centroids").arg(tower).fails(&["codes.arrow", texts]);
