@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{Folder, Records, fixture};
+use arrow::array::Int64Array;
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+
+use crate::common::{Folder, Records, column, fixture, numbers, save, vectors};
 
 /// A folder with the fixture's index, of 500 documents, as `opq.faiss`, and with a tower of the same rotation and
 /// centroids.
@@ -175,6 +179,14 @@ fn what_can_not_be_an_index_is_refused() {
         "index few.parquet --factory OPQ8,IVF1,PQ8x8np -o x.faiss",
         &["few.parquet", "200 vectors", "256 centroids"],
     );
+    // faiss would write behind the end of its memory.
+    let mut random = Pcg64::seed_from_u64(7);
+    let wide: Vec<Vec<f32>> = (0..260).map(|_| numbers(&mut random, 264, 1.0)).collect();
+    let columns = vec![column("id", Int64Array::from_iter_values(0..260)), column("embedding", vectors(&wide))];
+    save(&folder.path("wide.parquet"), columns);
+    refuse("index wide.parquet --factory OPQ4,IVF1,PQ4x8np -o x.faiss", &["260 vectors", "264 dimensions"]);
+    folder.run("index wide.parquet --factory OPQ4_128,IVF1,PQ4x8np -o narrow.faiss").ok();
+    assert_eq!(inspect(&folder, "narrow.faiss")["dimensions"], "264");
     for factory in ["OPQ5,IVF1,PQ5x8", "IVF1,PQ5x8np", "PQ5x8"] {
         let texts = ["--factory", factory, "dimension", "multiple of the number of subquantizers (M)"];
         refuse(&format!("index docs.arrow --factory {factory} -o x.faiss"), &texts);
