@@ -7,8 +7,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 use clap::{Parser, ValueEnum};
 use hardmine_command::{self as command, Common, Report};
 use hardmine_encoder::{
-    DeviceChoice, Embedding, Encoder, Form, Network, Pooling, Precision, Similarity, Truncation,
-    default_batch_tokens, digest, prepare_process,
+    DeviceChoice, Embedding, Encoder, Form, Network, Pooling, Precision, Similarity, Truncation, default_batch_tokens,
+    digest, prepare_process,
 };
 use hardmine_files::{Input, Output, Table, Writer};
 use hardmine_quantization::{Codebook, PqIndex, Rotation};
@@ -229,7 +229,9 @@ impl Quantizer {
         }
         if index.rotation().is_none() && about.get(provenance::SPACE).is_some() {
             let text = "its codes are of rotated vectors, but it has no rotation";
-            return Err(Error::new(input, text).hint("--model names the tower that made the codes, without --quantizer"));
+            return Err(
+                Error::new(input, text).hint("--model names the tower that made the codes, without --quantizer")
+            );
         }
         Ok(Quantizer { rotation: index.rotation().cloned(), codebook: Some(index.codebook().clone()) })
     }
