@@ -202,7 +202,7 @@ fn what_can_not_be_an_index_is_refused() {
     folder.run("index wide.parquet --factory OPQ4_128,IVF1,PQ4x8np -o narrow.faiss").ok();
     assert_eq!(inspect(&folder, "narrow.faiss")["dimensions"], "264");
     for factory in ["OPQ5,IVF1,PQ5x8", "IVF1,PQ5x8np", "PQ5x8"] {
-        let texts = ["--factory", factory, "dimension", "multiple of the number of subquantizers (M)"];
+        let texts = ["--factory", factory, "does not divide the 32 dimensions of docs.arrow"];
         refuse(&format!("index docs.arrow --factory {factory} -o x.faiss"), &texts);
     }
     folder.run("index docs.arrow -o flat.faiss").ok();
