@@ -1,7 +1,8 @@
-//! Search for the best documents of queries. By inner product of vectors: exact search, faiss indexes, and the command
-//! `rank` over both. By the words of texts: the [`lexical`] index.
+//! Search for the best documents of queries. By inner product of vectors: exact search, codes of product quantization,
+//! faiss indexes, and the command `rank` over all of them. By the words of texts: the [`lexical`] index.
 
 mod blocks;
+mod compressed;
 mod documents;
 mod exact;
 mod faiss_index;
@@ -12,7 +13,9 @@ mod index_process;
 pub mod lexical;
 mod pairs;
 mod rank;
+mod rerank;
 mod settings;
+mod turn;
 
 pub use exact::{ExactSearch, ExactSearcher};
 pub use faiss_index::FaissIndex;
