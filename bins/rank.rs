@@ -61,8 +61,14 @@ pub(crate) struct Args {
     /// Score the pairs of query and document in this file instead of searching: qrels, a run or negatives, whose ids are
     /// row numbers. The scores are those that a search gives the same pairs, to the last bit. --index must then be
     /// embeddings. The pairs are held in memory
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["top_k", "exclude_self", "search_parameters"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["top_k", "exclude_self", "rerank", "search_parameters"])]
     pairs: Option<Input>,
+
+    /// Score the documents of each list again, by these embeddings of all documents, and order the list by that. For an
+    /// index of product quantization, whose scores are approximate. .arrow is mapped, and only the vectors of documents
+    /// in lists are read; another form is copied to a temporary file first
+    #[arg(long, value_name = "EMBEDDINGS")]
+    rerank: Option<Input>,
 
     #[command(flatten)]
     foreign: ForeignIds,
@@ -106,7 +112,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    let options = args.pairs.iter().chain(args.lexical.inputs());
+    let options = args.pairs.iter().chain(&args.rerank).chain(args.lexical.inputs());
     let inputs: Vec<&Input> = [&args.queries, &args.index].into_iter().chain(options).collect();
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
@@ -153,7 +159,7 @@ fn search(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let (device, parameters) = (args.device.open()?, args.search_parameters);
     let settings = RankSettings { top_k, exclude_self, other_prompt, device, memory, parameters };
     // SAFETY: no other thread is at work yet. One waits for signals, and those that libraries started wait for work.
-    let ranker = unsafe { Ranker::open(&args.queries, &args.index, settings)? };
+    let ranker = unsafe { Ranker::open(&args.queries, &args.index, args.rerank.as_ref(), settings)? };
     let run = schema::run(IdSpace::Internal);
     let mut writer = Writer::create(&args.output, Kind::Run, run, Provenance::default())?;
     report.progress(None, "rows");
@@ -176,6 +182,7 @@ fn search(args: Args, report: &mut Report) -> anyhow::Result<()> {
 fn check_for_vectors(args: &Args) -> Result<(), Error> {
     let given = match args {
         Args { pairs: Some(_), .. } => "--pairs",
+        Args { rerank: Some(_), .. } => "--rerank",
         Args { search_parameters: Some(_), .. } => "--search-parameters",
         Args { other_prompt: true, .. } => "--other-prompt",
         _ => return Ok(()),

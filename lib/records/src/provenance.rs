@@ -24,6 +24,8 @@ pub const DOCS: &str = "hardmine.docs";
 pub const MODEL: &str = "hardmine.model";
 /// Digest of the encoder whose document embeddings this (query) encoder was trained to search.
 pub const DOCUMENT_MODEL: &str = "hardmine.document_model";
+/// Digest of the rotation that vectors, or those that codes stand for, have been turned by. Plain vectors have none.
+pub const SPACE: &str = "hardmine.space";
 /// Digest of the tokenizer.
 pub const TOKENIZER: &str = "hardmine.tokenizer";
 /// `passage`, `document` or `query`.

@@ -95,5 +95,6 @@ impl Turn {
 }
 
 fn other_space(name: &str, documents: &str) -> Error {
-    todo!()
+    let text = format!("its vectors are not in the space of {documents}: one of the two is rotated, or by another rotation");
+    Error::new(name, text).hint("embed --model with the model that the index was made with, with or without --no-rotation")
 }
