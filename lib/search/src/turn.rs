@@ -22,27 +22,32 @@ pub(crate) enum Turn {
 }
 
 impl Turn {
-    /// How queries get into the space of an index with this rotation of its own. Both are given by name and provenance.
+    /// How queries get into the space of an index, which may have a `rotation` of its own. Both are given by name and
+    /// provenance.
     ///
     /// # Errors
-    /// Queries that another rotation has turned.
+    /// Queries that the index's rotation has not turned, but another one; spaces that differ where the index has none.
     pub fn into_index(
         (name, queries): (&str, &Provenance),
         (index_name, index): (&str, &Provenance),
         rotation: Option<&Rotation>,
     ) -> Result<Turn> {
-        let (space, digest) = (queries.get(SPACE), rotation.map(Rotation::digest));
-        match (rotation, space) {
-            (Some(rotation), None) => Ok(Turn::Rotate(rotation.clone())),
-            (Some(_), Some(space)) if digest.as_deref() == Some(space) => Ok(Turn::Nothing),
-            (Some(_), Some(_)) => Err(other_space(name, index_name)),
-            (None, _) if index.get(KIND).is_none() => {
+        let space = queries.get(SPACE);
+        match rotation {
+            Some(rotation) => match space {
+                None => Ok(Turn::Rotate(rotation.clone())),
+                Some(space) if space == rotation.digest() => Ok(Turn::Nothing),
+                Some(_) => Err(Error::new(name, format!("its vectors are not turned by the rotation of {index_name}"))
+                    .hint("embed --no-rotation makes plain vectors, which rank turns by the rotation of the index")),
+            },
+            // Programs that write such files keep the rotation in the model.
+            None if index.get(KIND).is_none() => {
                 if space.is_none() {
-                    tracing::warn!("{index_name}: does not say whether its codes are of rotated vectors; {name} is plain");
+                    tracing::warn!("{index_name}: does not say whether its codes are of rotated vectors; {name} is not");
                 }
                 Ok(Turn::Nothing)
             }
-            (None, _) => Turn::into_vectors((name, queries), (index_name, index), None),
+            None => Turn::into_vectors((name, queries), (index_name, index), None),
         }
     }
 
@@ -56,17 +61,19 @@ impl Turn {
         (vectors_name, vectors): (&str, &Provenance),
         rotation: Option<&Rotation>,
     ) -> Result<Turn> {
-        let digest = rotation.map(Rotation::digest);
-        match (queries.get(SPACE), vectors.get(SPACE), rotation) {
-            (one, other, _) if one == other => Ok(Turn::Nothing),
-            (None, Some(_), Some(rotation)) if vectors.get(SPACE) == digest.as_deref() => {
-                Ok(Turn::Rotate(rotation.clone()))
-            }
-            (Some(_), None, Some(rotation)) if queries.get(SPACE) == digest.as_deref() => {
-                Ok(Turn::Unrotate(rotation.clone()))
-            }
-            _ => Err(other_space(name, vectors_name)),
+        let spaces = (queries.get(SPACE), vectors.get(SPACE));
+        match (spaces, rotation.map(|rotation| (rotation.clone(), rotation.digest()))) {
+            ((one, other), _) if one == other => return Ok(Turn::Nothing),
+            ((None, Some(space)), Some((rotation, digest))) if space == digest => return Ok(Turn::Rotate(rotation)),
+            ((Some(space), None), Some((rotation, digest))) if space == digest => return Ok(Turn::Unrotate(rotation)),
+            _ => {}
         }
+        let text = match spaces {
+            (None, _) => format!("its vectors are plain, but those of {vectors_name} are rotated"),
+            (_, None) => format!("its vectors are rotated, but those of {vectors_name} are plain"),
+            _ => format!("its vectors are rotated by another rotation than those of {vectors_name}"),
+        };
+        Err(Error::new(name, text).hint("embed both with one model, and both with --no-rotation or both without it"))
     }
 
     /// Dimension of queries that have `dim` dimensions after this.
@@ -92,9 +99,4 @@ impl Turn {
             }
         }
     }
-}
-
-fn other_space(name: &str, documents: &str) -> Error {
-    let text = format!("its vectors are not in the space of {documents}: one of the two is rotated, or by another rotation");
-    Error::new(name, text).hint("embed --model with the model that the index was made with, with or without --no-rotation")
 }
