@@ -13,7 +13,7 @@ const METADATA: [(&str, &str); 24] = [
         COMMAND,
         "its command line; paths are cut to file names and the output is left out, so a rerun elsewhere gives the same bytes",
     ),
-    (KEYS, "fingerprint of the keys of the file's rows, in order (tokens, embeddings)"),
+    (KEYS, "fingerprint of the keys of the file's rows, in order (tokens, embeddings, codes)"),
     (QUERIES, "fingerprint of the tokens file whose row numbers are in `query_id`"),
     (DOCS, "fingerprint of the tokens file whose row numbers are in `doc_id`"),
     (MODEL, "digest of the encoder: its configuration and weights"),
@@ -52,7 +52,8 @@ fn readme() -> String {
     let mut text = String::from(
         "# Records\n\nMade from the `.json` files beside it: `UPDATE_GOLDEN=1 cargo test -p hardmine-records` writes it anew.\n\n\
          `id` is `int64` in the internal space (row number of a tokens file) and `utf8` in the official one \
-         (the collection's own ids); `vector` is `fixed_size_list<float32 or float16, dim>`.\n",
+         (the collection's own ids); `vector` is `fixed_size_list<float32 or float16, dim>`, and `code` is \
+         `fixed_size_binary(M)`.\n",
     );
     for kind in Kind::ALL {
         let Definition { kind, version, about, columns } = kind.definition();
@@ -75,6 +76,7 @@ fn type_name(type_: ColumnType) -> &'static str {
         ColumnType::Utf8 => "utf8",
         ColumnType::ListInt32 => "list\\<int32\\>",
         ColumnType::Vector => "vector",
+        ColumnType::Code => "code",
         ColumnType::Id => "id",
     }
 }
