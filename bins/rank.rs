@@ -35,6 +35,8 @@ Examples:
 
   rank --index docs.arrow --pairs qrels.parquet queries.arrow -o positives.parquet
 
+  rank --index opq96.faiss --rerank docs.arrow --top-k 200 queries.arrow -o reranked.parquet
+
   rank --index docs.lexical --top-k 100 queries.tsv -o bm25.parquet"
 )]
 pub(crate) struct Args {
@@ -44,7 +46,8 @@ pub(crate) struct Args {
     queries: Input,
 
     /// What to search: embeddings, which are searched exactly and without an index (.arrow is read fastest); an index
-    /// that `index` or faiss wrote; or the folder of a lexical index, as index --lexical writes it
+    /// that `index` or faiss wrote, whose codes stay in the file if they are of product quantization; or the folder of a
+    /// lexical index, as index --lexical writes it
     #[arg(long, value_name = "FILE")]
     index: Input,
 
@@ -64,9 +67,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["top_k", "exclude_self", "rerank", "search_parameters"])]
     pairs: Option<Input>,
 
-    /// Score the documents of each list again, by these embeddings of all documents, and order the list by that. For an
-    /// index of product quantization, whose scores are approximate. .arrow is mapped, and only the vectors of documents
-    /// in lists are read; another form is copied to a temporary file first
+    /// Score the documents of each list again by these embeddings, which are of all documents, and order the list by
+    /// that: for an index whose scores are approximate. Of an .arrow file, only the vectors of documents in lists are
+    /// read; a file of another form is copied to a temporary one first
     #[arg(long, value_name = "EMBEDDINGS")]
     rerank: Option<Input>,
 
@@ -88,9 +91,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t)]
     device: DeviceChoice,
 
-    /// Memory for vectors and ranked lists, in MiB. An index, and about 250 MiB for libtorch, come on top. With less
-    /// memory the queries are split into more parts, and the documents are read once for each part. The run stays the
-    /// same
+    /// Memory for vectors and ranked lists, in MiB. An index that faiss searches, and about 250 MiB for libtorch, come on
+    /// top. With less memory the queries are split into more parts, and the documents are read once for each part. The
+    /// run stays the same
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = clap::value_parser!(u32).range(16..))]
     memory: u32,
 

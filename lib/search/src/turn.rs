@@ -43,7 +43,9 @@ impl Turn {
             // Programs that write such files keep the rotation in the model.
             None if index.get(KIND).is_none() => {
                 if space.is_none() {
-                    tracing::warn!("{index_name}: does not say whether its codes are of rotated vectors; {name} is not");
+                    tracing::warn!(
+                        "{index_name}: does not say whether its codes are of rotated vectors; {name} is not"
+                    );
                 }
                 Ok(Turn::Nothing)
             }

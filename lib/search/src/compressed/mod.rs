@@ -97,7 +97,8 @@ impl CompressedSearcher {
             false => self.index.best_lists(queries, self.nprobe),
         };
         let group = Group::<L>::new(&self.index, queries, self.top_k);
-        let tiles: Vec<Tile> = lists.into_iter().flat_map(|list| tiles(list, self.index.lists().list(list).len())).collect();
+        let tiles: Vec<Tile> =
+            lists.into_iter().flat_map(|list| tiles(list, self.index.lists().list(list).len())).collect();
         let found: Vec<Vec<Best>> = match parts {
             1 => vec![group.scan(&tiles)],
             _ => tiles.par_chunks(tiles.len().div_ceil(parts).max(1)).map(|tiles| group.scan(tiles)).collect(),

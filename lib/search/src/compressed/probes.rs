@@ -22,9 +22,11 @@ pub(super) fn parse(parameters: Option<&str>, coarse: Option<&Coarse>, lists: us
             if name != "nprobe" || coarse.is_none() {
                 return Err(wrong(format!("this kind of index has no parameter '{name}'")));
             }
-            nprobe = value.parse().ok().filter(|&number| number > 0).ok_or_else(|| {
-                wrong(format!("'{value}' is not a number of lists"))
-            })?;
+            nprobe = value
+                .parse()
+                .ok()
+                .filter(|&number| number > 0)
+                .ok_or_else(|| wrong(format!("'{value}' is not a number of lists")))?;
         }
     }
     Ok(nprobe.clamp(1, lists.max(1)))

@@ -1,6 +1,6 @@
 //! Laws of the search of codes.
 
-use hardmine_quantization::{CodeListsBuilder, Codebook, Coarse, PqIndex};
+use hardmine_quantization::{Coarse, CodeListsBuilder, Codebook, PqIndex};
 use hardmine_records::Provenance;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
