@@ -4,12 +4,15 @@
 //! and written without faiss. Nothing here searches or trains.
 
 mod codebook;
+mod codes;
 mod cursor;
+mod describe;
 mod digest;
 mod index;
 mod lists;
 mod read;
 mod rotation;
+mod tower;
 mod write;
 
 pub use codebook::{CENTROIDS, Codebook};
@@ -17,3 +20,4 @@ pub use digest::digest;
 pub use index::{Coarse, PqIndex};
 pub use lists::{CodeLists, CodeListsBuilder, List};
 pub use rotation::Rotation;
+pub use tower::TowerTensors;
