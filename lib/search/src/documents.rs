@@ -6,7 +6,7 @@ use faiss::Index as _;
 use faiss::index::flat::FlatIndex;
 use hardmine_files::{Content, Input};
 use hardmine_quantization::{PqIndex, Rotation};
-use hardmine_records::{Error, Provenance, Result};
+use hardmine_records::{Error, Provenance, Result, provenance};
 
 use crate::blocks::EmbeddingBlocks;
 use crate::compressed::CompressedSearcher;
@@ -124,6 +124,13 @@ impl Documents {
             Documents::Flat(_, provenance, _) => provenance,
             Documents::Embeddings(file, _) => &file.provenance,
         }
+    }
+
+    /// Whether the documents' vectors may be rotated without anything saying so: another program that keeps the rotation
+    /// in the model writes such an index.
+    pub fn may_be_rotated(&self) -> bool {
+        let says_nothing = self.rotation().is_none() && self.provenance().get(provenance::KIND).is_none();
+        says_nothing && matches!(self, Documents::Compressed(_))
     }
 
     /// The rotation that an index has of its own.

@@ -89,6 +89,12 @@ impl Ranker {
             let asking_name = queries.name();
             tracing::warn!("{asking_name}: holds {asking}s, and {name} holds queries; are they swapped?");
         }
+        if queries.provenance().get(provenance::SPACE).is_none() && documents.may_be_rotated() {
+            let asking_name = queries.name();
+            tracing::warn!(
+                "{name}: does not say whether its codes are of rotated vectors; those of {asking_name} are not"
+            );
+        }
         let run = run_provenance(queries.provenance(), documents.provenance());
         // Streams tell their keys at their end.
         if settings.exclude_self && run.get(provenance::QUERIES).is_some() && run.get(provenance::DOCS).is_some() {

@@ -34,21 +34,21 @@ impl Turn {
     ) -> Result<Turn> {
         let space = queries.get(SPACE);
         match rotation {
-            Some(rotation) => match space {
-                None => Ok(Turn::Rotate(rotation.clone())),
-                Some(space) if space == rotation.digest() => Ok(Turn::Nothing),
-                Some(_) => Err(Error::new(name, format!("its vectors are not turned by the rotation of {index_name}"))
-                    .hint("embed --no-rotation makes plain vectors, which rank turns by the rotation of the index")),
-            },
-            // Programs that write such files keep the rotation in the model.
-            None if index.get(KIND).is_none() => {
-                if space.is_none() {
-                    tracing::warn!(
-                        "{index_name}: does not say whether its codes are of rotated vectors; {name} is not"
-                    );
+            Some(rotation) => {
+                let own = rotation.digest();
+                // What was rotated before is rotated again.
+                let before = index.get(SPACE).filter(|&space| space != own);
+                match space {
+                    space if space == before => Ok(Turn::Rotate(rotation.clone())),
+                    Some(space) if space == own => Ok(Turn::Nothing),
+                    _ => Err(Error::new(name, format!("its vectors are not turned by the rotation of {index_name}"))
+                        .hint(
+                            "embed --no-rotation makes plain vectors, which rank turns by the rotation of the index",
+                        )),
                 }
-                Ok(Turn::Nothing)
             }
+            // Another program that keeps the rotation in the model cannot say so.
+            None if index.get(KIND).is_none() => Ok(Turn::Nothing),
             None => Turn::into_vectors((name, queries), (index_name, index), None),
         }
     }
@@ -100,5 +100,65 @@ impl Turn {
                 parts.flat_map_iter(|queries| rotation.unrotate(queries)).collect()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(space: Option<&str>) -> Provenance {
+        let mut about = Provenance::default();
+        about.set(KIND, "embeddings");
+        about.set_some(SPACE, space);
+        about
+    }
+
+    fn what(turn: Result<Turn>) -> Option<&'static str> {
+        turn.ok().map(|turn| match turn {
+            Turn::Nothing => "nothing",
+            Turn::Rotate(_) => "rotate",
+            Turn::Unrotate(_) => "unrotate",
+        })
+    }
+
+    #[test]
+    fn only_a_rotation_that_is_there_leads_from_space_to_space() {
+        let rotation = Rotation::new(vec![0.0, 1.0, 1.0, 0.0], 2).unwrap();
+        let ours = rotation.digest();
+        let (plain, ours, other) = (None, Some(ours.as_str()), Some("other"));
+        for (queries, vectors, with, without) in [
+            (plain, plain, Some("nothing"), Some("nothing")),
+            (plain, ours, Some("rotate"), None),
+            (plain, other, None, None),
+            (ours, plain, Some("unrotate"), None),
+            (ours, ours, Some("nothing"), Some("nothing")),
+            (ours, other, None, None),
+            (other, plain, None, None),
+            (other, other, Some("nothing"), Some("nothing")),
+        ] {
+            let turn = |rotation| Turn::into_vectors(("q", &about(queries)), ("d", &about(vectors)), rotation);
+            assert_eq!((what(turn(Some(&rotation))), what(turn(None))), (with, without), "{queries:?} {vectors:?}");
+        }
+        // The vectors of an index with a rotation are rotated by it, whatever was rotated before.
+        for (queries, expected) in [(plain, Some("rotate")), (ours, Some("nothing")), (other, None)] {
+            let turn = Turn::into_index(("q", &about(queries)), ("i", &about(plain)), Some(&rotation));
+            assert_eq!(what(turn), expected, "{queries:?}");
+        }
+        let twice = Turn::into_index(("q", &about(other)), ("i", &about(other)), Some(&rotation));
+        assert_eq!(what(twice), Some("rotate"));
+        let foreign = Provenance::default();
+        assert_eq!(what(Turn::into_index(("q", &about(other)), ("i", &foreign), None)), Some("nothing"));
+        assert_eq!(what(Turn::into_index(("q", &about(plain)), ("i", &about(ours)), None)), None);
+    }
+
+    #[test]
+    fn queries_turn_there_and_back() {
+        let rotation = Rotation::new(vec![0.6, 0.8, -0.8, 0.6], 2).unwrap();
+        let queries: Vec<f32> = (0..100).map(|number| number as f32).collect();
+        let rotated = Turn::Rotate(rotation.clone()).apply(&queries).into_owned();
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-4;
+        assert!((rotated[2] - (0.6 * 2.0 + 0.8 * 3.0)).abs() < 1e-5 && rotated.len() == 100);
+        assert!(Turn::Unrotate(rotation).apply(&rotated).iter().zip(&queries).all(near));
     }
 }
