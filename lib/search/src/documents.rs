@@ -84,23 +84,24 @@ impl Documents {
         }
     }
 
-    /// How `queries` get into the space in which they are compared with `documents`; both are given by name and
-    /// provenance.
+    /// Prepares for these queries, given by name and provenance, and returns the dimension that they must have. The
+    /// documents are called `name`.
     ///
     /// # Errors
-    /// Queries in another space.
-    pub fn turn(&self, queries: (&str, &Provenance), documents: (&str, &Provenance)) -> Result<Turn> {
-        match self {
-            Documents::Compressed(searcher) => Turn::into_index(queries, documents, searcher.index().rotation()),
-            _ => Turn::into_vectors(queries, documents, None),
+    /// Queries in another space than the documents.
+    pub fn prepare(&mut self, queries: (&str, &Provenance), name: &str) -> Result<usize> {
+        if let Documents::Compressed(searcher) = self {
+            return searcher.prepare(queries, name);
         }
+        Turn::into_vectors(queries, (name, self.provenance()), None)?;
+        Ok(self.dim())
     }
 
-    /// Dimension of the vectors that are compared.
-    pub fn dim(&self) -> usize {
+    /// Dimension of the vectors.
+    fn dim(&self) -> usize {
         match self {
             Documents::Faiss(index) => index.dim(),
-            Documents::Compressed(searcher) => searcher.index().codebook().dim(),
+            Documents::Compressed(searcher) => searcher.index().dim(),
             Documents::Flat(index, ..) => index.d() as usize,
             Documents::Embeddings(file, _) => file.dim,
         }
@@ -150,7 +151,7 @@ impl Documents {
         }
     }
 
-    /// The ranked lists of `queries`, (Q, E), which are in the space of the documents.
+    /// The ranked lists of `queries`, (Q, E), which this was [prepared](Documents::prepare) for.
     pub fn search(&mut self, queries: &[f32], settings: &RankSettings) -> Result<Vec<Vec<Hit>>> {
         let dim = self.dim();
         let rows = block_rows(settings.memory, dim);

@@ -18,6 +18,7 @@ mod pairs;
 mod rank;
 mod rerank;
 mod settings;
+mod threads;
 mod turn;
 
 pub use add_lists::add_lists;

@@ -12,7 +12,6 @@ use crate::documents::Documents;
 use crate::hit::Hit;
 use crate::rerank::Reranker;
 use crate::settings::RankSettings;
-use crate::turn::Turn;
 
 /// Fewest and most queries searched for at once.
 const QUERIES: (usize, usize) = (16, 1 << 18);
@@ -24,10 +23,8 @@ pub struct Ranker {
     settings: RankSettings,
     queries: EmbeddingBlocks,
     documents: Documents,
-    /// How queries get into the space of the documents.
-    turn: Turn,
-    /// What scores the lists again, and how queries get into the space of its vectors.
-    reranker: Option<(Reranker, Turn)>,
+    /// What scores the lists again.
+    reranker: Option<Reranker>,
     /// Name of the documents' file.
     name: String,
 }
@@ -64,24 +61,19 @@ impl Ranker {
         // One more is searched for, in place of the one that is left out.
         settings.top_k += usize::from(settings.exclude_self);
         // SAFETY: the caller promises what this needs.
-        let documents = unsafe { Documents::open(index.reopenable()?, &settings)? };
+        let mut documents = unsafe { Documents::open(index.reopenable()?, &settings)? };
         let name = index.to_string();
         let queries = EmbeddingBlocks::open(queries, 1)?;
         let of_queries = (queries.name(), queries.provenance());
+        check_dimensions(&queries, &name, documents.prepare(of_queries, &name)?)?;
         let of_documents = (name.as_str(), documents.provenance());
-        let turn = documents.turn(of_queries, of_documents)?;
-        check_dimensions(&queries, &name, turn.dim(documents.dim()))?;
         check_vectors(of_queries, of_documents, settings.other_prompt)?;
-        let reranker = rerank.map(Reranker::open).transpose()?;
-        let reranker = reranker.map(|reranker| {
-            let of_vectors = (reranker.name(), reranker.provenance());
-            reranker.check_documents(of_documents)?;
-            let turn = Turn::into_vectors(of_queries, of_vectors, documents.rotation())?;
-            check_dimensions(&queries, reranker.name(), turn.dim(reranker.dim()))?;
-            check_vectors(of_queries, of_vectors, settings.other_prompt)?;
-            Ok((reranker, turn))
-        });
+        let reranker = rerank.map(|input| Reranker::open(input, of_queries, of_documents, documents.rotation()));
         let reranker = reranker.transpose()?;
+        if let Some(reranker) = &reranker {
+            check_dimensions(&queries, reranker.name(), reranker.dim())?;
+            check_vectors(of_queries, (reranker.name(), reranker.provenance()), settings.other_prompt)?;
+        }
         let kind = |of: &Provenance| of.get(provenance::TEXT_KIND).map(str::to_owned);
         if let (Some(asking), Some(searched)) = (kind(queries.provenance()), kind(documents.provenance()))
             && (asking != "query" && searched == "query")
@@ -100,7 +92,7 @@ impl Ranker {
         if settings.exclude_self && run.get(provenance::QUERIES).is_some() && run.get(provenance::DOCS).is_some() {
             check_self(queries.name(), IdSpace::Internal, &run)?;
         }
-        Ok(Ranker { settings, queries, documents, turn, reranker, name })
+        Ok(Ranker { settings, queries, documents, reranker, name })
     }
 
     /// Searches, and gives the run to `write` in batches. The queries keep their order; each list is ordered by score
@@ -110,14 +102,13 @@ impl Ranker {
     /// NaN or infinite numbers in a vector, ids that do not ascend, scores too large for float32, a document without the
     /// embedding to score it again, errors of `write`, and what can only be known at the end of a stream.
     pub fn run(self, mut write: impl FnMut(&RecordBatch) -> Result<()>) -> Result<RankSummary> {
-        let Ranker { settings, mut queries, mut documents, turn, reranker, name } = self;
-        let again = reranker.as_ref().map_or(0, |(reranker, _)| reranker.dim() * size_of::<f32>());
-        let per_query = documents.bytes_per_query(&settings) + again;
+        let Ranker { settings, mut queries, mut documents, reranker, name } = self;
+        let per_query = documents.bytes_per_query(&settings) + reranker.as_ref().map_or(0, Reranker::bytes_per_query);
         queries.set_rows((settings.memory / 2 / per_query).clamp(QUERIES.0, QUERIES.1));
         let top_k = settings.top_k - usize::from(settings.exclude_self);
         let mut short = 0;
         while let Some(block) = queries.next().transpose()? {
-            let mut lists = documents.search(&turn.apply(&block.vectors), &settings)?;
+            let mut lists = documents.search(&block.vectors, &settings)?;
             check_overflow(queries.name(), &name, &block.ids, &lists)?;
             if settings.exclude_self {
                 for (query, hits) in block.ids.iter().zip(&mut lists) {
@@ -125,8 +116,8 @@ impl Ranker {
                     hits.truncate(top_k);
                 }
             }
-            if let Some((reranker, turn)) = &reranker {
-                reranker.rerank(&turn.apply(&block.vectors), &mut lists)?;
+            if let Some(reranker) = &reranker {
+                reranker.rerank(&block.vectors, &mut lists)?;
                 check_overflow(queries.name(), reranker.name(), &block.ids, &lists)?;
             }
             short += lists.iter().filter(|hits| hits.len() < top_k).count();

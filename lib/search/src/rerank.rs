@@ -3,12 +3,16 @@
 use std::borrow::Cow;
 
 use hardmine_files::{Input, Mapped};
+use hardmine_quantization::Rotation;
 use hardmine_records::provenance::KEYS;
 use hardmine_records::{EmbeddingsBatch, Error, Kind, Numbers, Provenance, Result, check_same_space};
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::exact::inner_product;
 use crate::hit::Hit;
+use crate::threads::threads;
+use crate::turn::Turn;
 
 /// Embeddings of documents in a memory map, of which only those that are in lists are read.
 pub(crate) struct Reranker {
@@ -17,14 +21,24 @@ pub(crate) struct Reranker {
     /// The first id of each batch.
     firsts: Vec<i64>,
     dim: usize,
+    /// How queries get into the space of the vectors.
+    turn: Turn,
+    threads: ThreadPool,
 }
 
 impl Reranker {
-    /// Maps an embeddings file. Anything but an `.arrow` file is first copied into a temporary one.
+    /// Maps an embeddings file of the documents in lists. Anything but an `.arrow` file is first copied into a temporary
+    /// one. Queries and the documents that are searched are given by name and provenance; a `rotation` leads from plain
+    /// queries to rotated vectors, and from rotated queries to plain vectors.
     ///
     /// # Errors
-    /// As [`Mapped::open`]; no embeddings, or ids that do not ascend.
-    pub fn open(input: &Input) -> Result<Reranker> {
+    /// As [`Mapped::open`]; no embeddings, ids that do not ascend, embeddings of other documents or in another space.
+    pub fn open(
+        input: &Input,
+        queries: (&str, &Provenance),
+        (documents_name, documents): (&str, &Provenance),
+        rotation: Option<&Rotation>,
+    ) -> Result<Reranker> {
         let mapped = Mapped::open(input, Kind::Embeddings)?;
         let batches = mapped.batches().iter().filter(|batch| batch.num_rows() > 0).map(EmbeddingsBatch::new);
         let batches: Vec<EmbeddingsBatch> = batches.collect::<Result<_>>()?;
@@ -35,13 +49,21 @@ impl Reranker {
         if !ids.is_sorted_by(|one, next| one < next) {
             return Err(Error::new(mapped.name(), "its ids do not ascend").hint("sort the rows by id"));
         }
+        let (name, about) = (mapped.name(), mapped.provenance());
+        check_same_space((KEYS, name, about), (KEYS, documents_name, documents))?;
+        let turn = Turn::into_vectors(queries, (name, about), rotation)?;
         let firsts = batches.iter().map(|batch| batch.ids.value(0)).collect();
-        Ok(Reranker { mapped, batches, firsts, dim })
+        Ok(Reranker { mapped, batches, firsts, dim, turn, threads: threads()? })
     }
 
-    /// Dimension of the vectors.
+    /// Dimension that queries must have.
     pub fn dim(&self) -> usize {
-        self.dim
+        self.turn.dim(self.dim)
+    }
+
+    /// Bytes that each query may take while its list is scored again.
+    pub fn bytes_per_query(&self) -> usize {
+        self.dim * size_of::<f32>()
     }
 
     /// The name used in errors.
@@ -54,30 +76,30 @@ impl Reranker {
         self.mapped.provenance()
     }
 
-    /// Refuses embeddings of other documents than those of `index`, given by name and provenance.
-    pub fn check_documents(&self, (index, provenance): (&str, &Provenance)) -> Result<()> {
-        check_same_space((KEYS, self.name(), self.provenance()), (KEYS, index, provenance))
-    }
-
     /// Gives every document of the `lists` of `queries`, (Q, E), the inner product of the two vectors for its score, and
     /// puts the lists in the order of these scores. One that is too large for float32 is infinite.
     ///
     /// # Errors
     /// A document without embedding, or one with NaN or infinite numbers.
     pub fn rerank(&self, queries: &[f32], lists: &mut [Vec<Hit>]) -> Result<()> {
-        queries.par_chunks(self.dim).zip(lists).try_for_each(|(query, hits)| {
-            for hit in hits.iter_mut() {
-                let vector = self.vector(hit.id)?;
-                let score = inner_product(query, &vector);
-                hit.score = if score.is_finite() { score } else { f32::INFINITY };
-                if !score.is_finite() && vector.iter().any(|number| !number.is_finite()) {
-                    let place = format!("{}: id {}", self.name(), hit.id);
-                    return Err(Error::new(place, "the embedding has NaN or infinite numbers"));
-                }
-            }
-            hits.sort_unstable_by(Hit::order);
-            Ok(())
+        self.threads.install(|| {
+            let queries = self.turn.apply(queries);
+            queries.par_chunks(self.dim).zip(lists).try_for_each(|(query, hits)| self.rerank_list(query, hits))
         })
+    }
+
+    fn rerank_list(&self, query: &[f32], hits: &mut [Hit]) -> Result<()> {
+        for hit in hits.iter_mut() {
+            let vector = self.vector(hit.id)?;
+            let score = inner_product(query, &vector);
+            hit.score = if score.is_finite() { score } else { f32::INFINITY };
+            if !score.is_finite() && vector.iter().any(|number| !number.is_finite()) {
+                let place = format!("{}: id {}", self.name(), hit.id);
+                return Err(Error::new(place, "the embedding has NaN or infinite numbers"));
+            }
+        }
+        hits.sort_unstable_by(Hit::order);
+        Ok(())
     }
 
     fn vector(&self, id: i64) -> Result<Cow<'_, [f32]>> {

@@ -87,7 +87,7 @@ impl Turn {
         }
     }
 
-    /// The `queries`, (Q, E) row by row, in the other space.
+    /// The `queries`, (Q, E) row by row, in the other space. The threads of the current pool share the work.
     pub fn apply<'a>(&self, queries: &'a [f32]) -> Cow<'a, [f32]> {
         match self {
             Turn::Nothing => queries.into(),

@@ -17,14 +17,16 @@ mod tests;
 use std::ops::Range;
 
 use hardmine_quantization::{CENTROIDS, PqIndex};
-use hardmine_records::{Error, Result};
+use hardmine_records::{Provenance, Result};
+use rayon::ThreadPool;
 use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use self::best::Best;
 use self::group::Group;
 use crate::hit::Hit;
 use crate::settings::RankSettings;
+use crate::threads::threads;
+use crate::turn::Turn;
 
 /// Most queries whose tables stand side by side: the entries of as many float32 are 64 bytes, which is what a processor
 /// reads from memory at once, and what a register of AVX-512 holds.
@@ -36,6 +38,8 @@ const TILE: usize = 1024;
 /// number of threads and the queries that are searched for at once.
 pub(crate) struct CompressedSearcher {
     index: PqIndex,
+    /// How queries get into the space of the codes.
+    turn: Turn,
     /// How many lists are searched for a query.
     nprobe: usize,
     top_k: usize,
@@ -49,15 +53,23 @@ struct Tile {
 }
 
 impl CompressedSearcher {
-    /// A searcher of `index` with as many threads as libtorch is set to at this moment.
+    /// A searcher of `index` for queries in the space of the codes.
     ///
     /// # Errors
     /// Search parameters other than nprobe, or of an index without lists; threads that the system does not grant.
     pub fn new(index: PqIndex, settings: &RankSettings) -> Result<Self> {
         let nprobe = probes::parse(settings.parameters.as_deref(), index.coarse(), index.lists().len())?;
-        let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
-        let threads = ThreadPoolBuilder::new().num_threads(threads).build().map_err(Error::at("search"))?;
-        Ok(CompressedSearcher { index, nprobe, top_k: settings.top_k, threads })
+        Ok(CompressedSearcher { index, turn: Turn::Nothing, nprobe, top_k: settings.top_k, threads: threads()? })
+    }
+
+    /// Prepares for these queries, given by name and provenance, and returns the dimension that they must have. The index
+    /// is called `name`.
+    ///
+    /// # Errors
+    /// Queries in another space, from which nothing leads into that of the codes.
+    pub fn prepare(&mut self, queries: (&str, &Provenance), name: &str) -> Result<usize> {
+        self.turn = Turn::into_index(queries, (name, self.index.provenance()), self.index.rotation())?;
+        Ok(self.turn.dim(self.index.codebook().dim()))
     }
 
     /// What is searched.
@@ -72,9 +84,10 @@ impl CompressedSearcher {
         numbers * size_of::<f32>() + Best::bytes(self.top_k) + self.top_k * size_of::<Hit>()
     }
 
-    /// The ranked lists of `queries`, (Q, D) in the space of the codes, row by row: score descending, then id ascending.
-    /// A score too large for float32 is infinite, whatever its sign, and ranks first.
+    /// The ranked lists of `queries`, (Q, E) row by row: score descending, then id ascending. A score too large for float32
+    /// is infinite, whatever its sign, and ranks first.
     pub fn search(&self, queries: &[f32]) -> Vec<Vec<Hit>> {
+        let queries = self.threads.install(|| self.turn.apply(queries));
         let dim = self.index.codebook().dim();
         // Queries that search lists of their own share no codes.
         let together = if self.nprobe == self.index.lists().len() { SIDE_BY_SIDE } else { 1 };

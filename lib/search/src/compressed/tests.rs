@@ -5,6 +5,7 @@ use hardmine_records::Provenance;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use rayon::ThreadPoolBuilder;
 
 use super::*;
 use crate::hit::rank_best;
@@ -38,7 +39,7 @@ fn index(documents: usize, lists: usize, subvectors: usize, codes: usize, by_res
 
 fn searcher(index: PqIndex, nprobe: usize, top_k: usize, threads: usize) -> CompressedSearcher {
     let threads = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    CompressedSearcher { index, nprobe, top_k, threads }
+    CompressedSearcher { index, turn: Turn::Nothing, nprobe, top_k, threads }
 }
 
 /// What a search must give: every document of the lists scored by itself, all of them sorted.
