@@ -125,8 +125,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let train_rows = args.train_rows.map(|rows| rows as usize);
     if let Some(folder) = &args.centroids {
         report.progress(None, "codes");
-        let (tower, place) = (TowerTensors::read(folder)?, folder.display().to_string());
-        let index = PqIndex::of_codes(&args.input, tower, &place, |added| report.add(added as u64))?;
+        let TowerTensors { rotation, codebook } = TowerTensors::read(folder)?;
+        let place = folder.display().to_string();
+        let index = PqIndex::of_codes(&args.input, &rotation, codebook, &place, |added| report.add(added as u64))?;
         return Ok(index.write(output)?);
     }
     if let Some(lists) = args.add_lists {

@@ -1,31 +1,39 @@
 //! The record of codes: an index made of it, and it made of an index.
 
 use hardmine_files::{Input, Output, Table, Writer};
-use hardmine_records::{CodesBatch, Error, Kind, Result, provenance, schema};
+use hardmine_records::{CodesBatch, Error, Kind, Provenance, Result, provenance, schema};
 
+use crate::codebook::Codebook;
 use crate::index::{Coarse, PqIndex};
 use crate::lists::CodeListsBuilder;
-use crate::tower::TowerTensors;
+use crate::rotation::Rotation;
 
 /// Codes written at once.
 const ROWS: usize = 8192;
 
 impl PqIndex {
-    /// An index of the codes in `input` with the centroids of `tower`, which `place` names in errors: one list, whose
-    /// coarse centroid is 0, without a rotation, so that queries come rotated. `added` is called with the number of codes
+    /// An index of the codes in `input` with the centroids of a tower, which `place` names in errors: one list, whose
+    /// coarse centroid is 0, without the tower's rotation, so that queries come rotated. `added` is called with the number of codes
     /// of each batch. Codes of a pipe and of a file are both collected in a temporary file.
     ///
     /// # Errors
     /// Input that is not codes, codes of another length or space than the tower's, ids that don't ascend.
-    pub fn of_codes(input: &Input, tower: TowerTensors, place: &str, mut added: impl FnMut(usize)) -> Result<PqIndex> {
+    pub fn of_codes(
+        input: &Input,
+        rotation: &Rotation,
+        codebook: Codebook,
+        place: &str,
+        mut added: impl FnMut(usize),
+    ) -> Result<PqIndex> {
         let mut table = Table::open(input, &[Kind::Codes])?;
         let name = table.name().to_owned();
-        let TowerTensors { rotation, codebook } = tower;
         let subvectors = CodesBatch::subvectors_in(&table.schema())?;
         if subvectors != codebook.subvectors() {
             let text = format!("has codes of {subvectors} bytes, but {place} has {} subvectors", codebook.subvectors());
             return Err(Error::new(&name, text));
         }
+        let (space, centroids) = (rotation.digest(), codebook.digest());
+        check_made_for(&name, table.provenance(), &space, &centroids, place)?;
         let mut lists = CodeListsBuilder::new(subvectors)?;
         let mut last = None;
         let mut read = 0;
@@ -49,17 +57,6 @@ impl PqIndex {
         }
         lists.end_list()?;
         let mut about = table.provenance().clone();
-        let (space, centroids) = (rotation.digest(), codebook.digest());
-        if about.get(provenance::SPACE).is_some_and(|of_codes| of_codes != space) {
-            let text = format!("has codes of vectors that another rotation than that of {place} turned");
-            return Err(Error::new(name, text).hint("the tower whose encoder made the codes, or one trained from it"));
-        }
-        if about.get(provenance::CENTROIDS).is_some_and(|of_codes| of_codes != centroids) {
-            tracing::warn!(
-                "{name} was made with other centroids than those of {place}; that is right only if {place} was trained \
-                 from the tower that made them"
-            );
-        }
         about.stamp_index();
         about.set(provenance::SPACE, space);
         about.set(provenance::CENTROIDS, centroids);
@@ -88,4 +85,21 @@ impl PqIndex {
         }
         writer.finish().map(drop)
     }
+}
+
+/// Refuses codes of vectors in another space than that of the tower `place`, and warns of codes that other centroids made.
+fn check_made_for(name: &str, about: &Provenance, space: &str, centroids: &str, place: &str) -> Result<()> {
+    let of_codes = about.get(provenance::SPACE);
+    // Where the encoder is known, so is the space of its vectors.
+    if of_codes != Some(space) && (of_codes.is_some() || about.get(provenance::MODEL).is_some()) {
+        let text = format!("its codes are of vectors that the rotation of {place} did not turn");
+        return Err(Error::new(name, text).hint("the tower whose encoder made the codes, or one trained from it"));
+    }
+    if about.get(provenance::CENTROIDS).is_some_and(|of_codes| of_codes != centroids) {
+        tracing::warn!(
+            "{name} was made with other centroids than those of {place}, which is right only if {place} was trained from \
+             the tower that made it"
+        );
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ impl PqIndex {
             ("form", self.form()),
             ("documents", self.len().to_string()),
             ("dimensions", self.dim().to_string()),
-            ("bytes of a code", codebook.subvectors().to_string()),
+            ("bytes a document", self.bytes_a_document()),
             ("subvectors", format!("{} of {} dimensions", codebook.subvectors(), codebook.subvector_dim())),
             ("centroids", format!("256 a subvector, digest {}", codebook.digest())),
         ];
@@ -22,7 +22,8 @@ impl PqIndex {
         if let Some(coarse) = self.coarse() {
             let sizes: Vec<usize> = self.lists.iter().map(|list| list.len()).collect();
             let (least, most) = (sizes.iter().min().unwrap_or(&0), sizes.iter().max().unwrap_or(&0));
-            lines.push(("lists", format!("{}, of {least} to {most} documents", sizes.len())));
+            let range = if least == most { most.to_string() } else { format!("{least} to {most}") };
+            lines.push(("lists", format!("{}, of {range} documents", sizes.len())));
             lines.push(("lists searched", coarse.nprobe().to_string()));
             let of_what = if coarse.by_residual() { "what is left when they are taken away" } else { "whole vectors" };
             let zero = coarse.centroids().iter().all(|&number| number == 0.0);
@@ -33,5 +34,10 @@ impl PqIndex {
         lines.push(("ids", ids.to_owned()));
         let lines = lines.into_iter().map(|(name, text)| (name.to_owned(), text));
         lines.chain(self.provenance.iter().map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
+    }
+
+    fn bytes_a_document(&self) -> String {
+        let id = if self.coarse().is_some() { ", and 8 of its id" } else { "" };
+        format!("{} of its code{id}", self.codebook.subvectors())
     }
 }

@@ -40,7 +40,8 @@ impl FaissIndex {
     ) -> Result<Self> {
         let place = || format!("--factory {factory}");
         let mut blocks = EmbeddingBlocks::open(input, ADD_ROWS)?;
-        let index = index_factory(blocks.dim() as u32, factory, MetricType::InnerProduct);
+        let dim = blocks.dim();
+        let index = index_factory(dim as u32, factory, MetricType::InnerProduct);
         let mut provenance = Provenance::default();
         let mut index = index.map_err(|e| {
             Error::new(place(), plain(&e))
@@ -57,6 +58,7 @@ impl FaissIndex {
             let name = blocks.name().to_owned();
             let sample = sample(blocks, rows)?;
             tracing::info!("training on {} vectors", sample.ids.len());
+            check_rotation(&name, factory, dim, sample.ids.len())?;
             with_few_warnings(|| index.train(&sample.vectors)).map_err(|e| {
                 let (rows, message) = (sample.ids.len(), plain(&e));
                 let text = match centroids_in(&message) {
@@ -124,6 +126,26 @@ fn sample(blocks: EmbeddingBlocks, rows: usize) -> Result<EmbeddingBlock> {
     Ok(sample)
 }
 
+/// Refuses fewer training vectors than a rotation has dimensions: where they are fewer, faiss writes behind the end of its
+/// memory (`OPQMatrix::train` has d·n numbers for a matrix of d·d).
+fn check_rotation(name: &str, factory: &str, dim: usize, rows: usize) -> Result<()> {
+    match rotated_dim(factory, dim) {
+        Some(rotated) if rows < rotated => {
+            let text =
+                format!("has {rows} vectors to train a rotation of {rotated} dimensions on, fewer than dimensions");
+            Err(Error::new(name, text).hint("a --factory without OPQ, or embed --dimensions"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The dimension of vectors that `OPQ` in a factory string has rotated: the number behind its `_`, or else `dim`.
+fn rotated_dim(factory: &str, dim: usize) -> Option<usize> {
+    let (_, rest) = factory.split_once("OPQ")?;
+    let own = rest.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix('_').map(number);
+    Some(own.filter(|&own| own > 0).unwrap_or(dim))
+}
+
 /// The number of centroids that faiss names when it has fewer vectors to train on.
 fn centroids_in(message: &str) -> Option<usize> {
     let (_, number) = message.rsplit_once("number of clusters (")?;
@@ -132,8 +154,12 @@ fn centroids_in(message: &str) -> Option<usize> {
 
 /// The number after `IVF` in a factory string.
 fn inverted_lists(factory: &str) -> usize {
-    let digits = factory.split_once("IVF").map_or("", |(_, rest)| rest);
-    digits.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or(0)
+    factory.split_once("IVF").map_or(0, |(_, rest)| number(rest))
+}
+
+/// The number that `text` begins with; 0 if it begins with none.
+fn number(text: &str) -> usize {
+    text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -145,5 +171,12 @@ mod tests {
         assert_eq!(inverted_lists("OPQ16_64,IVF65536_HNSW32,PQ16"), 65_536);
         assert_eq!(inverted_lists("IVF256,Flat"), 256);
         assert_eq!(inverted_lists("Flat"), 0);
+    }
+
+    #[test]
+    fn the_dimension_of_a_rotation_is_read_from_the_factory_string() {
+        assert_eq!(rotated_dim("OPQ16_64,IVF1,PQ16", 96), Some(64));
+        assert_eq!(rotated_dim("OPQ16,IVF1,PQ16", 96), Some(96));
+        assert_eq!(rotated_dim("IVF1,PQ16", 96), None);
     }
 }
