@@ -8,6 +8,7 @@ mod baseline;
 mod behaviour;
 mod checkpoints;
 mod collection;
+mod compressed;
 mod damaged;
 mod data;
 mod dev;
