@@ -93,17 +93,15 @@ wheel: build $(DEPS)/patchelf/patchelf
 ## quickstart-mining: the quick start's STAR with negatives by several rules, and their table
 all_rows := $(ROWS) $(MORE_ROWS) $(GIVEN_ROWS) $(LEXICAL_ROWS) $(ANCE_ROWS) ance
 tasks := passage doc beir collection
-passage_goals := passage $(all_rows:%=passage-%) passage-leaderboard reproduce-passage
-doc_goals := doc $(all_rows:%=doc-%) doc-leaderboard reproduce-doc
-beir_goals := beir $(all_rows:%=beir-%)
-collection_goals := collection $(all_rows:%=collection-%)
-exports := $(foreach task,$(tasks),$(TRAINERS:%=$(task)-export-%))
-.PHONY: $(passage_goals) $(doc_goals) $(beir_goals) $(collection_goals) $(exports) quickstart quickstart-cosine quickstart-mining $(all_rows:%=quickstart-%)
+passage_goals := passage $(all_rows:%=passage-%) passage-leaderboard reproduce-passage $(TRAINERS:%=passage-export-%)
+doc_goals := doc $(all_rows:%=doc-%) doc-leaderboard reproduce-doc $(TRAINERS:%=doc-export-%)
+beir_goals := beir $(all_rows:%=beir-%) $(TRAINERS:%=beir-export-%)
+collection_goals := collection $(all_rows:%=collection-%) $(TRAINERS:%=collection-export-%)
+.PHONY: $(passage_goals) $(doc_goals) $(beir_goals) $(collection_goals) quickstart quickstart-cosine quickstart-mining $(all_rows:%=quickstart-%)
 $(passage_goals): rows-of-passage ; @:
 $(doc_goals): rows-of-doc ; @:
 $(beir_goals): rows-of-beir ; @:
 $(collection_goals): rows-of-collection ; @:
-$(foreach task,$(tasks),$(eval $(filter $(task)-%,$(exports)): rows-of-$(task) ; @:))
 $(all_rows:%=quickstart-%): rows-of-quickstart ; @:
 $(OUT)/passage/%: rows-of-passage ; @:
 $(OUT)/doc/%: rows-of-doc ; @:

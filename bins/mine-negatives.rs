@@ -115,7 +115,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let mut writer = create(&args.output, Kind::Negatives, schema)?;
     let report_writer = about.report.as_ref();
     let report_writer = report_writer.map(|output| create(output, Kind::MiningReport, schema::mining_report(ids)));
-    let report_writer = report_writer.transpose()?;
+    let mut report_writer = report_writer.transpose()?;
 
     let mut miner = Miner::new(&mut qrels, &name, rules.clone())?;
     let (mut notes, mut positives_from) = (Vec::new(), None);
@@ -167,11 +167,13 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let (summary, mined) = miner.finish(&qrels_name)?;
     say(&summary, &rules, report);
     qrels.notes().into_iter().chain(run.notes()).chain(notes).chain(writer.notes()).for_each(|note| report.note(note));
-    if let (Some(report_writer), Some(mined)) = (report_writer, mined) {
+    if let (Some(report_writer), Some(mined)) = (&mut report_writer, mined) {
         texts.write_report(mined, report_writer, &name, run.provenance(), report)?;
     }
     writer.provenance_mut().merge(run.provenance());
     writer.finish()?;
+    // The negatives come first, so that there is no report of negatives that could not be written.
+    report_writer.map(Writer::finish).transpose()?;
     Ok(())
 }
 

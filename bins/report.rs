@@ -86,9 +86,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         docs: docs.as_ref().map(|input| -> Lookup { Box::new(move |ids| texts(input, ids)) }),
         queries: queries.as_ref().map(|input| -> Lookup { Box::new(move |ids| texts(input, ids)) }),
     };
-    let page = page(&args.folder, &options)?;
+    let (page, rows) = page(&args.folder, &options)?;
     file.write_all(page.as_bytes()).map_err(Error::io(file.place().to_owned()))?;
-    report.add(1);
+    report.add(rows as u64);
     Ok(file.commit()?)
 }
 

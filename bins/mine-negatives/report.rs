@@ -57,7 +57,7 @@ impl Texts {
     pub(crate) fn write_report(
         &self,
         mut mined: MiningReport,
-        mut writer: Writer,
+        writer: &mut Writer,
         run: &str,
         from: &Provenance,
         report: &mut Report,
@@ -71,7 +71,7 @@ impl Texts {
         say_scores(&mined, report);
         writer.write(&mined.into_records()?)?;
         writer.provenance_mut().merge(from);
-        writer.finish().map(drop)
+        Ok(())
     }
 }
 

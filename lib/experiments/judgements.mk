@@ -2,8 +2,12 @@
 # They are kept in a folder of their own.
 
 ifneq ($(QRELS_COLUMNS),)
-$(foreach split,train dev test,$(if $($(split)_qrels),\
-  $(eval $(judged)/$(split).parquet: $($(split)_qrels)) $(eval $(split)_qrels := $(judged)/$(split).parquet)))
+$(judged)/train.parquet: $(train_qrels)
+$(judged)/dev.parquet:   $(dev_qrels)
+$(judged)/test.parquet:  $(test_qrels)
+train_qrels := $(train_qrels:%=$(judged)/train.parquet)
+dev_qrels   := $(dev_qrels:%=$(judged)/dev.parquet)
+test_qrels  := $(test_qrels:%=$(judged)/test.parquet)
 
 column = "$(word $(1),$(subst $(comma), ,$(QRELS_COLUMNS)))"
 $(judged)/%.parquet: | $(judged)

@@ -4,8 +4,9 @@
 # STAR, the first round and the rows of a sweep go on from this model, with negatives from its run of the training
 # queries. Each later round goes on from the round before.
 star_from := $(if $(INIT_STAR),warm-up,rand-neg)
-$(foreach row,star $(MINED_ROWS),$(eval from.$(row) := $(star_from)))
-$(foreach round,$(filter-out 1,$(rounds)),$(eval from.ance-$(round) := ance-$(words $(wordlist 2,$(round),$(rounds)))))
+later     := $(filter-out ance-1,$(ANCE_ROWS))
+before    = ance-$(words $(wordlist 2,$(1:ance-%=%),$(rounds)))
+from      = $(if $(filter $(later),$(1)),$(call before,$(1)),$(star_from))
 
 # The negatives of STAR are in train.parquet, those of other rows in ROW.parquet.
 negatives_of = $(negatives)/$(if $(filter star,$(1)),train,$(1)).parquet
@@ -15,14 +16,7 @@ mined := $(foreach row,star $(MINED_ROWS),$(call negatives_of,$(row)))
 row_of   = $(patsubst train,star,$(basename $(@F)))
 rules_of = $(if $(filter undefined,$(origin RULES.$(row_of))),$(NEGATIVES_RULES),$(RULES.$(row_of)))
 # A later round is compared with the round before.
-earlier  = $(filter $(negatives)/ance-%,$(call negatives_of,$(from.$(row_of))))
-
-define row_on_negatives
-$(call negatives_of,$(1)): $(models)/$(from.$(1))/config.json $(embeddings)/$(from.$(1)).arrow $(tokens)/train.arrow \
-  $(qrels)/train.parquet | $(negatives)
-$(models)/$(1)/config.json: $(models)/$(from.$(1))/config.json $(call negatives_of,$(1)) $(pairs) | $(models)
-endef
-$(foreach row,star $(MINED_ROWS),$(eval $(call row_on_negatives,$(row))))
+earlier  = $(filter $(negatives)/ance-%,$(call negatives_of,$(call from,$(row_of))))
 
 # The queries are encoded once, for the scores of the relevant documents (.positives.parquet), which margins are
 # measured from, and for the lists. What mining did is in .report.parquet.
@@ -32,7 +26,10 @@ LISTS  = $(RANK) --index $(word 2,$^) --top-k $$(($(NEGATIVES) + $(MARGIN))) $(o
 SCORES = $(RANK) --index $(word 2,$^) --pairs $(qrels)/train.parquet $(of_queries)
 MINE   = $(BIN)/mine-negatives --positives $(of_positives) --top-k $(NEGATIVES) $(rules_of) \
 	  --report $(@:.parquet=.report.parquet) $(if $(DOC_ID)$(DOC_TEXT),,--texts $(docs))
-$(mined):
+# What is behind $$ is looked up for each target, when its name is known.
+.SECONDEXPANSION:
+$(mined): $(models)/$$(call from,$$(row_of))/config.json $(embeddings)/$$(call from,$$(row_of)).arrow $(tokens)/train.arrow \
+  $(qrels)/train.parquet | $(negatives)
 	$(EMBED) --model $(<D) --max-length $(QUERY_LENGTH) $(tokens)/train.arrow -o $(of_queries)
 ifeq ($(EXCLUDE_SELF),)
 	$(SCORES) -o $(of_positives)
@@ -44,7 +41,8 @@ else	# A document is its own query by its official id.
 endif
 	rm $(of_queries)
 
-$(models)/star/config.json $(MINED_ROWS:%=$(models)/%/config.json):
+$(models)/star/config.json $(MINED_ROWS:%=$(models)/%/config.json): $(models)/%/config.json: \
+  $(models)/$$(call from,$$*)/config.json $$(call negatives_of,$$*) $(pairs) | $(models)
 	$(RECORD)
 	$(BIN)/train star --init $(<D) $(PAIRS) --negatives $(word 2,$^) --hard-num $(HARD_NUM) $(TRAIN) -o $(@D)
 

@@ -144,7 +144,6 @@ settings.inbatch-neg          := $(training)
 settings.rand-neg             := $(training) RAND_NUM
 settings.negatives            := INIT_STAR QUERY_LENGTH NEGATIVES MARGIN PRECISION $(call given,EXCLUDE_SELF NEGATIVES_RULES)
 settings.star                 := $(training) INIT_STAR HARD_NUM
-$(foreach row,$(MINED_ROWS),$(eval settings.$(row) := $(settings.star)))
 settings.adore-inbatch-neg    := $(adore)
 settings.adore-rand-neg       := $(adore)
 settings.adore-star           := $(adore)
@@ -162,7 +161,9 @@ settings.fusion               := FUSION QUERY_LENGTH TOP_K PRECISION $(call give
 # nothing: a model that took days must not be lost because of a mistyped number, nor pass for what it is not.
 # Correct a line in FOLDER.settings where only a path has changed. (COMPAT may be given as an option.)
 folder = $(@D)
-now    = $(foreach name,$(settings.$(notdir $(folder))),$(name)=$(call word_of,$(name)))
+# Rows on mined negatives have the settings of STAR.
+settings_of = $(settings.$(if $(filter $(MINED_ROWS),$(1)),star,$(1)))
+now    = $(foreach name,$(call settings_of,$(notdir $(folder))),$(name)=$(call word_of,$(name)))
 was    = $(file <$(folder).settings)
 RECORD = printf '%s\n' $(foreach line,$(now),$(call quoted,$(line))) > $(folder).settings
 # A value in one word. The spaces of a prompt and of rules are written as ␣.

@@ -4,6 +4,7 @@ Run by `make neighbours`, which installs them; BIN is the folder of the binaries
 model, and TEXTS a collection.
 """
 
+import csv
 import os
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ from transformers import AutoModel, AutoTokenizer
 
 BIN, MODEL = Path(os.environ["BIN"]), Path(os.environ["MODEL"]).resolve()
 DATA = Path(__file__).resolve().parent.parent / "fixtures" / "quickstart"
+CHROMIUM = shutil.which("chromium")
 COLUMNS = {
     "tokens": ["id", "key", "token_ids"],
     "embeddings": ["id", "embedding"],
@@ -51,7 +53,11 @@ mine-negatives --qrels qrels.parquet --top-k 20 train.run.parquet -o negatives.p
 embed --model model dev.tokens.parquet -o dev.arrows
 rank --index docs.faiss --top-k 20 dev.arrows -o dev.run.arrow
 remap-ids --to official --queries dev.tokens.parquet --docs docs.tokens.arrow dev.run.arrow -o dev.trec
-score --qrels $DATA/qrels.dev.small.tsv --order score -m MRR -m nDCG@10 -m R@10 -m MAP --per-query metrics.parquet --format json dev.trec > score.json
+score --qrels $DATA/qrels.dev.small.tsv --order score -m MRR,nDCG@10,R@10,MAP,Rprec,Bpref,infAP,SetP,SetF,IPrec@0.1,NumRet --per-query metrics.parquet --format json dev.trec > score.json
+mkdir -p results/runs results/metrics
+remap-ids --to official --queries dev.tokens.parquet --docs docs.tokens.arrow dev.run.arrow -o results/runs/inbatch-neg.dev.parquet
+score --qrels $DATA/qrels.dev.small.tsv -m MRR@10 -m R@10 --per-query results/metrics/inbatch-neg.dev.parquet --format tsv results/runs/inbatch-neg.dev.parquet > results/table.tsv
+report results --qrels $DATA/qrels.dev.small.tsv --texts $DATA/collection.tsv --queries $DATA/queries.dev.small.tsv -o report.html
 """
 
 
@@ -156,12 +162,28 @@ class Neighbours(unittest.TestCase):
         run = rows(self.at / "dev.run.arrow")
         np.testing.assert_allclose(run["score"].to_numpy().reshape(scores.shape), scores, atol=1e-4)
 
+    @unittest.skipUnless(CHROMIUM, "there is no chromium to open the report in")
+    def test_chromium_opens_the_report_without_a_complaint(self):
+        command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom"]
+        done = subprocess.run([*command, f"file://{self.at / 'report.html'}"], capture_output=True, text=True, timeout=120, check=True)
+        complaints = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+        self.assertEqual(complaints, [])
+        with open(self.at / "results" / "table.tsv", encoding="utf-8") as file:
+            values = [float(row["value"]) for row in csv.DictReader(file, delimiter="\t")]
+        self.assertEqual(len(values), 2)
+        for value in values:
+            self.assertIn(f"{value:.4f}", done.stdout)
+
     def test_ir_measures_agrees_with_score(self):
         qrels = [
             ir_measures.Qrel(query, doc, int(grade))
             for query, _, doc, grade in (line.split() for line in open(DATA / "qrels.dev.small.tsv"))
         ]
-        measures = {"MRR": ir_measures.RR, "nDCG@10": ir_measures.nDCG @ 10, "R@10": ir_measures.R @ 10, "MAP": ir_measures.AP}
+        measures = {
+            "MRR": ir_measures.RR, "nDCG@10": ir_measures.nDCG @ 10, "R@10": ir_measures.R @ 10, "MAP": ir_measures.AP,
+            "Rprec": ir_measures.Rprec, "Bpref": ir_measures.Bpref, "infAP": ir_measures.infAP, "SetP": ir_measures.SetP,
+            "SetF": ir_measures.SetF, "IPrec@0.1": ir_measures.IPrec @ 0.1, "NumRet": ir_measures.NumRet,
+        }
         run = list(ir_measures.read_trec_run(str(self.at / "dev.trec")))
         expected = ir_measures.calc_aggregate(measures.values(), qrels, run)
         ours = duckdb.sql(f"SELECT metric, value FROM '{self.at / 'metrics.parquet'}' WHERE query_id IS NULL").fetchall()

@@ -11,6 +11,9 @@ use crate::rows::{Row, sort};
 /// The folders that make begins in a folder of results.
 pub(crate) const PARTS: [&str; 7] = ["tokens", "qrels", "models", "embeddings", "negatives", "runs", "metrics"];
 
+/// The folders that it begins for rows of BM25, of which most results have none.
+pub(crate) const LEXICAL_PARTS: [&str; 2] = ["lexical", "fusion"];
+
 /// The splits in the order of the table; others come behind.
 const SPLITS: [&str; 2] = ["dev", "test"];
 

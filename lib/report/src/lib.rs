@@ -56,11 +56,11 @@ pub struct Options<'a> {
     pub queries: Option<Lookup<'a>>,
 }
 
-/// The page for the results in `folder`.
+/// The page for the results in `folder`, and the number of rows that its table has.
 ///
 /// # Errors
 /// A folder in which make has begun nothing, rows or metrics that are not there, and files that can't be read.
-pub fn page(folder: &Path, options: &Options) -> Result<String> {
+pub fn page(folder: &Path, options: &Options) -> Result<(String, usize)> {
     let folder = Folder::open(folder)?;
     let metrics = Metrics::read(&folder)?;
     let choice = Choice::new(&folder, &metrics, options)?;
@@ -92,7 +92,7 @@ pub fn page(folder: &Path, options: &Options) -> Result<String> {
         graph: graph::draw(&graph, folder.rows.len()),
         files: files(&graph),
     };
-    page.render()
+    Ok((page.render()?, page.table.rows.len()))
 }
 
 /// The folder's own name.

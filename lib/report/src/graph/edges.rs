@@ -7,12 +7,14 @@ use hardmine_records::provenance::{COMMAND, DOCS, DOCUMENT_MODEL, KEYS, MODEL, Q
 use super::Node;
 
 /// Options whose value is a file or a model of this part.
-const OPTIONS: [(&str, &str); 9] = [
+const OPTIONS: [(&str, &str); 11] = [
     ("--init", "models"),
     ("--model", "models"),
     ("--embeddings", "embeddings"),
     ("--index", "embeddings"),
+    ("--index", "lexical"),
     ("--negatives", "negatives"),
+    ("--negatives", "lexical"),
     ("--qrels", "qrels"),
     ("--pairs", "qrels"),
     ("--positives", "negatives"),
@@ -44,9 +46,19 @@ fn is_made_of(node: &Node, of: &Node) -> bool {
         ("runs" | "negatives", "models") => says(MODEL, MODEL),
         ("runs" | "negatives", "embeddings") => says(DOCUMENT_MODEL, MODEL),
         ("negatives", "qrels" | "negatives") => is_named(&node.provenance, of),
+        ("runs", "lexical") => is_named(&node.provenance, of),
+        ("lexical", "lexical") => says(DOCS, KEYS),
+        ("runs", "runs") => is_fused_of(&node.name, &of.name),
         ("metrics", "runs") => node.name == of.name,
         _ => false,
     }
+}
+
+/// Whether a run of both lists, ROW+bm25.SPLIT, is made of this one: ROW.SPLIT or bm25.SPLIT. Runs that SQL writes say
+/// nothing of where they came from.
+fn is_fused_of(run: &str, of: &str) -> bool {
+    let Some((row, split)) = run.split_once("+bm25.") else { return false };
+    of.strip_suffix(split).and_then(|of| of.strip_suffix('.')).is_some_and(|of| of == row || of == "bm25")
 }
 
 /// Whether the command line names the file, after an option that takes one of its part.
@@ -84,6 +96,14 @@ fn reduce(nodes: usize, edges: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fused_run_is_made_of_both_lists() {
+        let of = |of| is_fused_of("adore-star+bm25.dev", of);
+        assert!(of("adore-star.dev") && of("bm25.dev"));
+        assert!(!of("star.dev") && !of("adore-star.test") && !of("adore-star+bm25.dev"));
+        assert!(!is_fused_of("bm25.dev", "bm25.dev"));
+    }
 
     #[test]
     fn an_edge_that_a_path_says_is_left_out() {

@@ -3,22 +3,24 @@
 mod drawing;
 mod edges;
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::path::Path;
 
 use hardmine_files::{Content, Input, Table, open_parquet, provenance_in};
-use hardmine_records::{Kind, Provenance, Result};
+use hardmine_records::{Error, Kind, Provenance, Result};
 
 pub(crate) use drawing::{Drawing, draw};
 
 use crate::folder::Folder;
 
 /// The parts whose files are in the graph, and what their names end in.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("tokens", ".arrow"),
     ("qrels", ".parquet"),
     ("embeddings", ".arrow"),
     ("negatives", ".parquet"),
+    ("lexical", ".parquet"),
     ("runs", ".parquet"),
     ("metrics", ".parquet"),
 ];
@@ -58,12 +60,19 @@ pub(crate) fn graph(folder: &Folder) -> Result<Graph> {
                 "embeddings" => row_of(name),
                 // Negatives are called like the row that is trained on them, but for those of STAR.
                 "negatives" => name.split('.').next().and_then(|of| row_of(if of == "train" { "star" } else { of })),
+                // Made of BM25's lists, for the model that is trained on them.
+                "lexical" => row_of("bm25-neg"),
                 "runs" | "metrics" => name.rsplit_once('.').and_then(|(row, _)| row_of(row)),
                 _ => None,
             };
             let provenance = provenance(&folder.file(part, &file))?;
             nodes.push(Node { part, name: name.to_owned(), provenance, row });
         }
+    }
+    let index = folder.file("lexical", "index");
+    if index.is_dir() {
+        let name = "index".to_owned();
+        nodes.push(Node { part: "lexical", name, provenance: of_lexical_index(&index)?, row: row_of("bm25") });
     }
     for name in folder.list("models") {
         let folder_of_model = folder.file("models", &name);
@@ -77,12 +86,20 @@ pub(crate) fn graph(folder: &Folder) -> Result<Graph> {
     Ok(Graph { nodes, edges })
 }
 
+/// What the description of a lexical index, which is a folder, says of where it came from.
+fn of_lexical_index(index: &Path) -> Result<Provenance> {
+    let path = index.join("hardmine.json");
+    let text = fs::read_to_string(&path).map_err(Error::io(path.display()))?;
+    let entries: BTreeMap<String, String> = serde_json::from_str(&text).map_err(Error::at(path.display()))?;
+    Ok(Provenance::from_metadata(&entries))
+}
+
 /// What a file says of where it came from.
 fn provenance(path: &Path) -> Result<Provenance> {
     let input = Input::from(path);
     match input.open()?.content {
         Content::Parquet => {
-            let file = File::open(path).map_err(hardmine_records::Error::io(path.display()))?;
+            let file = File::open(path).map_err(Error::io(path.display()))?;
             Ok(provenance_in(&open_parquet(&input.to_string(), file)?))
         }
         _ => Ok(Table::open(&input, &KINDS)?.provenance().clone()),
