@@ -9,6 +9,7 @@ pub mod infonce;
 pub mod kl;
 pub mod margin_mse;
 pub mod matryoshka;
+pub mod repconc;
 pub mod softplus;
 
 #[cfg(test)]
