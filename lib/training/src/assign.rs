@@ -28,7 +28,8 @@ impl Assignment {
     /// The codes of `vectors`, (B, E) in rotated space, among `centroids`, (M, K, E/M). No gradient flows through them.
     pub fn of(&self, vectors: &Tensor, centroids: &Tensor, workers: &Workers) -> Assigned {
         no_grad(|| {
-            let distances = workers.map(subvectors(vectors, centroids), |(part, centroids)| distances(&part, &centroids));
+            let distances =
+                workers.map(subvectors(vectors, centroids), |(part, centroids)| distances(&part, &centroids));
             let nearest = |distances: &Tensor| distances.argmin(1, false);
             if !self.constrained {
                 return Assigned { codes: stacked(distances.iter().map(nearest)), fell_back: false };
@@ -119,8 +120,7 @@ mod tests {
     #[test]
     fn an_overflow_makes_all_codes_the_nearest() {
         let tensors = fixture();
-        let assigned =
-            Assignment { epsilon: 0.01, ..V1 }.of(&tensors["embeddings"], &tensors["centroids"], &workers());
+        let assigned = Assignment { epsilon: 0.01, ..V1 }.of(&tensors["embeddings"], &tensors["centroids"], &workers());
         assert!(assigned.fell_back);
         assert_same_codes(&assigned, &tensors["nearest"]);
     }

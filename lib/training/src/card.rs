@@ -183,10 +183,13 @@ fn method_rows(method: &Method) -> Vec<Setting> {
             subvectors(quantizer),
             ("hard num", hard_num.to_string()),
             ("mse weight", mse_weight.to_string()),
-            ("codes", match assignment {
-                Assignment { constrained: false, .. } => "the nearest centroids".into(),
-                Assignment { epsilon, iterations, .. } => format!("epsilon {epsilon}, iterations {iterations}"),
-            }),
+            (
+                "codes",
+                match assignment {
+                    Assignment { constrained: false, .. } => "the nearest centroids".into(),
+                    Assignment { epsilon, iterations, .. } => format!("epsilon {epsilon}, iterations {iterations}"),
+                },
+            ),
         ],
     }
 }

@@ -80,12 +80,13 @@ impl Compressed {
             let codes = self.codes.narrow(0, first, size.min(self.rows() as i64 - first));
             (first, codes, queries.shallow_clone(), centroids.shallow_clone())
         });
-        let of_blocks = workers.map(blocks.collect(), |(first, codes, queries, centroids): (i64, Tensor, Tensor, Tensor)| {
-            no_grad(|| {
-                let scores = queries.matmul(&decode(&centroids, &codes).tr()); // (B, n)
-                top::highest(&top::keys(&scores, first), top_k)
-            })
-        });
+        let of_blocks =
+            workers.map(blocks.collect(), |(first, codes, queries, centroids): (i64, Tensor, Tensor, Tensor)| {
+                no_grad(|| {
+                    let scores = queries.matmul(&decode(&centroids, &codes).tr()); // (B, n)
+                    top::highest(&top::keys(&scores, first), top_k)
+                })
+            });
         top::ids(&top::highest(&Tensor::cat(&of_blocks, 1), top_k))
     }
 

@@ -93,8 +93,7 @@ pub fn write(folder: &Path, rows: &[Row], provenance: Provenance) -> Result<()> 
     let path = folder.join(FILE_NAME);
     let floats = |of: fn(&Row) -> f32| Float32Array::from_iter_values(rows.iter().map(of));
     let retrieved = |of: fn((f32, f32)) -> f32| rows.iter().map(|row| row.retrieved.map(of)).collect::<Float32Array>();
-    let clustered =
-        |of: fn(Clustered) -> f32| rows.iter().map(|row| row.clustered.map(of)).collect::<Float32Array>();
+    let clustered = |of: fn(Clustered) -> f32| rows.iter().map(|row| row.clustered.map(of)).collect::<Float32Array>();
     let steps = TrainingLogBatch {
         step: Int64Array::from_iter_values(rows.iter().map(|row| row.step as i64)),
         epoch: floats(|row| row.epoch),

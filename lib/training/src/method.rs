@@ -151,9 +151,7 @@ impl Method {
             Method::Adore { documents, top_k, metric_cut } => {
                 batches.adore(step, queries, documents, *top_k, *metric_cut)
             }
-            Method::Jpq { documents, top_k, lambda_cut } => {
-                batches.jpq(step, queries, documents, *top_k, *lambda_cut)
-            }
+            Method::Jpq { documents, top_k, lambda_cut } => batches.jpq(step, queries, documents, *top_k, *lambda_cut),
             Method::RepConc { docs, negatives, hard_num, clustering } => {
                 let hard = batches.sampler.hard_negatives(step, queries, *hard_num, negatives);
                 let drawn = Drawn { positives: positives(), others: Some(hard), in_batch: true, taught: None };

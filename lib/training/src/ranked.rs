@@ -61,7 +61,8 @@ impl RankedLists {
             ids: padded().map(|place| place.map_or(0, |(id, _)| id)).collect(),
             relevant: matrix(true),
             irrelevant: matrix(false),
-            mrr_10: firsts.iter().map(|first| first.map_or(0.0, |place| 1.0 / (place + 1) as f32)).sum::<f32>() / queries,
+            mrr_10: firsts.iter().map(|first| first.map_or(0.0, |place| 1.0 / (place + 1) as f32)).sum::<f32>()
+                / queries,
             recall_10: firsts.iter().flatten().count() as f32 / queries,
         }
     }

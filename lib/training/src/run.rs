@@ -95,11 +95,7 @@ impl<'a> Run<'a> {
                 similarity: encoder.similarity(),
                 device: encoder.device(),
             },
-            schedule: Schedule {
-                decay: settings.schedule,
-                warmup: settings.warmup_steps,
-                total,
-            },
+            schedule: Schedule { decay: settings.schedule, warmup: settings.warmup_steps, total },
             checkpoint,
             state,
         })

@@ -199,8 +199,10 @@ impl DevSet {
             Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => {
                 side(docs, &self.docs, max_doc_length).search(&queries, top_k, |docs| docs)?
             }
-            Method::RepConc { docs, clustering, .. } => side(docs, &self.docs, max_doc_length)
-                .search(&queries, top_k, |docs| clustering.quantizer.quantized(&docs, workers))?,
+            Method::RepConc { docs, clustering, .. } => {
+                side(docs, &self.docs, max_doc_length)
+                    .search(&queries, top_k, |docs| clustering.quantizer.quantized(&docs, workers))?
+            }
             Method::Adore { documents, .. } if self.others.is_some() => among(documents.embeddings(&rows)),
             Method::Adore { documents, .. } => in_parts(&|part| documents.search(part, top_k, workers)),
             Method::Jpq { documents, .. } if self.others.is_some() => {

@@ -60,12 +60,7 @@ impl Side<'_> {
     ///
     /// # Errors
     /// A vector that is not finite.
-    pub fn search(
-        &self,
-        queries: &Tensor,
-        top_k: i64,
-        kept: impl Fn(Tensor) -> Tensor + Sync,
-    ) -> Result<Tensor> {
+    pub fn search(&self, queries: &Tensor, top_k: i64, kept: impl Fn(Tensor) -> Tensor + Sync) -> Result<Tensor> {
         let nothing = |kind| Tensor::empty([queries.size()[0], 0], (kind, queries.device()));
         let (scores, rows) = (nothing(Kind::Float), nothing(Kind::Int64));
         let mut found = Found { queries: queries.shallow_clone(), scores, rows };

@@ -14,6 +14,8 @@ pub mod softplus;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_codes;
 
 use tch::Tensor;
 
