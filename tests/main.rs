@@ -28,6 +28,7 @@ mod pipeline;
 mod pipes;
 mod prompts;
 mod properties;
+mod quantization;
 mod rank;
 mod records;
 mod remap_ids;

@@ -27,6 +27,7 @@ mod process;
 mod rotary;
 mod save;
 mod similarity;
+mod tower;
 mod workers;
 
 pub use batch::{Batch, Truncation, check_token_ids, cut_by_tokens, cut_evenly};
@@ -39,4 +40,5 @@ pub use pooling::{Pooling, PoolingMode};
 pub use precision::Precision;
 pub use process::prepare_process;
 pub use similarity::Similarity;
+pub use tower::Tower;
 pub use workers::Workers;

@@ -5,7 +5,7 @@ use crate::provenance::*;
 use crate::schema::{Column, ColumnType, Definition};
 
 /// What each entry of the metadata holds.
-const METADATA: [(&str, &str); 24] = [
+const METADATA: [(&str, &str); 26] = [
     (KIND, "kind of record"),
     (SCHEMA_VERSION, "version of the kind's schema"),
     (PROGRAM, "program and version that wrote the file"),
@@ -18,6 +18,11 @@ const METADATA: [(&str, &str); 24] = [
     (DOCS, "fingerprint of the tokens file whose row numbers are in `doc_id`"),
     (MODEL, "digest of the encoder: its configuration and weights"),
     (DOCUMENT_MODEL, "for a query encoder trained by ADORE: digest of the encoder of the documents it searches"),
+    (
+        SPACE,
+        "digest of the rotation that the vectors, or those that the codes stand for, have been turned by; absent where they are plain",
+    ),
+    (CENTROIDS, "digest of the centroids that codes were made with; in an index, of those that it decodes them with"),
     (TOKENIZER, "digest of what the tokenizer does to a text"),
     (TEXT_KIND, "`passage`, `document` or `query`"),
     (MAX_LENGTH, "most token ids a text keeps"),

@@ -7,11 +7,6 @@ use std::path::Path;
 use hardmine_files::{Input, OpenedFile, OutputFile, append_trailer, read_trailer};
 use hardmine_records::{Error, Provenance, Result};
 
-/// Kind of record, in the provenance.
-pub(crate) const KIND: &str = "index";
-/// Version of this layout.
-pub(crate) const VERSION: u32 = 1;
-
 /// Inner product, in faiss's numbering of metrics.
 const INNER_PRODUCT: i32 = 0;
 

@@ -1,10 +1,13 @@
 //! Search for the best documents of queries. By inner product of vectors: exact search, faiss indexes, and the command
 //! `rank` over both. By the words of texts: the [`lexical`] index.
 
+mod add_lists;
 mod blocks;
 mod documents;
 mod exact;
+mod faiss_build;
 mod faiss_index;
+mod faiss_stderr;
 mod hit;
 mod index_file;
 #[cfg(not(feature = "faiss-gpu"))]
@@ -14,6 +17,7 @@ mod pairs;
 mod rank;
 mod settings;
 
+pub use add_lists::add_lists;
 pub use exact::{ExactSearch, ExactSearcher};
 pub use faiss_index::FaissIndex;
 pub use hit::Hit;
