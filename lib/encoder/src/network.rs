@@ -82,7 +82,8 @@ impl Network {
     pub fn rotated(mut self, rotation: &Rotation) -> Result<Network> {
         let (dim, found) = (self.dimension(), (rotation.dim_out(), rotation.dim_in()));
         if found != (dim, dim) {
-            let text = format!("is a matrix of {} times {}, but the model's vectors have {dim} numbers", found.0, found.1);
+            let text =
+                format!("is a matrix of {} times {}, but the model's vectors have {dim} numbers", found.0, found.1);
             return Err(Error::new("rotation", text));
         }
         let matrix = Tensor::from_slice(rotation.matrix()).view([dim as i64, dim as i64]);

@@ -101,7 +101,9 @@ impl Tower {
 
 /// Says in a `config.json` whether the folder is a tower.
 pub(crate) fn say_tower(config: &mut Map<String, Value>, tower: Option<&Tower>) {
-    for (name, value) in [("MCQ_M", tower.map(|tower| tower.codebook.subvectors())), ("MCQ_K", tower.map(|_| CENTROIDS))] {
+    for (name, value) in
+        [("MCQ_M", tower.map(|tower| tower.codebook.subvectors())), ("MCQ_K", tower.map(|_| CENTROIDS))]
+    {
         match value {
             Some(value) => config.insert(name.into(), json!(value)),
             None => config.remove(name),

@@ -2,13 +2,12 @@
 
 use hardmine_encoder::{Encoder, Workers};
 use hardmine_files::{Input, OutputFile};
-use hardmine_quantization::{PqIndex, Rotation};
-use hardmine_records::provenance::MODEL;
-const SPACE: &str = "hardmine.space";
+use hardmine_quantization::PqIndex;
+use hardmine_records::provenance::CENTROIDS;
 use hardmine_records::{Error, Provenance, Result};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::quantizer::{Quantizer, decode};
+use crate::quantizer::{Quantizer, check_model, decode, rotation_of};
 use crate::top;
 
 /// Documents that are decoded at once: on a GPU as many as its arithmetic wants, and on a CPU as many as its caches hold.
@@ -103,42 +102,11 @@ impl Compressed {
     /// Centroids that are not finite, and errors of writing.
     pub fn write(&self, output: OutputFile) -> Result<()> {
         let mut index = self.index.clone().with_codebook(self.quantizer.codebook()?)?;
-        index.provenance_mut().stamp_program();
+        let centroids = index.codebook().digest();
+        index.provenance_mut().set(CENTROIDS, centroids);
+        index.provenance_mut().stamp_index();
         index.write(output)
     }
-}
-
-/// Refuses what another model than `encoder` encoded, or than the one whose documents it searches.
-pub(crate) fn check_model(name: &str, provenance: &Provenance, encoder: &Encoder) -> Result<()> {
-    match provenance.get(MODEL) {
-        Some(model) if model != encoder.digest() && Some(model) != encoder.document_model() => {
-            Err(Error::new(name, "was made of embeddings of another model than --init")
-                .hint("make it from embeddings of that model, or name the model that it was made with as --init"))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The rotation of an index, or that of `encoder` for an index of rotated vectors.
-fn rotation_of(index: &PqIndex, encoder: &Encoder) -> Result<Rotation> {
-    let name = index.name();
-    let tower = tower_rotation(encoder)?;
-    let wrong = |text: &str| Err(Error::new(name, text).hint("--init is the model that the index was made with"));
-    match (index.rotation(), tower) {
-        (Some(own), Some(tower)) if own.digest() != tower.digest() => {
-            wrong("has another rotation than the tower that --init names")
-        }
-        (Some(own), _) => Ok(own.clone()),
-        (None, Some(tower)) => match index.provenance().get(SPACE) {
-            Some(space) if space != tower.digest() => wrong("is of vectors that another tower than --init rotated"),
-            _ => Ok(tower),
-        },
-        (None, None) => wrong("has no rotation, and the model that --init names is no tower, which would have one"),
-    }
-}
-
-fn tower_rotation(_encoder: &Encoder) -> Result<Option<Rotation>> {
-    Ok(None)
 }
 
 /// The codes of an index of one list on `device`.

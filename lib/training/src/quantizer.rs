@@ -1,8 +1,10 @@
 //! The rotation and the centroids of product quantization as tensors, of which the centroids are trained.
 
-use hardmine_encoder::{Encoder, Workers};
-use hardmine_quantization::{Codebook, Rotation, digest};
-use hardmine_records::{Error, Result};
+use hardmine_encoder::{Encoder, Tower, Workers};
+use hardmine_files::{Input, MappedTokens};
+use hardmine_quantization::{Codebook, PqIndex, Rotation, digest};
+use hardmine_records::provenance::{KEYS, MODEL, SPACE};
+use hardmine_records::{Error, Provenance, Result, check_same_space};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::assign::Assignment;
@@ -20,6 +22,21 @@ pub struct Quantizer {
 unsafe impl Sync for Quantizer {}
 
 impl Quantizer {
+    /// Takes the rotation and the centroids of an index, without the coarse centroid, as RepCONC does.
+    ///
+    /// # Errors
+    /// No index of product quantization; one of another model than `encoder`, of other documents than `docs`, or of
+    /// vectors of other dimensions.
+    pub fn open(input: &Input, encoder: &Encoder, docs: &MappedTokens) -> Result<Self> {
+        let index = PqIndex::open(input)?;
+        let name = index.name();
+        check_model(name, index.provenance(), encoder)?;
+        check_same_space((KEYS, name, index.provenance()), (KEYS, docs.name(), docs.provenance()))?;
+        let quantizer = Quantizer::new(&rotation_of(&index, encoder)?, index.codebook(), encoder.device());
+        quantizer.check(encoder, name)?;
+        Ok(quantizer)
+    }
+
     /// Puts a `rotation` and the centroids of a `codebook` on `device`.
     pub fn new(rotation: &Rotation, codebook: &Codebook, device: Device) -> Self {
         let shape = [codebook.subvectors() as i64, -1, codebook.subvector_dim() as i64];
@@ -74,6 +91,20 @@ impl Quantizer {
         no_grad(|| decode(&self.centroids, &nearest.of(&self.rotate(vectors), &self.centroids, workers).codes))
     }
 
+    /// What makes a tower of the encoder.
+    ///
+    /// # Errors
+    /// Numbers that are not finite.
+    pub fn tower(&self) -> Result<Tower> {
+        let dimension = self.rotation.size()[1] as usize;
+        Ok(Tower { rotation: Rotation::new(numbers(&self.rotation), dimension)?, codebook: self.codebook()? })
+    }
+
+    /// What identifies the rotation in the provenance of rotated vectors.
+    pub fn space(&self) -> String {
+        digest(&numbers(&self.rotation))
+    }
+
     /// The centroids as they are now.
     ///
     /// # Errors
@@ -85,7 +116,36 @@ impl Quantizer {
 
     /// What tells the quantizer at the start of a run from others.
     pub(crate) fn identity(&self) -> String {
-        format!("{} {}", digest(&numbers(&self.rotation)), digest(&numbers(&self.centroids)))
+        format!("{} {}", self.space(), digest(&numbers(&self.centroids)))
+    }
+}
+
+/// Refuses what another model than `encoder` encoded, or than the one whose documents it searches.
+pub(crate) fn check_model(name: &str, provenance: &Provenance, encoder: &Encoder) -> Result<()> {
+    match provenance.get(MODEL) {
+        Some(model) if model != encoder.digest() && Some(model) != encoder.document_model() => {
+            Err(Error::new(name, "was made of embeddings of another model than --init")
+                .hint("make it from embeddings of that model, or name the model that it was made with as --init"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The rotation of an index, or that of `encoder` for an index of rotated vectors.
+pub(crate) fn rotation_of(index: &PqIndex, encoder: &Encoder) -> Result<Rotation> {
+    let name = index.name();
+    let tower = encoder.tower().map(|tower| &tower.rotation);
+    let wrong = |text: &str| Err(Error::new(name, text).hint("--init is the model that the index was made with"));
+    match (index.rotation(), tower) {
+        (Some(own), Some(tower)) if own.digest() != tower.digest() => {
+            wrong("has another rotation than the tower that --init names")
+        }
+        (Some(own), _) => Ok(own.clone()),
+        (None, Some(tower)) => match index.provenance().get(SPACE) {
+            Some(space) if space != tower.digest() => wrong("is of vectors that another tower than --init rotated"),
+            _ => Ok(tower.clone()),
+        },
+        (None, None) => wrong("has no rotation, and the model that --init names is no tower, which would have one"),
     }
 }
 
