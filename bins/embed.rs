@@ -81,8 +81,8 @@ pub(crate) struct Args {
     output_type: OutputType,
 
     /// Write codes instead of vectors, one byte for each subvector of the rotated vector: the number of the nearest of
-    /// its 256 centroids. The model must be a tower, or --quantizer say where rotation and centroids are. index
-    /// --centroids makes an index of the codes
+    /// its 256 centroids. The model must be a tower, or --quantizer must name an index that has rotation and
+    /// centroids. index --centroids makes an index of the codes
     #[arg(long, conflicts_with_all = ["output_type", "dimensions"])]
     codes: bool,
 
@@ -92,7 +92,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "INDEX", requires = "codes")]
     quantizer: Option<Input>,
 
-    /// Write the vectors of a tower as they are without its rotation. Inner products are the same
+    /// Write the vectors of a tower as they are before its rotation. Inner products with vectors of the same kind are the
+    /// same
     #[arg(long, conflicts_with = "codes")]
     no_rotation: bool,
 
@@ -138,7 +139,13 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         None => encoder,
     };
     let encoder = match &rotation {
-        Some(rotation) => encoder.rotated(rotation).map_err(|error| error.hint("--no-rotation"))?,
+        Some(_) if encoder.dimension() < whole => {
+            let text =
+                format!("its rotation is of whole vectors, which can't be cut to {} numbers", encoder.dimension());
+            let error = Error::new(args.model.display(), text);
+            return Err(error.hint("--no-rotation takes the first numbers of the plain vectors").into());
+        }
+        Some(rotation) => encoder.rotated(rotation)?,
         None => encoder,
     };
     let max_length = max_length(&args, &encoder, &settings)?;
@@ -196,8 +203,14 @@ impl Quantizer {
     /// What the options ask for.
     ///
     /// # Errors
-    /// Codes are wanted, and nothing has the centroids for them; an index that is broken, or of another model.
+    /// Codes are wanted, and nothing has the centroids for them, or the encoder is one of queries; an index that is
+    /// broken, or of another model.
     fn of(args: &Args, encoder: &Encoder) -> Result<Self, Error> {
+        if args.codes && encoder.document_model().is_some() {
+            let text = "encodes queries only: its training kept the documents as another model had encoded them";
+            return Err(Error::new(args.model.display(), text)
+                .hint("--model names that model, and --quantizer the index that training started from"));
+        }
         if let Some(index) = &args.quantizer {
             return Quantizer::of_index(index, encoder);
         }
