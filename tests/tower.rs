@@ -136,3 +136,101 @@ fn what_is_no_tower_is_refused() {
     let other = fixture("training/bert_mean");
     folder.run("embed --codes --quantizer opq.faiss docs.parquet").arg("--model").arg(other).fails(&["opq.faiss"]);
 }
+
+#[test]
+fn only_whole_vectors_are_rotated_and_only_documents_are_coded() {
+    let folder = folder();
+    folder.run("embed --model tower --dimensions 16 docs.parquet").fails(&["tower", "16 numbers", "--no-rotation"]);
+    let cut = folder.run("embed --model tower --dimensions 16 --no-rotation docs.parquet").ok();
+    assert_eq!(Records::stream(&cut.stdout).vectors()[0].len(), 16);
+    folder.run("embed --model tower --dimensions 16 --codes docs.parquet").fails_as_wrong_usage(&["--codes"]);
+    // As JPQ leaves it: the documents were encoded by another model.
+    let mut config: serde_json::Value = serde_json::from_str(&folder.text("tower/config.json")).unwrap();
+    config["hardmine"] = serde_json::json!({ "document_model": "0123" });
+    folder.write("tower/config.json", config.to_string());
+    folder.run("embed --model tower --codes docs.parquet").fails(&["tower", "encodes queries only", "--quantizer"]);
+    folder.run("embed --model tower docs.parquet -o queries.arrow").ok();
+}
+
+#[test]
+fn vectors_of_two_spaces_are_never_compared() {
+    let folder = folder();
+    folder.run(&format!("embed --model tower {CUT} docs.parquet -o rotated.arrow")).ok();
+    folder.run(&format!("embed --model tower {CUT} --no-rotation docs.parquet -o plain.arrow")).ok();
+    folder.run("index --factory Flat rotated.arrow -o flat.faiss").ok();
+    folder.run("index --factory HNSW8 plain.arrow -o graph.faiss").ok();
+    folder.write("pairs.tsv", "0\t0\t3\t1\n1\t0\t5\t1\n");
+    for (index, queries, what) in [
+        ("rotated.arrow", "plain.arrow", "plain"),
+        ("plain.arrow", "rotated.arrow", "rotated"),
+        ("flat.faiss", "plain.arrow", "plain"),
+        ("graph.faiss", "rotated.arrow", "rotated"),
+    ] {
+        let text = format!("{queries}: its vectors are {what}, but those of {index} are");
+        folder.run(&format!("rank --index {index} {queries} -o run.parquet")).fails(&[&text, "hint: "]);
+        if index.ends_with("arrow") {
+            let line = format!("rank --index {index} --ids internal --pairs pairs.tsv {queries} -o run.parquet");
+            folder.run(&line).fails(&[&text, "hint: "]);
+        }
+    }
+    assert!(!folder.path("run.parquet").exists());
+    // A rotation changes no inner product.
+    let scores = |index: &str, queries: &str| {
+        let run = folder.run(&format!("rank --index {index} --top-k 5 {queries}")).ok();
+        Records::stream(&run.stdout).f32s("score")
+    };
+    let plain = scores("plain.arrow", "plain.arrow");
+    for index in ["rotated.arrow", "flat.faiss"] {
+        let rotated = scores(index, "rotated.arrow");
+        assert!(rotated.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-4), "{index}");
+    }
+}
+
+#[test]
+fn a_model_trained_without_its_centroids_is_no_tower() {
+    let folder = folder();
+    save_tokens_of(&folder, "compression", "queries");
+    folder.write("qrels.tsv", std::fs::read(fixture("compression/qrels_conc.tsv")).unwrap());
+    let line = "train inbatch --init tower --queries queries.parquet --docs docs.parquet --qrels qrels.tsv --steps 1 \
+                --batch-size 8 --warmup-steps 0 --max-query-length 16 --max-doc-length 32 -o model";
+    let done = folder.run(line).ok();
+    done.check(done.stderr.contains("tower: inbatch does not train its rotation and centroids"), "should warn");
+    assert!(!folder.text("model/config.json").contains("MCQ_M"));
+    let weights = folder.read("model/model.safetensors");
+    let names = SafeTensors::deserialize(&weights).unwrap().names().into_iter().map(String::from).collect::<Vec<_>>();
+    assert!(!names.iter().any(|name| name == "rotation" || name == "centroids"), "{names:?}");
+    folder.run("embed --model model --codes docs.parquet").fails(&["model: is no tower"]);
+}
+
+#[test]
+fn a_folder_of_sentence_transformers_can_be_a_tower() {
+    let folder = folder();
+    let plain = fixture("training/bert_mean");
+    for name in ["1_Pooling/config.json", "modules.json"] {
+        std::fs::create_dir_all(folder.path("both/1_Pooling")).unwrap();
+        std::fs::copy(plain.join(name), folder.path(&format!("both/{name}"))).unwrap();
+    }
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(plain.join("config.json")).unwrap()).unwrap();
+    (config["MCQ_M"], config["MCQ_K"]) = (16.into(), 256.into());
+    folder.write("both/config.json", config.to_string());
+    // It turns the numbers of a vector around, and its first centroid is the nearest to every vector.
+    let rotation: Vec<u8> =
+        (0..64 * 64).flat_map(|at| f32::from(u8::from(at / 64 + at % 64 == 63)).to_le_bytes()).collect();
+    let centroids: Vec<u8> =
+        (0..16 * 256 * 4).flat_map(|at| if at / 4 % 256 == 0 { 0f32 } else { 1e6 }.to_le_bytes()).collect();
+    let weights = std::fs::read(plain.join("model.safetensors")).unwrap();
+    let weights = SafeTensors::deserialize(&weights).unwrap();
+    let of_tower = [
+        ("rotation".to_owned(), TensorView::new(Dtype::F32, vec![64, 64], &rotation).unwrap()),
+        ("centroids".to_owned(), TensorView::new(Dtype::F32, vec![16, 256, 4], &centroids).unwrap()),
+    ];
+    serialize_to_file(weights.tensors().into_iter().chain(of_tower), None, &folder.path("both/model.safetensors"))
+        .unwrap();
+    let embed =
+        |options: &str| Records::stream(&folder.run(&format!("embed --model both {options} docs.parquet")).ok().stdout);
+    for (turned, plain) in embed("").vectors().iter().zip(embed("--no-rotation").vectors()) {
+        assert!(turned.iter().zip(plain.iter().rev()).all(|(a, b)| a == b));
+    }
+    assert!(codes(&embed("--codes")).iter().all(|&code| code == 0));
+}
