@@ -149,22 +149,23 @@ fn a_saved_tower_is_the_tower() {
             let rotation = Rotation::new(identity.try_into().unwrap(), dim).unwrap();
             Tower { rotation, codebook: Codebook::new(centroids, 4).unwrap() }
         };
+        // The folder is where the model is loaded from, and so must live on.
         let save = |encoder: &Encoder| {
             let folder = tempfile::tempdir().unwrap();
             encoder.save(folder.path()).unwrap();
-            (digest(folder.path()).unwrap(), load(folder.path()))
+            (digest(folder.path()).unwrap(), load(folder.path()), folder)
         };
-        let (plain, _) = save(&encoder);
+        let (plain, ..) = save(&encoder);
         encoder.set_tower(Some(tower(1.0)));
-        let (saved, mut again) = save(&encoder);
+        let (saved, mut again, _folder) = save(&encoder);
         assert_eq!(again.tower(), Some(&tower(1.0)), "{model}");
         // The vectors of the encoder stay plain, and the digest is also one of rotation and centroids.
         let texts = texts("queries.tokens.jsonl");
         assert_eq!(distance(&encode(&encoder, &texts, 64, 16), &encode(&again, &texts, 64, 16)), 0.0);
         again.set_tower(Some(tower(2.0)));
-        assert!(save(&again).0 != saved && saved != plain);
+        assert!(save(&again).0 != saved && saved != plain, "{model}");
         again.set_tower(None);
-        let (digest, again) = save(&again);
+        let (digest, again, _) = save(&again);
         assert!(digest == plain && again.tower().is_none(), "{model}");
     }
 }
