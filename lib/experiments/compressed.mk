@@ -31,8 +31,8 @@ TRAIN_CONC = --learning-rate $(CONC_LEARNING_RATE) --centroid-rate $(CONC_CENTRO
 	--epochs $(CONC_EPOCHS) $(if $(CONC_STEPS),--steps $(CONC_STEPS)) --mse-weight $(CONC_MSE_WEIGHT) \
 	--epsilon $(CONC_EPSILON) --iterations $(CONC_ITERATIONS) --max-query-length $(TRAIN_QUERY_LENGTH) \
 	--max-doc-length $(CONC_DOC_LENGTH) $(if $(CHUNK_SIZE),--chunk-size $(CHUNK_SIZE)) --precision $(PRECISION) $(MACHINE)
-TRAIN_CONC2 = --loss list --learning-rate $(CONC2_LEARNING_RATE) --centroid-rate $(CONC2_CENTROID_RATE) \
-	--batch-size $(CONC2_BATCH_SIZE) --epochs $(CONC2_EPOCHS) $(if $(CONC2_STEPS),--steps $(CONC2_STEPS)) \
+TRAIN_CONC_JPQ = --loss list --learning-rate $(CONC_JPQ_LEARNING_RATE) --centroid-rate $(CONC_JPQ_CENTROID_RATE) \
+	--batch-size $(CONC_JPQ_BATCH_SIZE) --epochs $(CONC_JPQ_EPOCHS) $(if $(CONC_JPQ_STEPS),--steps $(CONC_JPQ_STEPS)) \
 	--top-k $(JPQ_TOP_K) --max-query-length $(QUERY_LENGTH) $(MACHINE)
 
 # Its negatives are what the index that it starts from finds.
@@ -55,7 +55,7 @@ $(PQ_M:%=$(models)/repconc-%/config.json): $(models)/repconc-%/config.json: $(mo
   $(indexes)/conc-%.faiss $(relevant) | $(models)
 	$(RECORD)
 	$(BIN)/train jpq --init $(<D) --index $(word 2,$^) --optimizer-state $(<D)/optimizer.safetensors \
-	  $(TRAINED_QUERIES) $(TRAIN_CONC2) -o $(@D)
+	  $(TRAINED_QUERIES) $(TRAIN_CONC_JPQ) -o $(@D)
 
 # ---- runs ---------------------------------------------------------------------------------------------------
 

@@ -137,11 +137,11 @@ CONC_MSE_WEIGHT ?= 0.05
 CONC_EPSILON ?= 0.05
 CONC_ITERATIONS ?= 30
 # The second stage: query encoder and centroids.
-CONC2_LEARNING_RATE ?= 2e-6
-CONC2_CENTROID_RATE ?= 2e-5
-CONC2_BATCH_SIZE ?= 128
-CONC2_EPOCHS ?= 6
-CONC2_STEPS ?=
+CONC_JPQ_LEARNING_RATE ?= 2e-6
+CONC_JPQ_CENTROID_RATE ?= 2e-5
+CONC_JPQ_BATCH_SIZE ?= 128
+CONC_JPQ_EPOCHS ?= 6
+CONC_JPQ_STEPS ?=
 
 # With DEV_EVERY, every tenth training query is held out; after every so many steps the model is measured on these
 # queries by DEV_METRIC. KEEP says whether the best of the models is kept or the last one. PATIENCE ends training after so
