@@ -99,9 +99,10 @@ endif
 
 # Their query encoder JPQ (a folder) searches their index JPQ_INDEX, whose documents are numbered as in the collection.
 .PHONY: reproduce-$(TASK)-jpq
+published_jpq = SELECT 'JPQ $(M)' AS "row", $(M) AS "bytes a document" $(means) \
+	FROM metrics CROSS JOIN (SELECT 'published-jpq' AS name) WHERE query_id IS NULL
 reproduce-$(TASK)-jpq: $(queries) $(foreach split,$(splits),$(metrics)/published-jpq.$(split).parquet)
-	@$(BIN)/sql -q -t metrics=$(metrics) "SELECT 'JPQ $(M)' AS \"row\", $(M) AS \"bytes a document\" $(means) \
-	    FROM metrics CROSS JOIN (SELECT 'published-jpq' AS name) WHERE query_id IS NULL" --format parquet \
+	@$(BIN)/sql -q -t metrics=$(metrics) $(call quoted,$(published_jpq)) --format parquet \
 	  | $(BIN)/sql -q -t t=- "$$($(COMPRESSED_COMPARISON))"
 
 $(models)/published-jpq/config.json: $(JPQ)/config.json
