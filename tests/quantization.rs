@@ -171,6 +171,7 @@ fn lists_are_added_to_an_index_of_codes() {
     for name in ["opq", "ivf"] {
         folder.run(&format!("index --inspect {name}.faiss -o {name}.codes.arrow")).ok();
     }
+    assert_eq!(Records::open(&folder.path("ivf.codes.arrow")).i64s("id"), (0..300).collect::<Vec<i64>>());
     let query = "SELECT count(*) AS n FROM a JOIN b ON a.id = b.id AND a.code = b.code";
     let table = folder.run("sql --format csv -t a=opq.codes.arrow -t b=ivf.codes.arrow").arg(query).ok().stdout;
     assert_eq!(String::from_utf8(table).unwrap(), "n\n300\n");
