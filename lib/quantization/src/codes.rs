@@ -60,7 +60,8 @@ impl PqIndex {
         about.stamp_index();
         about.set(provenance::SPACE, space);
         about.set(provenance::CENTROIDS, centroids);
-        let coarse = Coarse::new(vec![0.0; codebook.dim()]).residual();
+        // As RepCONC has it. With one list, which is 0, neither setting has an effect.
+        let coarse = Coarse { by_distance: true, ..Coarse::new(vec![0.0; codebook.dim()]).residual() };
         PqIndex::new(&name, None, codebook, coarse, lists.finish()?, about)
     }
 
