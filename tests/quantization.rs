@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 use safetensors::SafeTensors;
 
-use crate::common::{Folder, Records, column, fixture, numbers, save, vectors};
+use crate::common::{Folder, Records, column, fixture, numbers, save, save_tokens_of, vectors};
 
 /// A folder with the fixture's index, of 500 documents, as `opq.faiss`, and with a tower of the same rotation and
 /// centroids.
@@ -148,6 +148,18 @@ fn an_index_is_made_of_codes_and_a_tower() {
     assert_eq!(inspect(&folder, "even.faiss")["ids"], "any");
 }
 
+/// The authors' RepCONC has encoded the documents, and written the file with faiss.
+#[test]
+fn codes_and_a_tower_make_the_file_of_the_authors() {
+    let folder = with_fixture();
+    save_tokens_of(&folder, "compression", "docs");
+    std::fs::copy(fixture("compression/conc1_stage1.safetensors"), folder.path("tower/model.safetensors")).unwrap();
+    let line = "embed --model tower --codes --max-length 32 docs.parquet | index --centroids tower > conc.faiss";
+    folder.run("bash -c").arg(line).ok();
+    let expected = std::fs::read(fixture("compression/index/conc1_stage1.index")).unwrap();
+    assert!(folder.read("conc.faiss").starts_with(&expected));
+}
+
 #[test]
 fn lists_are_added_to_an_index_of_codes() {
     let folder = Folder::made();
@@ -171,6 +183,7 @@ fn lists_are_added_to_an_index_of_codes() {
     for name in ["opq", "ivf"] {
         folder.run(&format!("index --inspect {name}.faiss -o {name}.codes.arrow")).ok();
     }
+    assert_eq!(Records::open(&folder.path("ivf.codes.arrow")).i64s("id"), (0..300).collect::<Vec<i64>>());
     let query = "SELECT count(*) AS n FROM a JOIN b ON a.id = b.id AND a.code = b.code";
     let table = folder.run("sql --format csv -t a=opq.codes.arrow -t b=ivf.codes.arrow").arg(query).ok().stdout;
     assert_eq!(String::from_utf8(table).unwrap(), "n\n300\n");
