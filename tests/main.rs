@@ -37,5 +37,6 @@ mod report;
 mod score;
 mod sql;
 mod tokenize;
+mod tower;
 mod train;
 mod warnings;

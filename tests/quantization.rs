@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use arrow::array::Int64Array;
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
+use safetensors::SafeTensors;
 
 use crate::common::{Folder, Records, column, fixture, numbers, save, vectors};
 
@@ -14,9 +15,22 @@ use crate::common::{Folder, Records, column, fixture, numbers, save, vectors};
 fn with_fixture() -> Folder {
     let folder = Folder::empty();
     std::fs::copy(fixture("compression/index/OPQ8,IVF1,PQ8x8.index"), folder.path("opq.faiss")).unwrap();
-    std::fs::create_dir(folder.path("tower")).unwrap();
-    std::fs::copy(fixture("compression/start.safetensors"), folder.path("tower/model.safetensors")).unwrap();
+    write_tower(&folder);
     folder
+}
+
+/// Writes the tower: the fixture's encoder with the rotation and the centroids as two more tensors of its weights.
+fn write_tower(folder: &Folder) {
+    let read = |name: &str| std::fs::read(fixture("compression").join(name)).unwrap();
+    let (encoder, start) = (read("init/model.safetensors"), read("start.safetensors"));
+    let (encoder, start) = (SafeTensors::deserialize(&encoder).unwrap(), SafeTensors::deserialize(&start).unwrap());
+    let more = ["rotation", "centroids"].map(|name| (name.to_owned(), start.tensor(name).unwrap()));
+    let tensors = encoder.tensors().into_iter().chain(more);
+    let mut config: serde_json::Value = serde_json::from_slice(&read("init/config.json")).unwrap();
+    (config["MCQ_M"], config["MCQ_K"]) = (8.into(), 256.into());
+    std::fs::create_dir(folder.path("tower")).unwrap();
+    folder.write("tower/model.safetensors", safetensors::serialize(tensors, None).unwrap());
+    folder.write("tower/config.json", config.to_string());
 }
 
 /// The lines of `index --inspect`: each name with its text.
@@ -28,7 +42,7 @@ fn inspect(folder: &Folder, index: &str) -> BTreeMap<String, String> {
 /// The tensor `name` of the fixture's start.
 fn tensor(name: &str) -> Vec<u8> {
     let bytes = std::fs::read(fixture("compression/start.safetensors")).unwrap();
-    safetensors::SafeTensors::deserialize(&bytes).unwrap().tensor(name).unwrap().data().to_vec()
+    SafeTensors::deserialize(&bytes).unwrap().tensor(name).unwrap().data().to_vec()
 }
 
 /// The codes in a file of codes, one after the other.
@@ -188,7 +202,7 @@ fn what_can_not_be_an_index_is_refused() {
     folder.run("index wide.parquet --factory OPQ4_128,IVF1,PQ4x8np -o narrow.faiss").ok();
     assert_eq!(inspect(&folder, "narrow.faiss")["dimensions"], "264");
     for factory in ["OPQ5,IVF1,PQ5x8", "IVF1,PQ5x8np", "PQ5x8"] {
-        let texts = ["--factory", factory, "dimension", "multiple of the number of subquantizers (M)"];
+        let texts = ["--factory", factory, "does not divide the 32 dimensions of docs.arrow"];
         refuse(&format!("index docs.arrow --factory {factory} -o x.faiss"), &texts);
     }
     folder.run("index docs.arrow -o flat.faiss").ok();
@@ -196,8 +210,8 @@ fn what_can_not_be_an_index_is_refused() {
     refuse("index --inspect flat.faiss", &["flat.faiss", "product quantization", "IxFI"]);
     refuse("index --add-lists 4 four.faiss -o x.faiss", &["four.faiss", "codes of 4 bits a subvector"]);
     refuse("index --inspect docs.arrow", &["docs.arrow", "product quantization", "records"]);
-    refuse("index --centroids tower docs.arrow -o x.faiss", &["tower", "no model.safetensors"]);
-    refuse("index --centroids bert docs.arrow -o x.faiss", &["bert", "no tensor 'rotation'"]);
+    refuse("index --centroids tower docs.arrow -o x.faiss", &["tower", "no such model folder"]);
+    refuse("index --centroids bert docs.arrow -o x.faiss", &["bert", "is no tower"]);
 }
 
 #[test]

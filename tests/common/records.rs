@@ -156,7 +156,7 @@ pub fn save_tokens(folder: &Folder, name: &str) {
     save_tokens_of(folder, "training", name);
 }
 
-/// As [`save_tokens`], of the texts of other fixtures.
+/// [`save_tokens`] of another set of fixtures.
 pub fn save_tokens_of(folder: &Folder, fixtures: &str, name: &str) {
     let text = std::fs::read_to_string(fixture(fixtures).join(format!("{name}.tokens.jsonl"))).unwrap();
     let mut lists = ListBuilder::new(Int32Builder::new());

@@ -180,7 +180,7 @@ class Neighbours(unittest.TestCase):
 
     def test_faiss_opens_our_index_of_codes(self):
         index = faiss.read_index(str(self.at / "lists.faiss"))
-        inner = faiss.extract_index_ivf(index)
+        inner = faiss.downcast_index(faiss.extract_index_ivf(index))
         inner.nprobe = 4
         queries = vectors(self.at / "dev256.arrows").astype(np.float32)
         found, ids = index.search(queries, 300)

@@ -11,6 +11,7 @@ use crate::rotation::Rotation;
 /// The codes of documents, and all that is needed to score them: s(q, d) = ⟨R·q, c⟩ + ⟨R·q, decode(z)⟩, where R is the
 /// rotation, z the code of d, and c, which belongs to codes of residuals only, the coarse centroid of its list. The codes
 /// stay in the file, in a memory map.
+#[derive(Clone)]
 pub struct PqIndex {
     pub(crate) name: String,
     pub(crate) rotation: Option<Rotation>,
@@ -21,6 +22,7 @@ pub struct PqIndex {
 }
 
 /// Which of faiss's kinds of index it is.
+#[derive(Clone)]
 pub(crate) enum Form {
     /// `IndexIVFPQ`: inverted lists.
     Inverted(Coarse),

@@ -14,6 +14,9 @@ use crate::faiss_stderr::with_few_warnings;
 /// Key of the provenance under which an index has its factory string.
 const FACTORY: &str = "hardmine.factory";
 
+/// What faiss says of a factory string whose product quantizer does not divide the dimension.
+const UNDIVIDED: &str = "multiple of the number of subquantizers";
+
 /// Vectors added at once.
 const ADD_ROWS: usize = 8192;
 /// Training vectors that suffice for product quantizers: 256 for each of 256 centroids.
@@ -43,9 +46,13 @@ impl FaissIndex {
         let dim = blocks.dim();
         let index = index_factory(dim as u32, factory, MetricType::InnerProduct);
         let mut provenance = Provenance::default();
-        let mut index = index.map_err(|e| {
-            Error::new(place(), plain(&e))
-                .hint("such as Flat, HNSW32, IVF256,Flat or IVF256,PQ48; faiss's wiki lists more")
+        let mut index = index.map_err(|e| match plain(&e) {
+            message if message.contains(UNDIVIDED) => {
+                let text = format!("its number of subvectors does not divide the {dim} dimensions of {input}");
+                Error::new(place(), text).hint(format!("one of the numbers that divide {dim}"))
+            }
+            message => Error::new(place(), message)
+                .hint("such as Flat, HNSW32, IVF256,Flat or IVF256,PQ48; faiss's wiki lists more"),
         })?;
         if !index.is_trained() {
             // Only a file can be read twice.
