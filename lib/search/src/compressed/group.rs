@@ -34,7 +34,7 @@ impl<'a, const L: usize> Group<'a, L> {
     /// The best documents of `tiles`, for each query.
     pub fn scan(&self, tiles: &[Tile]) -> Vec<Best> {
         let mut found: Vec<Best> = self.vectors().map(|_| Best::new(self.top_k)).collect();
-        let mut sums = vec![[0.0; L]; TILE];
+        let mut sums = [[0.0; L]; TILE];
         let code_size = self.tables.len();
         for tiles in tiles.chunk_by(|one, next| one.list == next.list) {
             let documents = self.index.lists().list(tiles[0].list);
