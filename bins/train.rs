@@ -1,7 +1,9 @@
-//! Trains an encoder with one of four kinds of negatives; what happens in a step is in lib/training.
+//! Trains an encoder by one of the methods; what happens in a step is in lib/training.
 
 #[path = "train/arguments.rs"]
 mod arguments;
+#[path = "train/codes.rs"]
+mod codes;
 #[path = "train/dev.rs"]
 mod dev;
 #[path = "train/loss.rs"]
@@ -15,17 +17,22 @@ use std::process::ExitCode;
 
 use hardmine_command::{self as command, Report};
 use hardmine_encoder::{digest, prepare_process};
-use hardmine_files::MappedTokens;
+use hardmine_files::{MappedTokens, OutputFile};
 use hardmine_records::provenance::{
-    DEV_METRIC, DEV_START, DEV_STEP, DIMENSIONS, DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED,
+    DEV_METRIC, DEV_START, DEV_STEP, DIMENSIONS, DOCS, FILES, KEYS, MODEL, PRECISION, QUERIES, SEED, SPACE,
 };
 use hardmine_records::{Error, Provenance};
 use hardmine_training::dev::Measured;
-use hardmine_training::{Card, Checkpoint, Method, ModelFolder, Run, identity, log, starting_model, tensorboard};
+use hardmine_training::{
+    Card, Checkpoint, Method, ModelFolder, Quantizer, Run, identity, log, starting_model, tensorboard,
+};
 
 pub(crate) use arguments::Args;
 use arguments::{Choice, Shared};
 use open::{Opened, take_prompts};
+
+/// Name of JPQ's index in its model folder.
+const INDEX: &str = "index.faiss";
 
 fn main() -> ExitCode {
     command::main(|args: &Args| &args.common, run)
@@ -34,7 +41,8 @@ fn main() -> ExitCode {
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let (shared, inputs) = (args.method.shared(), args.method.inputs());
     command::check_inputs::<Args>(&inputs);
-    let cuts_metric = matches!(args.method, Choice::Adore { metric_cut: Some(_), .. });
+    let cuts_metric =
+        matches!(args.method, Choice::Adore { metric_cut: Some(_), .. } | Choice::Jpq { lambda_cut: Some(_), .. });
     let has_teacher = matches!(args.method, Choice::Star { teacher: Some(_), .. });
     if let Err(wrong) = shared.loss.check(args.method.name(), cuts_metric, has_teacher) {
         command::wrong_usage::<Args>(wrong);
@@ -43,12 +51,18 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let folder = ModelFolder::create(&shared.output, &shared.init, &inputs)?;
     let device = shared.device.open()?;
     let mut encoder = starting_model(&shared.init, device, shared.precision, shared.seed, shared.similarity)?;
-    let settings = args.method.settings(encoder.similarity());
-    shared.loss.warn_of_cosines(encoder.similarity());
+    shared.loss.warn_of_cosines(args.method.name(), encoder.similarity());
     let queries = MappedTokens::open(&shared.queries)?;
     let opened = args.method.open(&queries, &encoder)?;
     take_prompts(&mut encoder, shared, &queries, &opened)?;
-    let Opened { method, relevant, dev: judged } = opened;
+    let settings = args.method.settings(encoder.similarity(), &opened);
+    let Opened { method, relevant, dev: judged, moments } = opened;
+    if encoder.tower().is_some() && method.quantizer().is_none() {
+        let (init, name) = (shared.init.display(), method.name());
+        tracing::warn!(
+            "{init}: {name} does not train its rotation and centroids, and leaves them out: the output is no tower"
+        );
+    }
     let dev = judged.map(|judged| shared.dev.set(judged, (&encoder, &method), shared.seed)).transpose()?;
     if let Some(dev) = &dev {
         dev.warn_of_training_queries(&queries, &relevant);
@@ -56,6 +70,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let identity = identity(&encoder, &method, &queries, &relevant, &settings, dev.as_ref());
     let checkpoint = Checkpoint::beside(folder.path(), identity);
     let mut run = Run::start(&encoder, &method, &queries, &relevant, &settings, dev.as_ref(), checkpoint)?;
+    if let Some(moments) = &moments {
+        run = run.go_on_from(moments)?;
+    }
     if let step @ 1.. = run.step_number() {
         report.note(format!("went on at step {step}, found in {}", run.checkpoint().path().display()));
     }
@@ -64,13 +81,18 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     report.progress(Some(run.remaining_queries()), "queries");
     run.train(|queries| report.add(queries))?;
     let measured = run.measured();
+    if let Method::RepConc { .. } = method {
+        run.write_moments(folder.temporary())?;
+    }
     let (log, checkpoint) = run.finish();
     measured.iter().flat_map(Measured::notes).for_each(|note| report.note(note));
 
-    // A model that one of the other methods makes encodes its documents itself, whatever it started from.
-    let searched = method.provenance().get(MODEL).filter(|_| matches!(method, Method::Adore { .. }));
-    encoder.set_document_model(searched);
+    encoder.set_document_model(method.document_model());
+    encoder.set_tower(method.quantizer().map(Quantizer::tower).transpose()?);
     encoder.save(folder.temporary())?;
+    if let Method::Jpq { documents, .. } = &method {
+        documents.write(OutputFile::create(&folder.temporary().join(INDEX))?)?;
+    }
     let model = digest(folder.temporary())?;
     let card = Card {
         init: &shared.init,
@@ -107,6 +129,7 @@ fn provenance(
     provenance.set_some(QUERIES, queries.provenance().get(KEYS));
     provenance.set_some(DOCS, method.provenance().get(KEYS));
     provenance.set(MODEL, model);
+    provenance.set_some(SPACE, method.quantizer().map(Quantizer::space));
     provenance.set_some(DIMENSIONS, shared.loss.dimensions());
     provenance.set(PRECISION, shared.precision);
     provenance.set(SEED, shared.seed);

@@ -6,11 +6,13 @@ use clap::{Parser, Subcommand, value_parser};
 use hardmine_command::{Common, ForeignIds};
 use hardmine_encoder::{DeviceChoice, Precision, Similarity};
 use hardmine_files::Input;
-use hardmine_training::{Chunks, TrainingSettings};
+use hardmine_training::{Chunks, Quantizer, TrainingSettings};
 
+use super::codes::{ClusteringOptions, with_centroid_rate};
 use super::dev::DevOptions;
 use super::loss::LossOptions;
-use super::update::UpdateOptions;
+use super::open::Opened;
+use super::update::{UpdateOptions, above_0};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -20,7 +22,11 @@ Examples:
     --qrels qrels.tsv --negatives negatives.parquet -o star/
   embed --model star/ docs.tokens.arrow -o docs.arrow
   train adore --init star/ --queries queries.tokens.arrow --qrels qrels.parquet \\
-    --embeddings docs.arrow -o adore/";
+    --embeddings docs.arrow -o adore/
+  index docs.arrow --factory OPQ96,IVF1,PQ96x8np -o opq.faiss
+  train jpq --init star/ --queries queries.tokens.arrow --qrels qrels.parquet \\
+    --index opq.faiss -o jpq/
+  embed --model jpq/ dev.tokens.arrow | rank --index jpq/index.faiss -o run.parquet";
 
 /// Trains an encoder, and writes a model folder that embed, transformers and sentence-transformers open.
 ///
@@ -89,6 +95,54 @@ pub(super) enum Choice {
         #[command(flatten)]
         shared: Shared,
     },
+    /// Trains the query encoder and the centroids of an index of codes (JPQ), against what is retrieved at every step
+    ///
+    /// The output is the query encoder's model folder, a tower, and in it index.faiss: the index with the same codes and
+    /// the trained centroids.
+    Jpq {
+        /// Index of product quantization of all documents, such as index --factory OPQ96,IVF1,PQ96x8 makes of embeddings of
+        /// the model that training starts from. Its codes stay as they are
+        #[arg(long)]
+        index: Input,
+        /// Tokens of the documents, to look up official ids in; not needed with internal qrels (see remap-ids)
+        #[arg(long)]
+        docs: Option<Input>,
+        /// Documents retrieved for each query at every step
+        #[arg(long, default_value_t = 200, value_parser = value_parser!(i64).range(1..))]
+        top_k: i64,
+        /// Last position that counts in the reciprocal rank that is optimized, or 0 if every position counts. The paper has
+        /// 200 for passages and 10 for documents [default: 200]
+        #[arg(long, value_name = "POSITION", value_parser = value_parser!(i64).range(0..))]
+        lambda_cut: Option<i64>,
+        /// Learning rate of the centroids at its highest. The default goes by the bytes of a code: 5e-6 up to 24, 2e-5 for
+        /// 32, and 1e-4 from 48 on. With list, pair or lambda it is 2e-5
+        #[arg(long, value_name = "RATE", value_parser = above_0)]
+        centroid_rate: Option<f64>,
+        /// Let the optimizer go on from the optimizer.safetensors that train repconc left in the folder of --init. The first
+        /// update then has the rate 0
+        #[arg(long, value_name = "FILE")]
+        optimizer_state: Option<Input>,
+        #[command(flatten)]
+        shared: Shared,
+    },
+    /// Trains an encoder together with the centroids of codes (RepCONC, first stage), with static hard negatives
+    ///
+    /// The codes of a batch are chosen anew at every step so that all centroids get even shares. The output is a tower,
+    /// with which embed --codes makes the codes of all documents. The second stage is train jpq --loss list.
+    Repconc {
+        #[command(flatten)]
+        texts: Texts,
+        /// Hard negatives of the training queries, from mine-negatives
+        #[arg(long)]
+        negatives: Input,
+        /// How many hard negatives to draw for each query. Every query of the batch is trained against all of them
+        #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+        hard_num: u32,
+        #[command(flatten)]
+        clustering: ClusteringOptions,
+        #[command(flatten)]
+        shared: Shared,
+    },
 }
 
 /// The document side where documents are encoded, too.
@@ -97,9 +151,10 @@ pub(super) struct Texts {
     /// Tokens of the documents. An .arrow file is read in place; any other input is first copied into one
     #[arg(long)]
     pub(super) docs: Input,
-    /// Most tokens of a document to train on. 120 is enough for passages; documents want up to 512
-    #[arg(long, default_value_t = 120)]
-    pub(super) max_doc_length: usize,
+    /// Most tokens of a document to train on. The default is enough for passages; documents want up to 512 [default: 120;
+    /// repconc 110]
+    #[arg(long)]
+    pub(super) max_doc_length: Option<usize>,
 }
 
 /// What all methods have. Defaults are the paper's; small collections want smaller batches and fewer steps.
@@ -135,16 +190,16 @@ pub(super) struct Shared {
     /// Also write the training log as an event file for TensorBoard into the model folder
     #[arg(long)]
     pub(super) tensorboard: bool,
-    /// How many times to go over the training queries [default: 100; adore 6]
+    /// How many times to go over the training queries [default: 100; adore and jpq 6, repconc 10]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     pub(super) epochs: Option<u64>,
     /// Stop after this many steps. A learning rate that falls would reach 0 right after it
     #[arg(long)]
     pub(super) steps: Option<u64>,
-    /// Queries in each batch [default: 256; adore 32]
+    /// Queries in each batch [default: 256; adore and jpq 32, repconc 1024; jpq with list, pair or lambda 128]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     pub(super) batch_size: Option<u64>,
-    /// Most tokens of a query to train on [default: 24; adore 64]
+    /// Most tokens of a query to train on [default: 24; adore 64, jpq 32]
     #[arg(long)]
     pub(super) max_query_length: Option<usize>,
     /// Encode this many texts at a time instead of the whole batch. This takes less memory and a third more time,
@@ -178,8 +233,11 @@ pub(super) struct Shared {
 impl Choice {
     pub(super) fn texts(&self) -> Option<&Texts> {
         match self {
-            Choice::Inbatch { texts, .. } | Choice::Randneg { texts, .. } | Choice::Star { texts, .. } => Some(texts),
-            Choice::Adore { .. } => None,
+            Choice::Inbatch { texts, .. }
+            | Choice::Randneg { texts, .. }
+            | Choice::Star { texts, .. }
+            | Choice::Repconc { texts, .. } => Some(texts),
+            Choice::Adore { .. } | Choice::Jpq { .. } => None,
         }
     }
 
@@ -188,7 +246,9 @@ impl Choice {
             Choice::Inbatch { shared, .. }
             | Choice::Randneg { shared, .. }
             | Choice::Star { shared, .. }
-            | Choice::Adore { shared, .. } => shared,
+            | Choice::Adore { shared, .. }
+            | Choice::Jpq { shared, .. }
+            | Choice::Repconc { shared, .. } => shared,
         }
     }
 
@@ -199,6 +259,8 @@ impl Choice {
             Choice::Randneg { .. } => "randneg",
             Choice::Star { .. } => "star",
             Choice::Adore { .. } => "adore",
+            Choice::Jpq { .. } => "jpq",
+            Choice::Repconc { .. } => "repconc",
         }
     }
 
@@ -210,29 +272,49 @@ impl Choice {
                 [&texts.docs, negatives].into_iter().chain(teacher).collect()
             }
             Choice::Adore { embeddings, docs, .. } => [embeddings].into_iter().chain(docs).collect(),
+            Choice::Jpq { index, docs, optimizer_state, .. } => {
+                [index].into_iter().chain(docs).chain(optimizer_state).collect()
+            }
+            Choice::Repconc { texts, negatives, clustering, .. } => vec![&texts.docs, negatives, &clustering.index],
         };
         let Shared { queries, qrels, dev, .. } = self.shared();
         [vec![queries, qrels], own, dev.inputs().collect()].concat()
     }
 
-    /// The settings of a run whose vectors are compared by `similarity`.
-    pub(super) fn settings(&self, similarity: Similarity) -> TrainingSettings {
+    /// The settings of a run on what was `opened`, where vectors are compared by `similarity`.
+    pub(super) fn settings(&self, similarity: Similarity, opened: &Opened) -> TrainingSettings {
         let (shared, texts) = (self.shared(), self.texts());
-        let paper = if texts.is_some() { TrainingSettings::both_sides() } else { TrainingSettings::query_side() };
+        let objective = shared.loss.objective(self.name(), similarity);
+        let draws_one = objective.loss.draws_one();
+        let paper = match self {
+            Choice::Inbatch { .. } | Choice::Randneg { .. } | Choice::Star { .. } => TrainingSettings::both_sides(),
+            Choice::Adore { .. } => TrainingSettings::query_side(),
+            Choice::Jpq { centroid_rate, .. } => {
+                let subvectors = opened.method.quantizer().map_or(0, Quantizer::subvectors);
+                let jpq = TrainingSettings::jpq(subvectors, objective.loss);
+                let moments = opened.moments.as_ref().map(|moments| moments.digest().to_owned());
+                TrainingSettings { moments, ..with_centroid_rate(jpq, *centroid_rate) }
+            }
+            Choice::Repconc { clustering, .. } => clustering.apply(TrainingSettings::repconc()),
+        };
         let texts_at_once = shared.chunk_size.map(|size| Chunks::Texts(size as usize));
         let settings = TrainingSettings {
             epochs: shared.epochs.unwrap_or(paper.epochs),
             steps: shared.steps,
             batch_size: shared.batch_size.map_or(paper.batch_size, |size| size as usize),
-            objective: shared.loss.objective(similarity),
+            objective,
             max_query_length: shared.max_query_length.unwrap_or(paper.max_query_length),
-            max_doc_length: texts.map_or(paper.max_doc_length, |texts| texts.max_doc_length),
+            max_doc_length: texts.and_then(|texts| texts.max_doc_length).unwrap_or(paper.max_doc_length),
             chunks: texts_at_once.or(shared.chunk_tokens.map(|tokens| Chunks::Tokens(tokens as usize))),
             scale_loss: shared.precision == Precision::F16,
             seed: shared.seed,
             save_every: shared.save_every,
             ..paper
         };
-        shared.update.apply(settings)
+        let settings = shared.update.apply(settings);
+        // That warm-up is a share of a run whose length only the other settings tell.
+        let warmup = (draws_one && !shared.update.has_warmup())
+            .then(|| settings.total_steps(opened.relevant.queries().len()) / 20);
+        TrainingSettings { warmup_steps: warmup.unwrap_or(settings.warmup_steps), ..settings }
     }
 }

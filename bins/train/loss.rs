@@ -13,9 +13,13 @@ enum LossName {
     InfoNce,
     MarginMse,
     Kl,
+    Weighted,
+    List,
+    Pair,
+    Lambda,
 }
 
-const LOSSES: [(&str, &str, LossName); 4] = [
+const LOSSES: [(&str, &str, LossName); 8] = [
     (
         "softplus",
         "The paper's loss: softplus of a negative's score minus the positive's, for each pair",
@@ -24,6 +28,18 @@ const LOSSES: [(&str, &str, LossName); 4] = [
     ("infonce", "Cross-entropy of the positive among all candidates", LossName::InfoNce),
     ("marginmse", "Squared error between the model's and the teacher's margins (star only)", LossName::MarginMse),
     ("kl", "Kullback-Leibler divergence of the model's distribution from the teacher's (star only)", LossName::Kl),
+    (
+        "weighted",
+        "JPQ's loss: softplus of each pair of the retrieved list, weighted by what it costs the metric (jpq only)",
+        LossName::Weighted,
+    ),
+    (
+        "list",
+        "RepCONC's second stage: cross-entropy of a drawn relevant document among what is retrieved (jpq only)",
+        LossName::List,
+    ),
+    ("pair", "The same with the softplus of each pair (jpq only)", LossName::Pair),
+    ("lambda", "The same with pairs weighted by what they cost the metric (jpq only)", LossName::Lambda),
 ];
 
 /// What training minimizes. The defaults are the paper's.
@@ -31,10 +47,10 @@ const LOSSES: [(&str, &str, LossName); 4] = [
 #[command(next_help_heading = "Loss")]
 pub(crate) struct LossOptions {
     /// What training minimizes. In every loss, a document that the qrels say is relevant to a query is never a negative
-    /// of that query, whatever it was drawn for
-    #[arg(long, default_value = "softplus", value_parser = one_of(&LOSSES))]
-    loss: LossName,
-    /// Divide scores by this number. 0.05 is a scale of 20. The default is 1, but 0.05 for infonce and kl with cosine,
+    /// of that query, whatever it was drawn for [default: softplus; jpq weighted, repconc infonce]
+    #[arg(long, value_parser = one_of(&LOSSES))]
+    loss: Option<LossName>,
+    /// Divide scores by this number. 0.05 is a scale of 20. The default is 1, but 0.05 for infonce, kl and list with cosine,
     /// whose scores lie between -1 and 1
     #[arg(long, value_parser = temperature)]
     temperature: Option<f64>,
@@ -71,28 +87,49 @@ impl LossOptions {
 
     /// Whether the loss learns from a teacher's scores.
     pub(crate) fn needs_teacher(&self) -> bool {
-        matches!(self.loss, LossName::MarginMse | LossName::Kl)
+        matches!(self.loss, Some(LossName::MarginMse | LossName::Kl))
+    }
+
+    /// The loss that is asked for, or the default of `method`.
+    fn named(&self, method: &str) -> LossName {
+        self.loss.unwrap_or(match method {
+            "jpq" => LossName::Weighted,
+            "repconc" => LossName::InfoNce,
+            _ => LossName::Softplus,
+        })
     }
 
     /// Says what is wrong with options that don't go together. `cuts_metric` and `has_teacher` say whether these options
     /// of methods are given.
     pub(crate) fn check(&self, method: &str, cuts_metric: bool, has_teacher: bool) -> Result<(), String> {
-        let name = LOSSES.iter().find(|(.., loss)| *loss == self.loss).map_or("", |(name, ..)| name);
+        let loss = self.named(method);
+        let name = LOSSES.iter().find(|(.., other)| *other == loss).map_or("", |(name, ..)| name);
+        let is_of_lists = matches!(loss, LossName::Weighted | LossName::List | LossName::Pair | LossName::Lambda);
         let wrong = match () {
+            () if is_of_lists != (method == "jpq") => match is_of_lists {
+                true => format!("--loss {name} is for jpq, not for {method}"),
+                false => format!("--loss {name} is not for jpq, which has weighted, list, pair and lambda"),
+            },
+            () if !self.dimensions.is_empty() && matches!(method, "jpq" | "repconc") => {
+                format!("--dimensions is not for {method}, whose codes stand for whole vectors")
+            }
+            () if cuts_metric && method == "jpq" && loss != LossName::Weighted => {
+                format!("--lambda-cut is for weighted, and not for {name}")
+            }
             () if has_teacher && !self.needs_teacher() => format!("--teacher is for marginmse and kl, not for {name}"),
             () if self.needs_teacher() && method != "star" => {
                 format!("--loss {name} learns from a teacher's scores of hard negatives, which only star has")
             }
-            () if self.symmetric && self.loss != LossName::InfoNce => {
+            () if self.symmetric && loss != LossName::InfoNce => {
                 format!("--symmetric is for infonce, not for {name}")
             }
             () if self.symmetric && method == "adore" => {
                 "--symmetric needs the positives of a batch, and adore has retrieved lists".into()
             }
-            () if self.teacher_temperature.is_some() && self.loss != LossName::Kl => {
+            () if self.teacher_temperature.is_some() && loss != LossName::Kl => {
                 format!("--teacher-temperature is for kl, not for {name}")
             }
-            () if cuts_metric && self.loss != LossName::Softplus => {
+            () if cuts_metric && method == "adore" && loss != LossName::Softplus => {
                 format!("--metric-cut is for softplus, whose pairs are weighted by the metric, and not for {name}")
             }
             () => return Ok(()),
@@ -100,29 +137,37 @@ impl LossOptions {
         Err(wrong)
     }
 
-    /// What is minimized where vectors are compared by `similarity`.
-    pub(crate) fn objective(&self, similarity: Similarity) -> Objective {
-        let loss = match self.loss {
+    /// What `method` minimizes where vectors are compared by `similarity`.
+    pub(crate) fn objective(&self, method: &str, similarity: Similarity) -> Objective {
+        let loss = match self.named(method) {
             LossName::Softplus => Loss::Softplus,
             LossName::InfoNce => Loss::InfoNce { symmetric: self.symmetric },
             LossName::MarginMse => Loss::MarginMse,
             LossName::Kl => Loss::Kl { teacher_temperature: self.teacher_temperature.unwrap_or(1.0) },
+            LossName::Weighted => Loss::Weighted,
+            LossName::List => Loss::List,
+            LossName::Pair => Loss::Pair,
+            LossName::Lambda => Loss::Lambda,
         };
-        let temperature = self.temperature_for(similarity);
+        let temperature = self.temperature_for(method, similarity);
         Objective { loss, temperature, dimensions: self.dimensions.clone() }
     }
 
     /// Warns where scores of `similarity` lie too close together for the loss.
-    pub(crate) fn warn_of_cosines(&self, similarity: Similarity) {
+    pub(crate) fn warn_of_cosines(&self, method: &str, similarity: Similarity) {
         if similarity != Similarity::Cosine {
             return;
         }
-        match self.loss {
-            LossName::Softplus if self.temperature.is_none() => tracing::warn!(
-                "cosines lie between -1 and 1, where the softplus of their differences hardly tells a good ranking from \
+        match self.named(method) {
+            LossName::Softplus | LossName::Weighted | LossName::Pair | LossName::Lambda
+                if self.temperature.is_none() =>
+            {
+                tracing::warn!(
+                    "cosines lie between -1 and 1, where the softplus of their differences hardly tells a good ranking from \
                  a bad one; hint: --temperature 0.05, or --loss infonce"
-            ),
-            LossName::MarginMse if self.temperature_for(similarity) == 1.0 => tracing::warn!(
+                )
+            }
+            LossName::MarginMse if self.temperature_for(method, similarity) == 1.0 => tracing::warn!(
                 "margins of cosines are at most 2, and the teacher's may be larger; hint: --temperature 0.05"
             ),
             _ => {}
@@ -130,8 +175,8 @@ impl LossOptions {
     }
 
     /// What scores of `similarity` are divided by.
-    fn temperature_for(&self, similarity: Similarity) -> f64 {
-        let is_softmax = matches!(self.loss, LossName::InfoNce | LossName::Kl);
+    fn temperature_for(&self, method: &str, similarity: Similarity) -> f64 {
+        let is_softmax = matches!(self.named(method), LossName::InfoNce | LossName::Kl | LossName::List);
         let default = if is_softmax && similarity == Similarity::Cosine { 0.05 } else { 1.0 };
         self.temperature.unwrap_or(default)
     }

@@ -5,7 +5,7 @@ use hardmine_files::{Input, MappedTokens};
 use hardmine_records::Error;
 use hardmine_text::{FolderSettings, TextKind};
 use hardmine_training::data::{IdOptions, TextRows, read_negatives, read_qrels};
-use hardmine_training::{DocumentLists, Documents, Method, TaughtPairs, Teacher};
+use hardmine_training::{Compressed, DocumentLists, Documents, Method, Moments, TaughtPairs, Teacher};
 
 use super::arguments::{Choice, Shared};
 use super::{dev, loss};
@@ -38,14 +38,36 @@ impl Choice {
             Choice::Adore { embeddings, docs, top_k, metric_cut, .. } => {
                 let documents = Documents::open(embeddings, encoder.device())?;
                 let tokens = docs.as_ref().map(MappedTokens::open).transpose()?;
-                let rows = TextRows::of_embeddings(&documents, tokens.as_ref())?;
+                let of = (documents.name(), documents.rows(), documents.provenance());
+                let rows = TextRows::of_vectors(of, tokens.as_ref())?;
                 let judged = shared.judgements(&queries, &rows, &mut notes)?;
                 (Method::Adore { documents, top_k: *top_k, metric_cut: *metric_cut }, judged)
             }
+            Choice::Jpq { index, docs, top_k, lambda_cut, .. } => {
+                let documents = Compressed::open(index, encoder)?;
+                let tokens = docs.as_ref().map(MappedTokens::open).transpose()?;
+                let of = (documents.name(), documents.rows(), documents.provenance());
+                let rows = TextRows::of_vectors(of, tokens.as_ref())?;
+                let judged = shared.judgements(&queries, &rows, &mut notes)?;
+                let lambda_cut = Some(lambda_cut.unwrap_or(200)).filter(|&cut| cut > 0);
+                (Method::Jpq { documents, top_k: *top_k, lambda_cut }, judged)
+            }
+            Choice::Repconc { texts, negatives, hard_num, clustering, .. } => {
+                let docs = MappedTokens::open(&texts.docs)?;
+                let clustering = clustering.open(encoder, &docs)?;
+                let rows = TextRows::of_tokens(&docs);
+                let judged = shared.judgements(&queries, &rows, &mut notes)?;
+                let (negatives, _) = shared.open_star(negatives, None, (&queries, &rows, &judged.0), &mut notes)?;
+                (Method::RepConc { docs, negatives, hard_num: *hard_num, clustering }, judged)
+            }
+        };
+        let moments = match self {
+            Choice::Jpq { optimizer_state, .. } => optimizer_state.as_ref().map(Moments::open).transpose()?,
+            _ => None,
         };
         // Before the first of many steps, and not at the end of them.
         notes.iter().for_each(|note| tracing::warn!("{note}"));
-        Ok(Opened { method, relevant, dev })
+        Ok(Opened { method, relevant, dev, moments })
     }
 }
 
@@ -69,7 +91,7 @@ impl Shared {
         Ok((relevant.lists, dev))
     }
 
-    /// Reads the hard negatives of `train star`, and the teacher's scores if the loss learns from them. What the user
+    /// Reads the hard negatives of `train star` and `train repconc`, and the teacher's scores if the loss learns from them. What the user
     /// should know of these files is added to `notes`.
     fn open_star(
         &self,
@@ -113,6 +135,8 @@ pub(super) struct Opened {
     pub(super) method: Method,
     pub(super) relevant: DocumentLists,
     pub(super) dev: Option<dev::Judged>,
+    /// What the optimizer goes on from.
+    pub(super) moments: Option<Moments>,
 }
 
 /// Refuses texts that don't have the prompts that the starting model asks for, unless `--other-prompt` is given or it

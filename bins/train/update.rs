@@ -20,24 +20,27 @@ const SCHEDULES: [(&str, &str, Decay); 3] = [
 #[derive(clap::Args)]
 #[command(next_help_heading = "Updates")]
 pub(crate) struct UpdateOptions {
-    /// Optimizer that makes the updates [default: lamb; adore adamw]
+    /// Optimizer that makes the updates [default: lamb; adore, jpq and repconc adamw]
     #[arg(long, value_parser = one_of(&OPTIMIZERS))]
     optimizer: Option<Rule>,
-    /// Learning rate at its highest, after the warm-up [default: 1e-4; adore 5e-6]
+    /// Learning rate at its highest, after the warm-up [default: 1e-4; adore, jpq and repconc 5e-6; jpq with list, pair or
+    /// lambda 2e-6]
     #[arg(long, value_parser = from_0)]
     learning_rate: Option<f64>,
-    /// Number of steps in which the learning rate rises from 0 to its highest value [default: 1000; adore 2000]
+    /// Number of steps in which the learning rate rises from 0 to its highest value [default: 1000; adore and jpq 2000;
+    /// jpq with list, pair or lambda a twentieth of the run; repconc 0]
     #[arg(long)]
     warmup_steps: Option<u64>,
-    /// How the learning rate goes on after the warm-up
-    #[arg(long, default_value = "linear", value_parser = one_of(&SCHEDULES))]
-    schedule: Decay,
+    /// How the learning rate goes on after the warm-up [default: linear; repconc constant]
+    #[arg(long, value_parser = one_of(&SCHEDULES))]
+    schedule: Option<Decay>,
     /// Share of itself that a parameter loses at each update, times the learning rate. Biases and the weights of norms
-    /// are spared, except the norm of a RobertaDot's head, which decays as in the paper
-    #[arg(long, default_value_t = 0.01, value_parser = from_0)]
-    weight_decay: f64,
+    /// are spared, except the norm of a RobertaDot's head, which decays as in the paper; so are centroids [default: 0.01;
+    /// repconc, and jpq with list, pair or lambda 0.001]
+    #[arg(long, value_parser = from_0)]
+    weight_decay: Option<f64>,
     /// If the norm of the gradient, taken over all parameters, is above this number, scale the gradient down to it. With
-    /// inf it stays as it is
+    /// inf it stays as it is. In jpq, centroids are left out of both, except with list, pair or lambda
     #[arg(long, default_value_t = 1.0, value_parser = above_0)]
     max_gradient_norm: f64,
     /// Leave a part of the model as it is: embeddings, or layers:N for the embeddings and the first N layers
@@ -49,25 +52,30 @@ pub(crate) struct UpdateOptions {
     accumulate: u64,
 }
 
-fn from_0(text: &str) -> Result<f64, String> {
+pub(crate) fn from_0(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
     number.ok_or_else(|| "expected a number from 0, such as 1e-4".into())
 }
 
-fn above_0(text: &str) -> Result<f64, String> {
+pub(crate) fn above_0(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| *number > 0.0);
     number.ok_or_else(|| "expected a number above 0, such as 1".into())
 }
 
 impl UpdateOptions {
+    /// Whether the number of steps of the warm-up is given.
+    pub(crate) fn has_warmup(&self) -> bool {
+        self.warmup_steps.is_some()
+    }
+
     /// The method's `settings` with what the options say.
     pub(crate) fn apply(&self, settings: TrainingSettings) -> TrainingSettings {
         TrainingSettings {
             optimizer: self.optimizer.unwrap_or(settings.optimizer),
             learning_rate: self.learning_rate.unwrap_or(settings.learning_rate),
             warmup_steps: self.warmup_steps.unwrap_or(settings.warmup_steps),
-            schedule: self.schedule,
-            weight_decay: self.weight_decay,
+            schedule: self.schedule.unwrap_or(settings.schedule),
+            weight_decay: self.weight_decay.unwrap_or(settings.weight_decay),
             max_gradient_norm: self.max_gradient_norm,
             freeze: self.freeze,
             accumulate: self.accumulate,

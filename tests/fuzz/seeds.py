@@ -18,8 +18,13 @@ SEEDS = {
     "vocabulary": ["M/vocab.txt"],
     "safetensors": [],
     "pytorch": [],
+    "compressed": [],
 }
-CHECKPOINTS = {"safetensors": ["training/init/model.safetensors"], "pytorch": ["training/init/pytorch_model.bin", "checkpoints/*.bin"]}
+FIXTURES = {
+    "safetensors": ["training/init/model.safetensors"],
+    "pytorch": ["training/init/pytorch_model.bin", "checkpoints/*.bin"],
+    "compressed": ["compression/index/*.index"],
+}
 
 with tempfile.TemporaryDirectory() as temporary:
     inputs = Path(temporary)
@@ -28,6 +33,6 @@ with tempfile.TemporaryDirectory() as temporary:
         corpus = HERE / "corpus" / target
         corpus.mkdir(parents=True, exist_ok=True)
         found = [file for pattern in patterns for file in inputs.glob(pattern)]
-        found += [file for pattern in CHECKPOINTS.get(target, []) for file in healthy.FIXTURES.glob(pattern)]
+        found += [file for pattern in FIXTURES.get(target, []) for file in healthy.FIXTURES.glob(pattern)]
         for file in found:
             shutil.copy(file, corpus / file.name)

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::attention::Heads;
 use crate::families::{self, Architecture, Sizes};
 use crate::layers::Activation;
+use crate::tower::TowerConfig;
 
 /// The largest of any size, far beyond that of any model: products of sizes stay in range, and what isn't in the
 /// checkpoint can still be allocated.
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub class: Option<String>,
     /// For a query encoder trained by ADORE: the digest of the encoder of the documents it searches.
     pub document_model: Option<String>,
+    /// What it says of a tower.
+    pub tower: TowerConfig,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +41,8 @@ struct Common {
     initializer_range: Option<f64>,
     output_embedding_size: Option<i64>,
     hardmine: Option<HardmineSettings>,
+    #[serde(flatten)]
+    tower: TowerConfig,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +80,7 @@ impl Config {
             output_embedding_size: common.output_embedding_size,
             class: common.architectures.and_then(|names| names.into_iter().next()),
             document_model: common.hardmine.and_then(|ours| ours.document_model),
+            tower: common.tower,
         })
     }
 }

@@ -22,6 +22,8 @@ enum Stage {
     Linear(Linear, Activation),
     LayerNorm(LayerNorm),
     Normalize,
+    /// Times the transpose of a rotation.
+    Rotate(Tensor),
     /// Only so many first numbers are kept.
     Cut(i64),
 }
@@ -76,6 +78,7 @@ impl Head {
             Stage::Linear(linear, activation) => activation.forward(&linear.forward(&x)),
             Stage::LayerNorm(norm) => norm.forward(&x),
             Stage::Normalize => &x / x.norm_scalaropt_dim(2, 1, true).clamp_min(1e-12),
+            Stage::Rotate(rotation) => x.matmul(&rotation.tr()),
             Stage::Cut(dimension) => x.narrow(1, 0, *dimension).contiguous(),
         })
     }
@@ -83,6 +86,11 @@ impl Head {
     /// Whether all vectors have length 1.
     pub fn normalizes(&self) -> bool {
         matches!(self.stages.last(), Some(Stage::Normalize))
+    }
+
+    /// Rotates each vector in the end: R·x for `rotation` R, (E, E).
+    pub fn rotate(&mut self, rotation: Tensor) {
+        self.stages.push(Stage::Rotate(rotation));
     }
 
     /// Keeps only the first `dimension` numbers of each vector, and brings it back to length 1 if it had that.

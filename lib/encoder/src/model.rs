@@ -13,7 +13,7 @@ use crate::head::Head;
 use crate::modules::{self, Layout, Step, stated_similarity};
 use crate::network::Network;
 use crate::parameters::{Parameters, listed};
-use crate::{Pooling, PoolingMode, Precision, Similarity, digest};
+use crate::{Pooling, PoolingMode, Precision, Similarity, Tower, digest};
 
 /// An encoder with all that is needed to train and to save it. It computes as its [`Network`] does.
 pub struct Encoder {
@@ -24,6 +24,7 @@ pub struct Encoder {
     pub(crate) pooler: Vec<(String, Tensor)>,
     /// Prompts by name that the saved folder asks for instead of its own.
     pub(crate) prompts: Vec<(&'static str, String)>,
+    pub(crate) tower: Option<Tower>,
     pub(crate) folder: PathBuf,
 }
 
@@ -150,7 +151,8 @@ impl Encoder {
         let transformer = config.architecture.build(&mut parameters);
         parameters.enter("");
         let head = Head::new(&mut parameters, &layout, &config, &place)?;
-        let (parameters, unused) = parameters.finish(&place)?;
+        let (parameters, mut unused) = parameters.finish(&place)?;
+        let tower = Tower::take(&mut unused, config.tower, head.dimension, &place)?;
         let (not_needed, unknown): (Tensors, Tensors) =
             unused.into_iter().partition(|(name, _)| belongs_to_a_task(name.strip_prefix(prefix).unwrap_or(name)));
         if !not_needed.is_empty() {
@@ -175,7 +177,7 @@ impl Encoder {
         }
         let folder = folder.to_path_buf();
         let network = Network { config, transformer, head, device, precision, digest };
-        Ok(Encoder { network, layout, parameters, pooler, prompts: Vec::new(), folder })
+        Ok(Encoder { network, layout, parameters, pooler, prompts: Vec::new(), tower, folder })
     }
 
     /// What is needed to encode, and no more: it can be neither trained nor saved. The transformer's matrices are cast
@@ -198,6 +200,17 @@ impl Encoder {
     pub fn set_prompts(&mut self, query: Option<&str>, document: Option<&str>) {
         let named = [("query", query), ("document", document)];
         self.prompts = named.into_iter().filter_map(|(name, prompt)| Some((name, prompt?.to_owned()))).collect();
+    }
+
+    /// The rotation and the centroids that make it a tower, if it is one. The vectors of [`Network::encode`] are plain
+    /// all the same.
+    pub fn tower(&self) -> Option<&Tower> {
+        self.tower.as_ref()
+    }
+
+    /// Makes it a tower, or a plain encoder again; goes into the saved folder.
+    pub fn set_tower(&mut self, tower: Option<Tower>) {
+        self.tower = tower;
     }
 
     /// Makes this the query encoder of documents encoded by the model with this digest, or, with none, one

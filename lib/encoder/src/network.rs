@@ -2,6 +2,7 @@
 
 use tch::{Device, Tensor};
 
+use hardmine_quantization::Rotation;
 use hardmine_records::{Error, Result};
 
 use crate::config::Config;
@@ -71,6 +72,23 @@ impl Network {
                 Ok(self)
             }
         }
+    }
+
+    /// The same network with rotated vectors, as the codes of a product quantizer stand for. They are compared among
+    /// themselves as the plain ones are.
+    ///
+    /// # Errors
+    /// A rotation of vectors of another size.
+    pub fn rotated(mut self, rotation: &Rotation) -> Result<Network> {
+        let (dim, found) = (self.dimension(), (rotation.dim_out(), rotation.dim_in()));
+        if found != (dim, dim) {
+            let text =
+                format!("is a matrix of {} times {}, but the model's vectors have {dim} numbers", found.0, found.1);
+            return Err(Error::new("rotation", text));
+        }
+        let matrix = Tensor::from_slice(rotation.matrix()).view([dim as i64, dim as i64]);
+        self.head.rotate(matrix.to_device(self.device));
+        Ok(self)
     }
 
     /// E, the size of a vector.

@@ -11,6 +11,7 @@ use crate::Similarity;
 use crate::checkpoint::{self, SAFETENSORS};
 use crate::config::read_json;
 use crate::modules::{Layout, Module, Step};
+use crate::tower::{Tower, say_tower};
 
 /// Files beside the weights that go with a model unchanged: its tokenizer, and what
 /// sentence-transformers wants to know.
@@ -61,6 +62,8 @@ impl Encoder {
         let dense = self.dense_prefixes();
         let tensors = self.parameters.iter().chain(&self.pooler).map(|(name, tensor)| (name.as_str(), tensor));
         let here = tensors.filter(|(name, _)| !dense.iter().any(|prefix| name.starts_with(prefix)));
+        let of_tower = self.tower.iter().flat_map(Tower::tensors).collect::<Vec<_>>();
+        let here = here.chain(of_tower.iter().map(|(name, tensor)| (*name, tensor)));
         checkpoint::write(&home.join(SAFETENSORS), here)
     }
 
@@ -102,6 +105,7 @@ impl Encoder {
             // The model it was loaded from may have been trained by ADORE, and this one may encode documents again.
             None => config.remove("hardmine"),
         };
+        say_tower(&mut config, self.tower.as_ref());
         Ok(Value::Object(config))
     }
 }

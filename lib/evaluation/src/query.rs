@@ -64,6 +64,7 @@ fn run(tables: &[NamedTable], sql: &str, threads: usize, format: ResultFormat, o
     config.options_mut().sql_parser.collect_spans = true;
     let engine = Engine::new(config)?;
     engine.context.register_udf(functions::sha256());
+    engine.context.register_udf(functions::get_byte());
     engine.run(async {
         let _open = register(&engine.context, tables).await?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);

@@ -24,12 +24,13 @@ use crate::texts::{self, TextForm, TsvTexts};
 
 /// The kinds a table may be of. What may be any of several, as the columns of negatives are those of a run, is taken
 /// for the first.
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Run,
     Kind::Qrels,
     Kind::Negatives,
     Kind::Tokens,
     Kind::Embeddings,
+    Kind::Codes,
     Kind::Metrics,
     Kind::TrainingLog,
     Kind::MiningReport,

@@ -29,6 +29,7 @@ fn command_for(kind: Kind) -> &'static str {
             "make embeddings with: embed --model MODEL docs.tokens.arrow -o docs.arrow; texts themselves can be searched \
              in a lexical index, which index --lexical makes"
         }
+        Kind::Codes => "make codes with: embed --model TOWER --codes docs.tokens.arrow -o docs.codes.arrow",
         Kind::Qrels => {
             "qrels are four columns (query 0 document relevance), or have a header such as: query-id corpus-id score"
         }

@@ -145,8 +145,10 @@ fn arrow(place: &str) -> impl FnOnce(arrow::error::ArrowError) -> Error {
 fn parquet_properties(kind: Kind, schema: &Schema) -> WriterProperties {
     let packed = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
     match kind {
-        // Vectors neither repeat nor compress.
-        Kind::Embeddings => packed.set_dictionary_enabled(false).set_compression(Compression::UNCOMPRESSED),
+        // Vectors and codes neither repeat nor compress.
+        Kind::Embeddings | Kind::Codes => {
+            packed.set_dictionary_enabled(false).set_compression(Compression::UNCOMPRESSED)
+        }
         Kind::Run | Kind::Negatives | Kind::Qrels => schema.fields().iter().fold(packed, lists_column),
         _ => packed,
     }

@@ -315,6 +315,10 @@ fn target_type(column: ColumnType, source: &DataType, is_foreign: bool) -> Optio
             }
             _ => None,
         },
+        ColumnType::Code => match source {
+            DataType::FixedSizeBinary(size) if *size > 0 => Some(source.clone()),
+            _ => None,
+        },
     }
 }
 

@@ -21,6 +21,6 @@ pub use provenance::Provenance;
 pub use schema::Kind;
 pub use spaces::{check_same_space, check_self};
 pub use views::{
-    EmbeddingsBatch, MetricsBatch, MiningReportBatch, Numbers, QrelsBatch, RunBatch, TeacherColumns, TokensBatch,
-    TrainingLogBatch, Values,
+    CodesBatch, EmbeddingsBatch, MetricsBatch, MiningReportBatch, Numbers, QrelsBatch, RunBatch, TeacherColumns,
+    TokensBatch, TrainingLogBatch, Values,
 };

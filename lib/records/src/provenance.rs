@@ -24,6 +24,10 @@ pub const DOCS: &str = "hardmine.docs";
 pub const MODEL: &str = "hardmine.model";
 /// Digest of the encoder whose document embeddings this (query) encoder was trained to search.
 pub const DOCUMENT_MODEL: &str = "hardmine.document_model";
+/// Digest of the rotation that vectors, or those that codes stand for, have been turned by. Plain vectors have none.
+pub const SPACE: &str = "hardmine.space";
+/// Digest of the centroids that codes were made with; of an index, of those that it decodes them with.
+pub const CENTROIDS: &str = "hardmine.centroids";
 /// Digest of the tokenizer.
 pub const TOKENIZER: &str = "hardmine.tokenizer";
 /// `passage`, `document` or `query`.
@@ -129,6 +133,13 @@ impl Provenance {
     pub fn stamp(&mut self, kind: Kind) {
         self.set(KIND, kind);
         self.set(SCHEMA_VERSION, kind.definition().version);
+        self.stamp_program();
+    }
+
+    /// Sets what a faiss index says of itself.
+    pub fn stamp_index(&mut self) {
+        self.set(KIND, "index");
+        self.set(SCHEMA_VERSION, 1);
         self.stamp_program();
     }
 

@@ -5,7 +5,7 @@ use crate::provenance::*;
 use crate::schema::{Column, ColumnType, Definition};
 
 /// What each entry of the metadata holds.
-const METADATA: [(&str, &str); 24] = [
+const METADATA: [(&str, &str); 26] = [
     (KIND, "kind of record"),
     (SCHEMA_VERSION, "version of the kind's schema"),
     (PROGRAM, "program and version that wrote the file"),
@@ -13,11 +13,16 @@ const METADATA: [(&str, &str); 24] = [
         COMMAND,
         "its command line; paths are cut to file names and the output is left out, so a rerun elsewhere gives the same bytes",
     ),
-    (KEYS, "fingerprint of the keys of the file's rows, in order (tokens, embeddings)"),
+    (KEYS, "fingerprint of the keys of the file's rows, in order (tokens, embeddings, codes)"),
     (QUERIES, "fingerprint of the tokens file whose row numbers are in `query_id`"),
     (DOCS, "fingerprint of the tokens file whose row numbers are in `doc_id`"),
     (MODEL, "digest of the encoder: its configuration and weights"),
     (DOCUMENT_MODEL, "for a query encoder trained by ADORE: digest of the encoder of the documents it searches"),
+    (
+        SPACE,
+        "digest of the rotation that the vectors, or those that the codes stand for, have been turned by; absent where they are plain",
+    ),
+    (CENTROIDS, "digest of the centroids that codes were made with; in an index, of those that it decodes them with"),
     (TOKENIZER, "digest of what the tokenizer does to a text"),
     (TEXT_KIND, "`passage`, `document` or `query`"),
     (MAX_LENGTH, "most token ids a text keeps"),
@@ -52,7 +57,8 @@ fn readme() -> String {
     let mut text = String::from(
         "# Records\n\nMade from the `.json` files beside it: `UPDATE_GOLDEN=1 cargo test -p hardmine-records` writes it anew.\n\n\
          `id` is `int64` in the internal space (row number of a tokens file) and `utf8` in the official one \
-         (the collection's own ids); `vector` is `fixed_size_list<float32 or float16, dim>`.\n",
+         (the collection's own ids); `vector` is `fixed_size_list<float32 or float16, dim>`, and `code` is \
+         `fixed_size_binary(M)`.\n",
     );
     for kind in Kind::ALL {
         let Definition { kind, version, about, columns } = kind.definition();
@@ -75,6 +81,7 @@ fn type_name(type_: ColumnType) -> &'static str {
         ColumnType::Utf8 => "utf8",
         ColumnType::ListInt32 => "list\\<int32\\>",
         ColumnType::Vector => "vector",
+        ColumnType::Code => "code",
         ColumnType::Id => "id",
     }
 }

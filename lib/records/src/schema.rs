@@ -15,6 +15,8 @@ pub enum Kind {
     Tokens,
     /// Vectors of texts.
     Embeddings,
+    /// Codes of texts, which a product quantizer makes of their vectors.
+    Codes,
     /// Relevance judgements.
     Qrels,
     /// Ranked lists.
@@ -79,15 +81,18 @@ pub enum ColumnType {
     ListInt32,
     /// `fixed_size_list<float32 or float16, dim>`.
     Vector,
+    /// `fixed_size_binary(M)`.
+    Code,
     /// `int64` in the internal id space, `utf8` in the official one.
     Id,
 }
 
 impl Kind {
     /// All kinds, in the order data flows through them.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Tokens,
         Kind::Embeddings,
+        Kind::Codes,
         Kind::Qrels,
         Kind::Run,
         Kind::Negatives,
@@ -102,6 +107,7 @@ impl Kind {
             [
                 include_str!("../../../schemas/tokens.json"),
                 include_str!("../../../schemas/embeddings.json"),
+                include_str!("../../../schemas/codes.json"),
                 include_str!("../../../schemas/qrels.json"),
                 include_str!("../../../schemas/run.json"),
                 include_str!("../../../schemas/negatives.json"),
@@ -131,20 +137,22 @@ impl Kind {
         matches!(self, Kind::Run | Kind::Qrels | Kind::Negatives)
     }
 
-    /// The columns that every file of this kind has.
-    fn schema(self, ids: IdSpace, vector: Option<&DataType>) -> SchemaRef {
-        self.schema_of(self.definition().columns.iter().filter(|column| !column.optional), ids, vector)
+    /// The columns that every file of this kind has. `sized` is the type of vectors or codes.
+    fn schema(self, ids: IdSpace, sized: Option<&DataType>) -> SchemaRef {
+        self.schema_of(self.definition().columns.iter().filter(|column| !column.optional), ids, sized)
     }
 
     fn schema_of<'a>(
         self,
         columns: impl Iterator<Item = &'a Column>,
         ids: IdSpace,
-        vector: Option<&DataType>,
+        sized: Option<&DataType>,
     ) -> SchemaRef {
         let field = |column: &Column| {
             let type_ = match column.type_ {
-                ColumnType::Vector => vector.expect("only embeddings have vectors").clone(),
+                ColumnType::Vector | ColumnType::Code => {
+                    sized.expect("embeddings and codes are given their sizes").clone()
+                }
                 other => other.arrow(ids),
             };
             Field::new(&column.name, type_, column.nullable)
@@ -154,13 +162,14 @@ impl Kind {
 }
 
 impl ColumnType {
-    /// The Arrow type we write. A vector's depends on the data: see [`embeddings`].
+    /// The Arrow type we write. Those of vectors and codes depend on the data: see [`embeddings`] and [`codes`].
     pub(crate) fn arrow(self, ids: IdSpace) -> DataType {
         match self {
             ColumnType::Int64 => DataType::Int64,
             ColumnType::Int32 => DataType::Int32,
             ColumnType::Float32 | ColumnType::Vector => DataType::Float32,
             ColumnType::Float64 => DataType::Float64,
+            ColumnType::Code => DataType::FixedSizeBinary(1),
             ColumnType::Utf8 => DataType::Utf8,
             ColumnType::ListInt32 => DataType::List(Arc::new(Field::new("item", DataType::Int32, false))),
             ColumnType::Id => Ids::data_type(ids),
@@ -186,6 +195,11 @@ pub fn embeddings(float: DataType, dim: usize) -> SchemaRef {
 
 pub(crate) fn vector(float: DataType, dim: usize) -> DataType {
     DataType::FixedSizeList(Arc::new(Field::new("item", float, false)), dim as i32)
+}
+
+/// `codes` of `subvectors` bytes: `id, code`.
+pub fn codes(subvectors: usize) -> SchemaRef {
+    Kind::Codes.schema(IdSpace::Internal, Some(&DataType::FixedSizeBinary(subvectors as i32)))
 }
 
 /// `qrels`: `query_id, doc_id, relevance`.
@@ -231,7 +245,7 @@ mod tests {
     fn every_kind_is_the_one_its_file_names() {
         let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
         let expected =
-            ["tokens", "embeddings", "qrels", "run", "negatives", "metrics", "training-log", "mining-report"];
+            ["tokens", "embeddings", "codes", "qrels", "run", "negatives", "metrics", "training-log", "mining-report"];
         assert_eq!(names, expected);
     }
 }

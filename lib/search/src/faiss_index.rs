@@ -1,33 +1,18 @@
-//! faiss indexes of any factory string, by inner product: building one from a stream of embeddings, searching it, and
-//! files that `faiss.read_index` opens, too.
+//! faiss indexes of any factory string, by inner product: searching them, and files that `faiss.read_index` opens, too.
+//! `faiss_build.rs` makes them.
 
+use faiss::Index;
 use faiss::index::autotune::ParameterSpace;
 use faiss::index::flat::FlatIndex;
 use faiss::index::io::{read_index, write_index};
-use faiss::index::{Idx, IndexImpl, SearchResult};
-use faiss::{Index, MetricType, index_factory};
+use faiss::index::{IndexImpl, SearchResult};
 use hardmine_files::{Input, OutputFile};
-use hardmine_records::{Error, Provenance, Result, provenance};
-use rand::{Rng, SeedableRng};
-use rand_pcg::Pcg64Mcg;
+use hardmine_records::{Error, Provenance, Result};
 use tch::Device;
 
-use crate::blocks::{EmbeddingBlock, EmbeddingBlocks};
 use crate::hit::{Hit, rank_best};
 use crate::index_file::{self, Header};
 use crate::settings::RankSettings;
-
-/// Key of the provenance under which an index has its factory string.
-const FACTORY: &str = "hardmine.factory";
-
-/// Vectors added at once.
-const ADD_ROWS: usize = 8192;
-/// Training vectors that suffice for product quantizers: 256 for each of 256 centroids.
-const TRAIN_ROWS: usize = 65_536;
-/// Training vectors for each inverted list; with fewer, faiss warns.
-const TRAIN_ROWS_PER_LIST: usize = 39;
-/// Seed for drawing the training vectors.
-const SEED: u64 = 1234;
 
 /// A faiss index and where its vectors came from.
 pub struct FaissIndex {
@@ -39,67 +24,7 @@ pub struct FaissIndex {
 }
 
 impl FaissIndex {
-    /// Builds an index from embeddings, with `train_rows` of them drawn at random where its kind needs training (by
-    /// default 65,536, or 39 for each inverted list if that is more). The index, the training vectors and a few thousand
-    /// vectors more are in memory; a pipe is copied to a temporary file if it has to be read twice. `added` is called
-    /// with the number of vectors of each block that has been added.
-    ///
-    /// # Errors
-    /// Input that is not embeddings, a factory string that faiss does not know, too few vectors to train on, ids that
-    /// the index cannot keep.
-    pub fn build(
-        input: &Input,
-        factory: &str,
-        train_rows: Option<usize>,
-        mut added: impl FnMut(usize),
-    ) -> Result<Self> {
-        let place = || format!("--factory {factory}");
-        let mut blocks = EmbeddingBlocks::open(input, ADD_ROWS)?;
-        let index = index_factory(blocks.dim() as u32, factory, MetricType::InnerProduct);
-        let mut index = index.map_err(|e| {
-            Error::new(place(), plain(&e))
-                .hint("such as Flat, HNSW32, IVF256,Flat or IVF256,PQ48; faiss's wiki lists more")
-        })?;
-        if !index.is_trained() {
-            // Only a file can be read twice.
-            let mut file = input.clone();
-            if !input.is_reopenable() {
-                file = blocks.into_table().spool()?;
-                blocks = EmbeddingBlocks::open(&file, ADD_ROWS)?;
-            }
-            let rows = train_rows.unwrap_or_else(|| TRAIN_ROWS.max(TRAIN_ROWS_PER_LIST * inverted_lists(factory)));
-            let name = blocks.name().to_owned();
-            let sample = sample(blocks, rows)?;
-            tracing::info!("training on {} vectors", sample.ids.len());
-            index.train(&sample.vectors).map_err(|e| {
-                let text = format!("faiss can't train {factory} on {} of its vectors: {}", sample.ids.len(), plain(&e));
-                Error::new(&name, text).hint("a smaller --factory, such as fewer inverted lists, or more --train-rows")
-            })?;
-            blocks = EmbeddingBlocks::open(&file, ADD_ROWS)?;
-        }
-        let name = blocks.name().to_owned();
-        let keeps_ids = factory.contains("IDMap");
-        let embeddings = blocks.for_each_ahead(|rows| {
-            add(&mut index, rows, keeps_ids).map_err(|e| {
-                Error::new(&name, format!("{factory} can't take ids that are not row numbers ({})", plain(&e)))
-                    .hint(format!("--factory IDMap,{factory}"))
-            })?;
-            added(rows.ids.len());
-            Ok(())
-        })?;
-        if index.ntotal() == 0 {
-            return Err(Error::new(name, "has no embeddings"));
-        }
-        let mut provenance = Provenance::default();
-        provenance.merge(&embeddings);
-        provenance.set(provenance::KIND, index_file::KIND);
-        provenance.set(provenance::SCHEMA_VERSION, index_file::VERSION);
-        provenance.stamp_program();
-        provenance.set(FACTORY, factory);
-        Ok(FaissIndex::new(index, provenance))
-    }
-
-    fn new(index: IndexImpl, provenance: Provenance) -> Self {
+    pub(crate) fn new(index: IndexImpl, provenance: Provenance) -> Self {
         FaissIndex {
             index,
             #[cfg(feature = "faiss-gpu")]
@@ -251,48 +176,8 @@ impl FaissIndex {
     }
 }
 
-fn add(index: &mut IndexImpl, rows: &EmbeddingBlock, keeps_ids: bool) -> std::result::Result<(), faiss::error::Error> {
-    let numbers = index.ntotal() as i64..;
-    if !keeps_ids && numbers.zip(&rows.ids).all(|(number, &id)| number == id) {
-        return index.add(&rows.vectors);
-    }
-    let ids: Vec<Idx> = rows.ids.iter().map(|&id| id.into()).collect();
-    index.add_with_ids(&rows.vectors, &ids)
-}
-
-/// A uniform sample of `rows` vectors, drawn in one pass (Vitter's algorithm R, 1985).
-fn sample(blocks: EmbeddingBlocks, rows: usize) -> Result<EmbeddingBlock> {
-    let dim = blocks.dim();
-    let mut random = Pcg64Mcg::seed_from_u64(SEED);
-    let mut sample = EmbeddingBlock::default();
-    let mut seen = 0;
-    blocks.for_each_ahead(|block| {
-        for (&id, vector) in block.ids.iter().zip(block.vectors.chunks(dim)) {
-            if sample.ids.len() < rows {
-                sample.ids.push(id);
-                sample.vectors.extend_from_slice(vector);
-            } else {
-                let place = random.random_range(0..=seen);
-                if place < rows {
-                    sample.ids[place] = id;
-                    sample.vectors[place * dim..(place + 1) * dim].copy_from_slice(vector);
-                }
-            }
-            seen += 1;
-        }
-        Ok(())
-    })?;
-    Ok(sample)
-}
-
-/// The number after `IVF` in a factory string.
-fn inverted_lists(factory: &str) -> usize {
-    let digits = factory.split_once("IVF").map_or("", |(_, rest)| rest);
-    digits.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or(0)
-}
-
 /// faiss's message without its source file, function and condition.
-fn plain(error: &faiss::error::Error) -> String {
+pub(crate) fn plain(error: &faiss::error::Error) -> String {
     let text = error.to_string();
     let text =
         text.split_once(".cpp:").and_then(|(_, rest)| rest.split_once(": ")).map_or(text.as_str(), |(_, rest)| rest);
@@ -301,6 +186,8 @@ fn plain(error: &faiss::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use faiss::{MetricType, index_factory};
+
     use super::*;
 
     #[test]
@@ -308,12 +195,5 @@ mod tests {
         let index = index_factory(2, "HNSW4", MetricType::InnerProduct).unwrap();
         let mut index = FaissIndex::new(index, Provenance::default());
         assert_eq!(index.search(&[1.0, 0.0, 0.0, 1.0], 5).unwrap(), [[], []]);
-    }
-
-    #[test]
-    fn inverted_lists_are_read_from_the_factory_string() {
-        assert_eq!(inverted_lists("OPQ16_64,IVF65536_HNSW32,PQ16"), 65_536);
-        assert_eq!(inverted_lists("IVF256,Flat"), 256);
-        assert_eq!(inverted_lists("Flat"), 0);
     }
 }

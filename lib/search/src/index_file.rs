@@ -1,22 +1,12 @@
-//! The file of a faiss index: faiss's own bytes, then our provenance, which `faiss.read_index` does not read. The
-//! provenance is a JSON object, the object's length in 8 bytes (little-endian), and a mark of 8 bytes.
+//! The file of a faiss index: faiss's own bytes, then our provenance, which `faiss.read_index` does not read.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
-use hardmine_files::{Input, OpenedFile, OutputFile};
+use hardmine_files::{Input, OpenedFile, OutputFile, append_trailer, read_trailer};
 use hardmine_records::{Error, Provenance, Result};
 
-/// Kind of record, in the provenance.
-pub(crate) const KIND: &str = "index";
-/// Version of this layout.
-pub(crate) const VERSION: u32 = 1;
-
-const MARK: &[u8; 8] = b"hardmine";
-/// Bytes of the length and the mark.
-const END: usize = 16;
 /// Inner product, in faiss's numbering of metrics.
 const INNER_PRODUCT: i32 = 0;
 
@@ -40,17 +30,8 @@ pub(crate) fn write(
 ) -> Result<()> {
     let place = output.place().to_owned();
     write(&output.path_for_libraries()).map_err(Error::at(&place))?;
-    append(output.file()?, provenance).map_err(Error::io(&place))?;
+    append_trailer(output.file()?, provenance).map_err(Error::io(&place))?;
     output.commit()
-}
-
-fn append(file: &mut File, provenance: &Provenance) -> io::Result<()> {
-    let entries: BTreeMap<&str, &str> = provenance.iter().collect();
-    let json = serde_json::to_vec(&entries)?;
-    file.seek(SeekFrom::End(0))?;
-    file.write_all(&json)?;
-    file.write_all(&(json.len() as u64).to_le_bytes())?;
-    file.write_all(MARK)
 }
 
 /// What can be known of an index without loading it.
@@ -84,7 +65,7 @@ impl Header {
         if is_flat {
             check_flat(&head, &mut file).map_err(broken)?;
         }
-        let provenance = read_provenance(&mut file)
+        let (provenance, _) = read_trailer(&mut file)
             .map_err(|e| Error::new(name, format!("the provenance at its end is broken: {e}")))?;
         let file = Input::Opened(OpenedFile::new(name, file));
         Ok(Header { file, is_flat, provenance })
@@ -99,19 +80,4 @@ fn check_flat(head: &[u8; 37], file: &mut File) -> io::Result<()> {
     let (dim, rows, count) = (number(&head[4..8]), number(&head[8..16]), number(&count));
     let whole = count == dim * rows && 4 * count <= u128::from(file.metadata()?.len());
     if whole { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-fn read_provenance(file: &mut File) -> io::Result<Provenance> {
-    let length = file.seek(SeekFrom::End(-(END as i64)))?;
-    let mut end = [0; END];
-    file.read_exact(&mut end)?;
-    let (size, mark) = end.split_at(8);
-    if mark != MARK {
-        return Ok(Provenance::default());
-    }
-    let size = size.try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
-    let start = length.checked_sub(size).ok_or(io::ErrorKind::UnexpectedEof)?;
-    file.seek(SeekFrom::Start(start))?;
-    let entries: BTreeMap<String, String> = serde_json::from_reader(file.take(size))?;
-    Ok(Provenance::from_metadata(&entries))
 }

@@ -11,6 +11,8 @@ use hardmine_records::provenance::{COMMAND, KEYS, MODEL, PROGRAM};
 use hardmine_records::{Error, Provenance, Result};
 use serde_json::Value;
 
+use crate::assign::Assignment;
+use crate::clustering::Clustering;
 use crate::dev::{DevSet, Keep, Measured};
 use crate::document_lists::DocumentLists;
 use crate::encoding::Chunks;
@@ -18,6 +20,7 @@ use crate::freeze::Freeze;
 use crate::method::Method;
 use crate::objective::{Loss, Objective};
 use crate::optimizer::Rule;
+use crate::quantizer::Quantizer;
 use crate::schedule::Decay;
 use crate::settings::TrainingSettings;
 
@@ -130,7 +133,7 @@ impl Card<'_> {
         rows.extend(method_rows(self.method));
         rows.extend(loss_rows(&self.settings.objective));
         rows.extend(update_rows(self.settings));
-        rows.extend(other_rows(self.settings, matches!(self.method, Method::Adore { .. })));
+        rows.extend(other_rows(self.settings, self.method.docs().is_none()));
         rows.push(("precision", self.encoder.precision().to_string()));
         let rows: String = rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
         let (program, command) = (entry(PROGRAM), entry(COMMAND));
@@ -172,7 +175,27 @@ fn method_rows(method: &Method) -> Vec<Setting> {
             let cut = metric_cut.map(|cut| ("metric cut", cut.to_string()));
             [("top k", top_k.to_string())].into_iter().chain(cut).collect()
         }
+        Method::Jpq { documents, top_k, lambda_cut } => {
+            let cut = lambda_cut.map(|cut| ("lambda cut", cut.to_string()));
+            [subvectors(documents.quantizer()), ("top k", top_k.to_string())].into_iter().chain(cut).collect()
+        }
+        Method::RepConc { hard_num, clustering: Clustering { quantizer, assignment, mse_weight }, .. } => vec![
+            subvectors(quantizer),
+            ("hard num", hard_num.to_string()),
+            ("mse weight", mse_weight.to_string()),
+            (
+                "codes",
+                match assignment {
+                    Assignment { constrained: false, .. } => "the nearest centroids".into(),
+                    Assignment { epsilon, iterations, .. } => format!("epsilon {epsilon}, iterations {iterations}"),
+                },
+            ),
+        ],
     }
+}
+
+fn subvectors(quantizer: &Quantizer) -> Setting {
+    ("subvectors", quantizer.subvectors().to_string())
 }
 
 fn loss_rows(Objective { loss, temperature, dimensions }: &Objective) -> Vec<Setting> {
@@ -180,6 +203,10 @@ fn loss_rows(Objective { loss, temperature, dimensions }: &Objective) -> Vec<Set
         Loss::Softplus => ("softplus", None),
         Loss::InfoNce { symmetric } => ("infonce", symmetric.then(|| ("symmetric", "yes".into()))),
         Loss::MarginMse => ("marginmse", None),
+        Loss::Weighted => ("weighted", None),
+        Loss::List => ("list", None),
+        Loss::Pair => ("pair", None),
+        Loss::Lambda => ("lambda", None),
         Loss::Kl { teacher_temperature } => ("kl", Some(("teacher temperature", teacher_temperature.to_string()))),
     };
     let mut rows = vec![("loss", name.into()), ("temperature", temperature.to_string())];
@@ -215,6 +242,8 @@ fn update_rows(settings: &TrainingSettings) -> Vec<Setting> {
         ("weight decay", settings.weight_decay.to_string()),
         ("max gradient norm", settings.max_gradient_norm.to_string()),
     ];
+    rows.extend(settings.centroids.map(|of| ("centroid rate", format!("{:?}", of.learning_rate))));
+    rows.extend(settings.moments.as_ref().map(|digest| ("optimizer state", format!("digest `{digest}`"))));
     rows.extend(freeze.map(|part| ("freeze", part)));
     rows.push(("accumulate", settings.accumulate.to_string()));
     rows

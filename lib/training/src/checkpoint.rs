@@ -20,12 +20,26 @@ pub struct State {
     pub step: u64,
     /// The parameters with the moments of the optimizer.
     pub optimizer: Optimizer,
+    /// The same of the centroids, where they are trained.
+    pub centroids: Option<Optimizer>,
     /// The loss scale of float16.
     pub scaler: LossScaler,
     /// The training log of the steps before.
     pub log: Vec<Row>,
     /// What was measured on dev queries, if there are any, and the best parameters.
     pub curve: Curve,
+}
+
+impl State {
+    /// The optimizers of all that is trained, which make their updates together.
+    pub fn optimizers(&mut self) -> impl Iterator<Item = &mut Optimizer> {
+        [&mut self.optimizer].into_iter().chain(&mut self.centroids)
+    }
+
+    /// What is trained and its moments by name, sharing their memory.
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        [&self.optimizer].into_iter().chain(&self.centroids).flat_map(Optimizer::state).collect()
+    }
 }
 
 /// The checkpoint of a run: a safetensors file named after the output.
@@ -44,7 +58,7 @@ impl Checkpoint {
     /// Writes the checkpoint, in place of the one before.
     pub fn save(&self, state: &State) -> Result<()> {
         let place = self.path.display().to_string();
-        let mut tensors = state.optimizer.state();
+        let mut tensors = state.tensors();
         for (_, tensor) in &mut tensors {
             *tensor = tensor.contiguous();
         }
@@ -88,7 +102,7 @@ impl Checkpoint {
                 .hint("repeat that run's command to finish it, or remove the file to start from step 0"));
         }
         no_grad(|| {
-            for (name, mut tensor) in state.optimizer.state() {
+            for (name, mut tensor) in state.tensors() {
                 tensor.f_copy_(find(&name)?).map_err(broken)?;
             }
             Ok(())
@@ -109,7 +123,7 @@ impl Checkpoint {
             state.curve = Curve { start: Some(start), best: Some(Best { step: step as u64, value, parameters }) };
         }
         state.step = step as u64;
-        state.optimizer.set_updates(updates as i32);
+        state.optimizers().for_each(|optimizer| optimizer.set_updates(updates as i32));
         (state.scaler.scale, state.scaler.steady) = (scale, steady as u32);
         Ok(true)
     }

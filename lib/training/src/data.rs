@@ -8,7 +8,6 @@ use hardmine_records::{
 };
 
 use crate::document_lists::DocumentLists;
-use crate::documents::Documents;
 use crate::teacher::ScoredPair;
 
 /// The texts that a column of ids refers to, by row number.
@@ -25,20 +24,23 @@ impl<'a> TextRows<'a> {
         TextRows { name: tokens.name(), rows: tokens.len(), provenance: tokens.provenance(), keys: Some(tokens) }
     }
 
-    /// The documents of an embeddings file. Their official ids are known only with their `tokens`.
+    /// The documents of a file of embeddings or codes, by its name, their number and its provenance. Their official ids are
+    /// known only with their `tokens`.
     ///
     /// # Errors
     /// The tokens are of other documents.
-    pub fn of_embeddings(documents: &'a Documents, tokens: Option<&'a MappedTokens>) -> Result<Self> {
-        let (name, provenance) = (documents.name(), documents.provenance());
+    pub fn of_vectors(
+        (name, rows, provenance): (&'a str, usize, &'a Provenance),
+        tokens: Option<&'a MappedTokens>,
+    ) -> Result<Self> {
         if let Some(tokens) = tokens {
             check_same_space((KEYS, name, provenance), (KEYS, tokens.name(), tokens.provenance()))?;
-            if tokens.len() != documents.rows() {
-                let text = format!("{} embeddings, expected {}, one for each text", documents.rows(), tokens.len());
+            if tokens.len() != rows {
+                let text = format!("{rows} documents, expected {}, one for each text", tokens.len());
                 return Err(Error::new(name, text).hint(format!("embed the whole of {}", tokens.name())));
             }
         }
-        Ok(TextRows { name, rows: documents.rows(), provenance, keys: tokens })
+        Ok(TextRows { name, rows, provenance, keys: tokens })
     }
 
     /// What the text in `row` is called: by its official id where that is known.

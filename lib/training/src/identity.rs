@@ -43,6 +43,16 @@ pub fn identity(
             add_rows(&mut hash, documents.rows(), documents.provenance());
             hash.update(format!("{top_k} {metric_cut:?}"));
         }
+        Method::Jpq { documents, top_k, lambda_cut } => {
+            add_rows(&mut hash, documents.rows(), documents.provenance());
+            hash.update(format!("{top_k} {lambda_cut:?} {}", documents.quantizer().identity()));
+        }
+        Method::RepConc { docs, negatives, hard_num, clustering } => {
+            add_rows(&mut hash, docs.len(), docs.provenance());
+            add_lists(&mut hash, negatives);
+            hash.update(hard_num.to_le_bytes());
+            hash.update(clustering.identity());
+        }
     }
     if let Some(dev) = dev {
         add_rows(&mut hash, dev.len(), dev.provenance());

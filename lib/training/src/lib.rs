@@ -1,8 +1,11 @@
 //! Training: samplers, losses, optimizers, the schedule, the loop, and resuming.
 //! `run` is the loop; `method` says what each method draws, and `objective` which loss of `losses` is taken of it.
 
+mod assign;
 mod card;
 mod checkpoint;
+mod clustering;
+mod compressed;
 pub mod data;
 pub mod dev;
 mod document_lists;
@@ -10,12 +13,15 @@ mod documents;
 mod encoding;
 mod folder;
 mod freeze;
+mod gradients;
 mod identity;
 pub mod log;
 pub mod losses;
 mod method;
+mod moments;
 mod objective;
 mod optimizer;
+mod quantizer;
 mod ranked;
 mod run;
 mod sampler;
@@ -25,9 +31,13 @@ mod settings;
 mod starting_model;
 mod teacher;
 pub mod tensorboard;
+mod top;
 
+pub use assign::{Assigned, Assignment};
 pub use card::Card;
 pub use checkpoint::Checkpoint;
+pub use clustering::Clustering;
+pub use compressed::Compressed;
 pub use document_lists::DocumentLists;
 pub use documents::Documents;
 pub use encoding::{Chunks, Encoded, Encoding, Texts};
@@ -35,10 +45,12 @@ pub use folder::ModelFolder;
 pub use freeze::Freeze;
 pub use identity::identity;
 pub use method::Method;
+pub use moments::Moments;
 pub use objective::{Loss, Objective};
 pub use optimizer::Rule;
+pub use quantizer::{Quantizer, decode};
 pub use run::Run;
 pub use schedule::Decay;
-pub use settings::TrainingSettings;
+pub use settings::{CentroidSettings, TrainingSettings};
 pub use starting_model::starting_model;
 pub use teacher::{TaughtPairs, Teacher};

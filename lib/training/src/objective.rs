@@ -5,7 +5,7 @@ use hardmine_records::{Error, Result};
 use serde::Serialize;
 use tch::Tensor;
 
-use crate::losses::{Negatives, adore, infonce, kl, margin_mse, matryoshka, softplus};
+use crate::losses::{Negatives, adore, infonce, kl, margin_mse, matryoshka, repconc, softplus};
 
 /// A loss, and how scores are made for it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -35,6 +35,22 @@ pub enum Loss {
         /// The teacher's scores are divided by it.
         teacher_temperature: f64,
     },
+    /// JPQ's: the paper's, weighted by what the pair costs the metric.
+    Weighted,
+    /// RepCONC's second stage: cross-entropy of a drawn relevant document among what was retrieved.
+    List,
+    /// The same as the mean of the softplus of each pair.
+    Pair,
+    /// The same, weighted by what the pair costs the metric.
+    Lambda,
+}
+
+impl Loss {
+    /// Whether retrieved lists have one relevant document of each query, which is drawn, and their other relevant ones are
+    /// left out.
+    pub fn draws_one(self) -> bool {
+        matches!(self, Loss::List | Loss::Pair | Loss::Lambda)
+    }
 }
 
 /// Vectors of a batch of queries and of the documents that were drawn for them.
@@ -75,7 +91,7 @@ pub(crate) struct Lists<'a> {
     pub irrelevant: &'a Tensor,
     /// The last position that counts in the metric.
     pub metric_cut: Option<i64>,
-    /// The configured size of batches.
+    /// What the sum over the lists is divided by.
     pub batch_size: usize,
 }
 
@@ -116,6 +132,9 @@ impl Objective {
                     let (scores, taught) = own();
                     kl::loss(&scores, &taught.scores, &taught.mask, self.temperature, teacher_temperature)
                 }
+                Loss::Weighted | Loss::List | Loss::Pair | Loss::Lambda => {
+                    unreachable!("refused at the start of the run")
+                }
             }
         })
     }
@@ -127,8 +146,10 @@ impl Objective {
             let queries = cut(&lists.queries) / self.temperature;
             let scores = cut(&lists.docs).bmm(&queries.unsqueeze(2)).squeeze_dim(2); // (B, L)
             match self.loss {
-                Loss::InfoNce { .. } => infonce::of_lists(&scores, relevant, irrelevant, batch_size),
-                Loss::Softplus => adore::loss(&scores, relevant, irrelevant, metric_cut, batch_size),
+                Loss::InfoNce { .. } | Loss::List => infonce::of_lists(&scores, relevant, irrelevant, batch_size),
+                Loss::Pair => repconc::pair(&scores, irrelevant),
+                Loss::Lambda => repconc::lambda(&scores, irrelevant),
+                Loss::Softplus | Loss::Weighted => adore::loss(&scores, relevant, irrelevant, metric_cut, batch_size),
                 Loss::MarginMse | Loss::Kl { .. } => unreachable!("refused at the start of the run"),
             }
         })
@@ -138,7 +159,7 @@ impl Objective {
     pub(crate) fn check_lists(&self) -> Result<()> {
         match self.loss {
             Loss::MarginMse | Loss::Kl { .. } => Err(Error::new("--loss", "adore learns from no teacher")),
-            Loss::Softplus | Loss::InfoNce { .. } => Ok(()),
+            _ => Ok(()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A training run: the loop, from the first step or from a checkpoint to the last.
 
 use std::ops::Range;
+use std::path::Path;
 use std::time::Instant;
 
 use hardmine_encoder::Encoder;
@@ -11,10 +12,13 @@ use tch::Tensor;
 use crate::checkpoint::{Checkpoint, State};
 use crate::dev::{Curve, DevSet, Keep, Measured, beside_start};
 use crate::document_lists::DocumentLists;
-use crate::encoding::{Encoding, add};
-use crate::log::Row;
+use crate::encoding::Encoding;
+use crate::gradients::Gradients;
+use crate::log::{Clustered, Row};
 use crate::method::{Batches, Method};
-use crate::optimizer::{Optimizer, gradient_norm};
+use crate::moments::Moments;
+use crate::optimizer::Optimizer;
+use crate::quantizer::Quantizer;
 use crate::sampler::Sampler;
 use crate::scaler::{LossScaler, Verdict};
 use crate::schedule::Schedule;
@@ -25,10 +29,12 @@ const LINES: u64 = 20;
 const TELL_EVERY: u64 = 100;
 
 /// What the batches of a step come to.
+#[derive(Default)]
 struct Sum {
-    gradients: Vec<Tensor>,
+    gradients: Gradients,
     loss: f64,
     retrieved: Option<(f32, f32)>,
+    clustered: Option<Clustered>,
     queries: u64,
 }
 
@@ -59,14 +65,16 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         method.check(encoder, settings, queries)?;
         let sampler = Sampler::new(relevant, settings.batch_size, settings.seed);
-        let batches = settings.epochs.saturating_mul(sampler.batches());
-        let all = batches.div_ceil(settings.accumulate);
-        let total = settings.steps.map_or(all, |steps| steps.min(all));
+        let total = settings.total_steps(relevant.queries().len());
         let trained = settings.freeze.map(|freeze| freeze.trained(encoder.parameters())).transpose()?;
         let trained = trained.as_deref().unwrap_or(encoder.parameters());
         let mut state = State {
             step: 0,
             optimizer: Optimizer::new(settings.update(), trained),
+            centroids: settings
+                .update_of_centroids()
+                .zip(method.quantizer())
+                .map(|(update, quantizer)| Optimizer::new(update, &[centroids_of(quantizer)])),
             scaler: LossScaler::new(settings.scale_loss),
             log: Vec::new(),
             curve: Curve::default(),
@@ -87,15 +95,32 @@ impl<'a> Run<'a> {
                 similarity: encoder.similarity(),
                 device: encoder.device(),
             },
-            schedule: Schedule {
-                decay: settings.schedule,
-                rate: settings.learning_rate,
-                warmup: settings.warmup_steps,
-                total,
-            },
+            schedule: Schedule { decay: settings.schedule, warmup: settings.warmup_steps, total },
             checkpoint,
             state,
         })
+    }
+
+    /// Lets the optimizer go on with the moments and the number of updates of an `earlier` run, unless a checkpoint was
+    /// taken up, which has its own.
+    ///
+    /// # Errors
+    /// They are of other parameters.
+    pub fn go_on_from(mut self, earlier: &Moments) -> Result<Self> {
+        if self.state.step == 0 {
+            self.state.optimizers().try_for_each(|optimizer| optimizer.go_on(earlier))?;
+        }
+        Ok(self)
+    }
+
+    /// Writes the moments as they are now into the model folder `folder`, for a run that goes on with them.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn write_moments(&self, folder: &Path) -> Result<()> {
+        let State { optimizer, centroids, .. } = &self.state;
+        let moments: Vec<_> = [optimizer].into_iter().chain(centroids).flat_map(Optimizer::moments).collect();
+        Moments::write(folder, &moments, optimizer.updates())
     }
 
     /// Queries still to be trained on, counted as often as they come.
@@ -157,7 +182,7 @@ impl<'a> Run<'a> {
             }
         }
         if let (Some(Keep::Best), Some(best)) = (self.keep(), &self.state.curve.best) {
-            best.restore(self.encoder.parameters());
+            best.restore(&self.parameters());
         }
         Ok(())
     }
@@ -167,12 +192,13 @@ impl<'a> Run<'a> {
         let Some(dev) = self.dev else { return Ok(()) };
         let (settings, workers) = (self.batches.settings, self.batches.encoding.workers());
         let value = dev.evaluate(self.encoder, self.method, settings, workers)?;
+        let parameters = self.parameters();
         let State { step, log, curve, .. } = &mut self.state;
         if let Some(row) = log.last_mut() {
             row.dev = Some(value);
         }
-        let kept = if dev.plan().keep == Keep::Best { self.encoder.parameters() } else { &[] };
-        curve.add(*step, value, kept);
+        let kept = if dev.plan().keep == Keep::Best { parameters } else { Vec::new() };
+        curve.add(*step, value, &kept);
         let (metric, total) = (dev.metric(), self.schedule.total);
         match curve.start {
             Some(start) if *step > 0 => {
@@ -185,6 +211,12 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// All that may be trained, by name, sharing its memory.
+    fn parameters(&self) -> Vec<(String, Tensor)> {
+        let encoder = self.encoder.parameters().iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        encoder.chain(self.method.quantizer().map(centroids_of)).collect()
     }
 
     /// Whether the model is measured once `step` steps are made.
@@ -217,17 +249,30 @@ impl<'a> Run<'a> {
     /// One step: the gradients of its batches, and the update. Returns the number of queries.
     fn step(&mut self) -> Result<u64> {
         let (started, step, scale) = (Instant::now(), self.state.step, self.state.scaler.scale);
-        let rate = self.schedule.at(step);
+        let settings = self.batches.settings;
+        // An optimizer that goes on with the moments of another run begins with a rate of 0, as in RepCONC.
+        let waits = step == 0 && settings.moments.is_some();
+        let rate_of = |highest| if waits { 0.0 } else { self.schedule.of(highest, step) };
+        let rate = rate_of(settings.learning_rate);
+        let rate_of_centroids = settings.centroids.map_or(0.0, |of| rate_of(of.learning_rate));
         let batches = self.batches_of(step);
         let end = batches.end;
-        let Sum { gradients, loss, retrieved, queries } = self.gradients(batches, scale)?;
-        let State { optimizer, scaler, log, .. } = &mut self.state;
+        let Sum { gradients, loss, retrieved, clustered, queries } = self.gradients(batches, scale)?;
+        let State { optimizer, centroids, scaler, log, .. } = &mut self.state;
         let workers = self.batches.encoding.workers();
-        let norm = gradient_norm(&gradients, workers) / scale;
-        match if loss.is_finite() { scaler.judge(norm) } else { Verdict::Diverged } {
-            Verdict::Make => optimizer.step(gradients, rate, norm, scale, workers),
+        let norms = gradients.norms(scale, workers);
+        let norm = if settings.centroids.is_some_and(|of| of.clipped) { norms.all } else { norms.encoder };
+        match if loss.is_finite() { scaler.judge(norms.all) } else { Verdict::Diverged } {
+            Verdict::Make => {
+                optimizer.step(gradients.encoder, rate, norm, scale, workers);
+                if let Some(centroids) = centroids {
+                    let gradient = gradients.centroids.into_iter().collect();
+                    centroids.step(gradient, rate_of_centroids, norm, scale, workers);
+                }
+            }
             Verdict::Skip => {}
             Verdict::Diverged => {
+                let norm = norms.all;
                 let text = format!("loss {loss}, gradient norm {norm}: training has diverged");
                 return Err(Error::new(format!("step {step}"), text).hint("lower --learning-rate, or --precision f32"));
             }
@@ -240,6 +285,7 @@ impl<'a> Run<'a> {
             learning_rate: rate as f32,
             gradient_norm: norm as f32,
             retrieved,
+            clustered,
             queries_per_second: (queries as f64 / started.elapsed().as_secs_f64()) as f32,
             dev: None,
         });
@@ -251,7 +297,7 @@ impl<'a> Run<'a> {
     /// loss, gradient.
     fn gradients(&mut self, batches: Range<u64>, scale: f64) -> Result<Sum> {
         let count = (batches.end - batches.start) as f64;
-        let mut sum = Sum { gradients: Vec::new(), loss: 0.0, retrieved: None, queries: 0 };
+        let mut sum = Sum::default();
         for batch in batches {
             let queries = self.batches.sampler.batch(batch).to_vec();
             let forward = self.method.forward(&self.batches, batch, &queries)?;
@@ -260,11 +306,13 @@ impl<'a> Run<'a> {
                 let (mrr_before, recall_before) = sum.retrieved.unwrap_or_default();
                 sum.retrieved = Some((mrr_before + mrr_10 / count as f32, recall_before + recall_10 / count as f32));
             }
-            let gradients = self.batches.gradients(forward, scale / count);
-            match sum.gradients.is_empty() {
-                true => sum.gradients = gradients,
-                false => sum.gradients.iter_mut().zip(&gradients).for_each(|(sum, one)| add(sum, one)),
+            if let Some(Clustered { mse, imbalance, fallbacks }) = forward.clustered {
+                let sum = sum.clustered.get_or_insert_default();
+                sum.mse += mse / count as f32;
+                sum.imbalance += imbalance / count as f32;
+                sum.fallbacks += fallbacks;
             }
+            sum.gradients.add(self.batches.gradients(forward, scale / count));
             sum.queries += queries.len() as u64;
         }
         Ok(sum)
@@ -274,4 +322,9 @@ impl<'a> Run<'a> {
     pub fn finish(self) -> (Vec<Row>, Checkpoint) {
         (self.state.log, self.checkpoint)
     }
+}
+
+/// The centroids as a parameter with its name.
+fn centroids_of(quantizer: &Quantizer) -> (String, Tensor) {
+    ("centroids".into(), quantizer.centroids().shallow_clone())
 }

@@ -20,8 +20,6 @@ pub enum Decay {
 pub struct Schedule {
     /// What follows the warm-up.
     pub decay: Decay,
-    /// The highest rate, reached when the warm-up ends.
-    pub rate: f64,
     /// Steps of the warm-up.
     pub warmup: u64,
     /// Steps in total; a rate that decays would be 0 at this one.
@@ -29,18 +27,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Rate of the update at `step` (from 0): rate · step / warmup, then as the decay says. The very first update has
+    /// Rate of the update at `step` (from 0), where `rate` is the highest: rate · step / warmup, then as the decay says. The very first update has
     /// rate 0 when there is a warm-up.
-    pub fn at(&self, step: u64) -> f64 {
+    pub fn of(&self, rate: f64, step: u64) -> f64 {
         if step < self.warmup {
-            self.rate * step as f64 / self.warmup as f64
+            rate * step as f64 / self.warmup as f64
         } else {
             let left = self.total.saturating_sub(step) as f64;
             let all = self.total.saturating_sub(self.warmup).max(1) as f64;
             match self.decay {
-                Decay::Linear => self.rate * left / all,
-                Decay::Cosine => self.rate * (1.0 - (PI * left / all).cos()) / 2.0,
-                Decay::Constant => self.rate,
+                Decay::Linear => rate * left / all,
+                Decay::Cosine => rate * (1.0 - (PI * left / all).cos()) / 2.0,
+                Decay::Constant => rate,
             }
         }
     }
@@ -52,23 +50,23 @@ mod tests {
 
     #[test]
     fn rises_then_falls() {
-        let schedule = Schedule { decay: Decay::Linear, rate: 1e-3, warmup: 2, total: 6 };
-        let rates: Vec<f64> = (0..7).map(|step| schedule.at(step)).collect();
+        let schedule = Schedule { decay: Decay::Linear, warmup: 2, total: 6 };
+        let rates: Vec<f64> = (0..7).map(|step| schedule.of(1e-3, step)).collect();
         assert_eq!(rates, [0.0, 0.0005, 0.001, 0.00075, 0.0005, 0.00025, 0.0]);
     }
 
     #[test]
     fn starts_at_the_top_without_warmup() {
         for decay in [Decay::Linear, Decay::Cosine, Decay::Constant] {
-            assert_eq!(Schedule { decay, rate: 0.5, warmup: 0, total: 4 }.at(0), 0.5);
+            assert_eq!(Schedule { decay, warmup: 0, total: 4 }.of(0.5, 0), 0.5);
         }
     }
 
     #[test]
     fn falls_as_half_a_wave_or_not_at_all() {
         let rates = |decay| {
-            let schedule = Schedule { decay, rate: 1.0, warmup: 2, total: 6 };
-            [2, 3, 4, 5, 6].map(|step| (schedule.at(step) * 1e6).round() / 1e6)
+            let schedule = Schedule { decay, warmup: 2, total: 6 };
+            [2, 3, 4, 5, 6].map(|step| (schedule.of(1.0, step) * 1e6).round() / 1e6)
         };
         // transformers' get_cosine_schedule_with_warmup gives the same figures.
         assert_eq!(rates(Decay::Cosine), [1.0, 0.853553, 0.5, 0.146447, 0.0]);
@@ -77,8 +75,8 @@ mod tests {
 
     #[test]
     fn may_be_shorter_than_its_warmup() {
-        let schedule = Schedule { decay: Decay::Linear, rate: 1.0, warmup: 10, total: 5 };
-        assert_eq!(schedule.at(4), 0.4);
-        assert_eq!(schedule.at(10), 0.0);
+        let schedule = Schedule { decay: Decay::Linear, warmup: 10, total: 5 };
+        assert_eq!(schedule.of(1.0, 4), 0.4);
+        assert_eq!(schedule.of(1.0, 10), 0.0);
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::encoding::Chunks;
 use crate::freeze::Freeze;
-use crate::objective::Objective;
+use crate::objective::{Loss, Objective};
 use crate::optimizer::{Rule, UpdateSettings};
 use crate::schedule::Decay;
 
@@ -39,6 +39,10 @@ pub struct TrainingSettings {
     pub warmup_steps: u64,
     /// How the learning rate goes on after the warm-up.
     pub schedule: Decay,
+    /// How centroids are updated, where a method trains them.
+    pub centroids: Option<CentroidSettings>,
+    /// Digest of the moments of an earlier run that the optimizer begins with; its first update then has the rate 0.
+    pub moments: Option<String>,
     /// Most tokens of a query, special tokens included.
     pub max_query_length: usize,
     /// Most tokens of a document, special tokens included.
@@ -53,6 +57,18 @@ pub struct TrainingSettings {
     /// Number of steps between two checkpoints, at least 1.
     #[serde(skip)]
     pub save_every: u64,
+}
+
+/// How centroids are updated. They have the optimizer, the schedule and the clipping norm of the encoder.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CentroidSettings {
+    /// Their learning rate at its highest.
+    pub learning_rate: f64,
+    /// What share of themselves, times the rate, they lose at each update.
+    pub weight_decay: f64,
+    /// Whether their gradient is clipped together with that of the encoder. Else it is not clipped, and does not count in
+    /// the norm.
+    pub clipped: bool,
 }
 
 impl TrainingSettings {
@@ -71,6 +87,8 @@ impl TrainingSettings {
             learning_rate: 1e-4,
             warmup_steps: 1000,
             schedule: Decay::Linear,
+            centroids: None,
+            moments: None,
             max_query_length: 24,
             max_doc_length: 120,
             chunks: None,
@@ -93,9 +111,60 @@ impl TrainingSettings {
         }
     }
 
+    /// JPQ's settings for the published M nearest to `subvectors`; with a loss that draws one relevant document, those of
+    /// RepCONC's second stage.
+    pub fn jpq(subvectors: i64, loss: Loss) -> Self {
+        let second_stage = loss.draws_one();
+        let rate = match subvectors {
+            _ if second_stage => 2e-5,
+            ..28 => 5e-6,
+            28..40 => 2e-5,
+            _ => 1e-4,
+        };
+        let jpq = TrainingSettings {
+            max_query_length: 32,
+            centroids: Some(CentroidSettings { learning_rate: rate, weight_decay: 0.0, clipped: second_stage }),
+            ..TrainingSettings::query_side()
+        };
+        match second_stage {
+            true => TrainingSettings { batch_size: 128, learning_rate: 2e-6, weight_decay: 0.001, ..jpq },
+            false => jpq,
+        }
+    }
+
+    /// The settings of RepCONC's first stage for passages.
+    pub fn repconc() -> Self {
+        TrainingSettings {
+            epochs: 10,
+            batch_size: 1024,
+            optimizer: Rule::AdamW,
+            weight_decay: 0.001,
+            learning_rate: 5e-6,
+            warmup_steps: 0,
+            schedule: Decay::Constant,
+            centroids: Some(CentroidSettings { learning_rate: 2e-4, weight_decay: 0.0, clipped: true }),
+            max_doc_length: 110,
+            ..TrainingSettings::both_sides()
+        }
+    }
+
+    /// Number of steps of a run on so many queries.
+    pub fn total_steps(&self, queries: usize) -> u64 {
+        let batches = queries.div_ceil(self.batch_size.max(1)) as u64;
+        let all = self.epochs.saturating_mul(batches).div_ceil(self.accumulate);
+        self.steps.map_or(all, |steps| steps.min(all))
+    }
+
     pub(crate) fn update(&self) -> UpdateSettings {
         let &TrainingSettings { optimizer: rule, weight_decay, max_gradient_norm, .. } = self;
         UpdateSettings { rule, weight_decay, max_gradient_norm }
+    }
+
+    /// How centroids are updated, besides their rate.
+    pub(crate) fn update_of_centroids(&self) -> Option<UpdateSettings> {
+        let CentroidSettings { weight_decay, clipped, .. } = self.centroids?;
+        let max_gradient_norm = if clipped { self.max_gradient_norm } else { f64::INFINITY };
+        Some(UpdateSettings { rule: self.optimizer, weight_decay, max_gradient_norm })
     }
 
     /// Refuses a number of tokens that leaves no room for a text behind its prompt, and warns where little is left.

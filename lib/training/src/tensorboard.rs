@@ -9,7 +9,7 @@ use std::path::Path;
 
 use hardmine_records::{Error, Result};
 
-use crate::log::Row;
+use crate::log::{Clustered, Row};
 
 /// Name of the file in a model folder. TensorBoard looks for `tfevents`, and expects a time and a machine after it.
 const FILE_NAME: &str = "events.out.tfevents.0.hardmine";
@@ -34,6 +34,10 @@ pub fn write(folder: &Path, rows: &[Row], dev: Option<(&str, f64)>) -> Result<()
         ];
         if let Some((mrr_10, recall_10)) = row.retrieved {
             scalars.extend([("train/mrr_10", mrr_10), ("train/recall_10", recall_10)]);
+        }
+        if let Some(Clustered { mse, imbalance, fallbacks }) = row.clustered {
+            let fallbacks = ("train/fallbacks", fallbacks as f32);
+            scalars.extend([("train/mse", mse), ("train/imbalance", imbalance), fallbacks]);
         }
         scalars.extend(row.dev.map(|value| (tag.as_str(), value as f32)));
         file.extend(record(&event(row.step + 1, &scalars)));

@@ -1,6 +1,7 @@
 //! Typed views of record batches: the columns of each kind by name, checked once. Apart from the definitions in
 //! `schemas/`, this is the only place that knows which columns a kind has.
 
+mod codes;
 mod embeddings;
 mod metrics;
 mod mining_report;
@@ -9,6 +10,7 @@ mod run;
 mod tokens;
 mod training_log;
 
+pub use codes::CodesBatch;
 pub use embeddings::{EmbeddingsBatch, Numbers, Values};
 pub use metrics::MetricsBatch;
 pub use mining_report::MiningReportBatch;

@@ -21,6 +21,9 @@ pub struct TrainingLogBatch {
     pub recall_10: Float32Array,
     pub queries_per_second: Float32Array,
     pub dev: Float64Array,
+    pub mse: Float32Array,
+    pub imbalance: Float32Array,
+    pub fallbacks: Int64Array,
 }
 
 impl TrainingLogBatch {
@@ -29,7 +32,7 @@ impl TrainingLogBatch {
     /// # Errors
     /// Columns of different lengths.
     pub fn into_records(self) -> Result<RecordBatch> {
-        let columns: [Arc<dyn Array>; 9] = [
+        let columns: [Arc<dyn Array>; 12] = [
             Arc::new(self.step),
             Arc::new(self.epoch),
             Arc::new(self.loss),
@@ -39,6 +42,9 @@ impl TrainingLogBatch {
             Arc::new(self.recall_10),
             Arc::new(self.queries_per_second),
             Arc::new(self.dev),
+            Arc::new(self.mse),
+            Arc::new(self.imbalance),
+            Arc::new(self.fallbacks),
         ];
         batch(Kind::TrainingLog, training_log(), columns.to_vec())
     }

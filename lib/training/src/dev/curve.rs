@@ -124,7 +124,17 @@ mod tests {
 
     fn row(step: u64, dev: Option<f64>) -> Row {
         let (epoch, loss, learning_rate, gradient_norm, queries_per_second) = (0.0, 0.0, 0.0, 0.0, 0.0);
-        Row { step, epoch, loss, learning_rate, gradient_norm, retrieved: None, queries_per_second, dev }
+        Row {
+            step,
+            epoch,
+            loss,
+            learning_rate,
+            gradient_norm,
+            retrieved: None,
+            clustered: None,
+            queries_per_second,
+            dev,
+        }
     }
 
     #[test]

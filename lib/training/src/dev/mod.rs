@@ -183,25 +183,32 @@ impl DevSet {
         let TrainingSettings { max_query_length, max_doc_length, .. } = *settings;
         let side = |tokens, rows, max_length| Side { encoder, workers, tokens, rows, max_length };
         let queries = side(&self.queries, &self.judged, max_query_length).vectors()?; // (Q, E)
+        let queries = method.quantizer().map_or(queries.shallow_clone(), |quantizer| quantizer.rotate(&queries));
+        let in_parts = |search: &dyn Fn(&Tensor) -> Tensor| {
+            Tensor::cat(&queries.split(QUERIES, 0).iter().map(search).collect::<Vec<_>>(), 0)
+        };
+        let rows: Vec<i64> = self.docs.iter().map(|&row| row.into()).collect();
+        let among = |docs: Tensor| {
+            let (docs, rows) = (docs.tr(), Tensor::from_slice(&rows).to_device(docs.device())); // (E, n)
+            in_parts(&|part| {
+                let scores = part.matmul(&docs);
+                best(&scores, &rows.expand_as(&scores), top_k).1
+            })
+        };
         let found = match method {
             Method::InBatch { docs } | Method::RandNeg { docs, .. } | Method::Star { docs, .. } => {
-                side(docs, &self.docs, max_doc_length).search(&queries, top_k)?
+                side(docs, &self.docs, max_doc_length).search(&queries, top_k, |docs| docs)?
             }
-            Method::Adore { documents, .. } if self.others.is_some() => {
-                let rows: Vec<i64> = self.docs.iter().map(|&row| row.into()).collect();
-                let docs = documents.embeddings(&rows).tr(); // (E, n)
-                let rows = Tensor::from_slice(&rows).to_device(docs.device());
-                let search = |part: &Tensor| {
-                    let scores = part.matmul(&docs);
-                    best(&scores, &rows.expand_as(&scores), top_k).1
-                };
-                Tensor::cat(&queries.split(QUERIES, 0).iter().map(search).collect::<Vec<_>>(), 0)
+            Method::RepConc { docs, clustering, .. } => {
+                side(docs, &self.docs, max_doc_length)
+                    .search(&queries, top_k, |docs| clustering.quantizer.quantized(&docs, workers))?
             }
-            Method::Adore { documents, .. } => {
-                let parts = queries.split(QUERIES, 0);
-                let found: Vec<Tensor> = parts.iter().map(|part| documents.search(part, top_k, workers)).collect();
-                Tensor::cat(&found, 0)
+            Method::Adore { documents, .. } if self.others.is_some() => among(documents.embeddings(&rows)),
+            Method::Adore { documents, .. } => in_parts(&|part| documents.search(part, top_k, workers)),
+            Method::Jpq { documents, .. } if self.others.is_some() => {
+                among(documents.decoded(&documents.quantizer().centroids().detach(), &rows))
             }
+            Method::Jpq { documents, .. } => in_parts(&|part| documents.search(part, top_k, workers)),
         }; // (Q, top_k)
         let width = found.size()[1] as usize;
         let found: Vec<i64> = Vec::try_from(found.flatten(0, -1)).expect("ids are 64-bit integers");

@@ -1,8 +1,7 @@
 //! Exact search among texts that are encoded on the way, in memory that does not grow with their number.
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
-use hardmine_encoder::{Embedding, Encoder, Truncation, Workers, default_batch_tokens};
+use hardmine_encoder::{Embedding, Encoder, Form, Truncation, Workers, default_batch_tokens};
 use hardmine_files::MappedTokens;
 use hardmine_records::{EmbeddingsBatch, Error, Numbers, Result};
 use tch::{Device, Kind, Tensor};
@@ -29,7 +28,7 @@ impl Side<'_> {
             encoder: self.encoder,
             truncation: Truncation::new(self.max_length, self.tokens.provenance())?,
             batch_tokens: default_batch_tokens(self.encoder.device()),
-            float: DataType::Float32,
+            form: Form::F32,
             place: "training",
         };
         // The rows that errors count are not those of the file. What can be wrong with a text was looked for before, so
@@ -55,15 +54,16 @@ impl Side<'_> {
     }
 
     /// Row numbers of the `top_k` texts (or all, if there are fewer) of highest inner product with each of `queries`
-    /// (Q, E): (Q, top_k), the best first. Equal scores are ordered by row.
+    /// (Q, E): (Q, top_k), the best first. Equal scores are ordered by row. What is searched is what `kept` makes of
+    /// vectors, (n, E).
     ///
     /// # Errors
     /// A vector that is not finite.
-    pub fn search(&self, queries: &Tensor, top_k: i64) -> Result<Tensor> {
+    pub fn search(&self, queries: &Tensor, top_k: i64, kept: impl Fn(Tensor) -> Tensor + Sync) -> Result<Tensor> {
         let nothing = |kind| Tensor::empty([queries.size()[0], 0], (kind, queries.device()));
         let (scores, rows) = (nothing(Kind::Float), nothing(Kind::Int64));
         let mut found = Found { queries: queries.shallow_clone(), scores, rows };
-        self.encode(|batch| found.add(&EmbeddingsBatch::new(&batch)?, top_k))?;
+        self.encode(|batch| found.add(&EmbeddingsBatch::new(&batch)?, top_k, &kept))?;
         Ok(found.rows)
     }
 }
@@ -78,9 +78,9 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, docs: &EmbeddingsBatch, top_k: i64) -> Result<()> {
+    fn add(&mut self, docs: &EmbeddingsBatch, top_k: i64, kept: impl Fn(Tensor) -> Tensor) -> Result<()> {
         let device = self.queries.device();
-        let scores = self.queries.matmul(&tensor(docs, device)?.tr()); // (Q, n)
+        let scores = self.queries.matmul(&kept(tensor(docs, device)?).tr()); // (Q, n)
         let rows = Tensor::from_slice(docs.ids.values()).to_device(device).expand_as(&scores);
         let (scores, rows) = (Tensor::cat(&[&self.scores, &scores], 1), Tensor::cat(&[&self.rows, &rows], 1));
         (self.scores, self.rows) = best(&scores, &rows, top_k);

@@ -7,7 +7,8 @@ use tch::{Kind, Tensor};
 /// p > `metric_cut` (SIGIR 2021, §5.2, with the gain of the reciprocal rank).
 ///
 /// `scores` (B, L) in the order of the lists; `relevant` and `irrelevant` (B, L) are 1 or 0, and both 0 where a
-/// list has ended. `batch_size` is the configured one, also where the last batch is smaller.
+/// list has ended. ADORE's `batch_size` is the configured one, also where the last batch is smaller, and JPQ's is the
+/// number of lists.
 pub fn loss(
     scores: &Tensor,
     relevant: &Tensor,

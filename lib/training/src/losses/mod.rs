@@ -9,10 +9,13 @@ pub mod infonce;
 pub mod kl;
 pub mod margin_mse;
 pub mod matryoshka;
+pub mod repconc;
 pub mod softplus;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_codes;
 
 use tch::Tensor;
 

@@ -5,8 +5,11 @@ mod lamb;
 mod torch_adamw;
 
 use hardmine_encoder::Workers;
+use hardmine_records::Result;
 use serde::Serialize;
 use tch::{Device, Tensor, no_grad};
+
+use crate::moments::Moments as SavedMoments;
 
 const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
@@ -159,6 +162,30 @@ impl Optimizer {
             ]
         };
         self.slots.iter().flat_map(of).collect()
+    }
+
+    /// The moments by the names of their parameters, sharing their memory.
+    pub fn moments(&self) -> impl Iterator<Item = (String, Tensor, Tensor)> {
+        let of = |Slot { name, moments: Moments { mean, square }, .. }: &Slot| {
+            (name.clone(), mean.shallow_clone(), square.shallow_clone())
+        };
+        self.slots.iter().map(of)
+    }
+
+    /// Goes on with the moments of an earlier run.
+    ///
+    /// # Errors
+    /// They are of other parameters.
+    pub fn go_on(&mut self, earlier: &SavedMoments) -> Result<()> {
+        for slot in &mut self.slots {
+            let (mean, square) = earlier.of(&slot.name, &slot.parameter.size())?;
+            no_grad(|| {
+                slot.moments.mean.copy_(mean);
+                slot.moments.square.copy_(square);
+            });
+        }
+        self.updates = earlier.updates()?;
+        Ok(())
     }
 
     /// Goes back to where `updates` had been made.
