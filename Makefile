@@ -85,16 +85,20 @@ wheel: build $(DEPS)/patchelf/patchelf
 ## doc-leaderboard: the same for documents
 ## reproduce-passage: score the authors' checkpoints STAR and ADORE_STAR, beside the published figures
 ## reproduce-doc: the same for documents
+## passage-opq-M, passage-jpq-M, passage-repconc-M: documents as codes of M bytes, for M = 96, 64, 48, 32, 24, 16
+## passage-compressed, doc-compressed: all of these, and their table
+## reproduce-passage-jpq, reproduce-doc-jpq: score the authors' JPQ with its JPQ_INDEX of M bytes a document
 ## passage-ance: ROUNDS of encoding, searching, mining and training, each from the last one's model, and their table
 ## doc-ance: the same for documents
 ## quickstart: the whole pipeline on a small real collection: data, model, all rows, the table (minutes)
 ## quickstart-cosine: its second form: trained by InfoNCE with a temperature, and compared by cosine
+## quickstart-compressed: the quick start's collection as codes of 96, 48 and 24 bytes a document: OPQ, JPQ and RepCONC
 ## quickstart-ance: ROUNDS of mining and training on the quick start's collection
 ## quickstart-mining: the quick start's STAR with negatives by several rules, and their table
-all_rows := $(ROWS) $(MORE_ROWS) $(GIVEN_ROWS) $(LEXICAL_ROWS) $(ANCE_ROWS) ance
+all_rows := $(ROWS) $(MORE_ROWS) $(GIVEN_ROWS) $(LEXICAL_ROWS) $(ANCE_ROWS) ance $(COMPRESSED_ROWS) compressed
 tasks := passage doc beir collection
-passage_goals := passage $(all_rows:%=passage-%) passage-leaderboard reproduce-passage $(TRAINERS:%=passage-export-%)
-doc_goals := doc $(all_rows:%=doc-%) doc-leaderboard reproduce-doc $(TRAINERS:%=doc-export-%)
+passage_goals := passage $(all_rows:%=passage-%) passage-leaderboard reproduce-passage reproduce-passage-jpq $(TRAINERS:%=passage-export-%)
+doc_goals := doc $(all_rows:%=doc-%) doc-leaderboard reproduce-doc reproduce-doc-jpq $(TRAINERS:%=doc-export-%)
 beir_goals := beir $(all_rows:%=beir-%) $(TRAINERS:%=beir-export-%)
 collection_goals := collection $(all_rows:%=collection-%) $(TRAINERS:%=collection-export-%)
 .PHONY: $(passage_goals) $(doc_goals) $(beir_goals) $(collection_goals) quickstart quickstart-cosine quickstart-mining $(all_rows:%=quickstart-%)
@@ -120,7 +124,7 @@ quickstart-mining: build $(DEPS)/minilm/config.json $(QUICKSTART)/data/collectio
 
 # All that is wanted of a task is made by one make, so that rows that are made side by side (-j) share what they have
 # in common. A dry run first finds what is missing, before a long build and days of training.
-wanted = $(filter $* $(addprefix $*-,leaderboard $(all_rows)) reproduce-$* $*-export-% $(OUT)/$*/%,$(MAKECMDGOALS:./%=%))
+wanted = $(filter $* $(addprefix $*-,leaderboard $(all_rows)) reproduce-$* reproduce-$*-jpq $*-export-% $(OUT)/$*/%,$(MAKECMDGOALS:./%=%))
 EXPERIMENT = $(MAKE) -f lib/experiments/rules.mk TASK=$* $(if $(filter reproduce-%,$(wanted)),PAPER=yes) $(wanted)
 
 .PHONY: $(tasks:%=check-%) $(tasks:%=rows-of-%) rows-of-quickstart rows-of-quickstart-cosine

@@ -1,16 +1,17 @@
-//! Encodes tokenized texts into vectors.
+//! Encodes tokenized texts into vectors, or into codes of product quantization.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use clap::{Parser, ValueEnum};
 use hardmine_command::{self as command, Common, Report};
 use hardmine_encoder::{
-    DeviceChoice, Embedding, Encoder, Network, Pooling, Precision, Similarity, Truncation, default_batch_tokens,
+    DeviceChoice, Embedding, Encoder, Form, Network, Pooling, Precision, Similarity, Truncation, default_batch_tokens,
     digest, prepare_process,
 };
 use hardmine_files::{Input, Output, Table, Writer};
+use hardmine_quantization::{Codebook, PqIndex, Rotation};
 use hardmine_records::{Error, Kind, Provenance, provenance, schema};
 use hardmine_text::{FolderSettings, TextKind, Tokenizer};
 
@@ -18,10 +19,15 @@ use hardmine_text::{FolderSettings, TextKind, Tokenizer};
 ///
 /// The output has a vector for each text, in the order of the input. Texts are encoded as they come in:
 /// the collection never has to fit into memory.
+///
+/// The vectors of a tower, as train jpq and train repconc write it, are rotated as its index of codes is.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Example: tokenize --tokenizer model collection.tsv | embed --model model -o docs.arrow"
+    after_help = "\
+Examples:
+  tokenize --tokenizer model collection.tsv | embed --model model -o docs.arrow
+  embed --model tower --codes docs.tokens.arrow | index --centroids tower -o docs.faiss"
 )]
 pub(crate) struct Args {
     /// File with the tokens, as tokenize writes them. Without it, or with -, they are read from standard input
@@ -74,6 +80,23 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "f32")]
     output_type: OutputType,
 
+    /// Write codes instead of vectors, one byte for each subvector of the rotated vector: the number of the nearest of
+    /// its 256 centroids. The model must be a tower, or --quantizer must name an index that has rotation and
+    /// centroids. index --centroids makes an index of the codes
+    #[arg(long, conflicts_with_all = ["output_type", "dimensions"])]
+    codes: bool,
+
+    /// Index whose rotation and centroids make the codes, if the model is no tower. New documents for an index that
+    /// train jpq wrote are coded by the index that its training started from, because only the codes of that index
+    /// were made by nearest centroids
+    #[arg(long, value_name = "INDEX", requires = "codes")]
+    quantizer: Option<Input>,
+
+    /// Write the vectors of a tower as they are before its rotation. Inner products with vectors of the same kind are the
+    /// same
+    #[arg(long, conflicts_with = "codes")]
+    no_rotation: bool,
+
     /// How many token ids are encoded at once. The default is 2,048 on a CPU and 65,536 on a GPU. A smaller number
     /// takes less memory
     #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -98,26 +121,39 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    args.output.check_differs(&[&args.tokens])?;
+    let inputs: Vec<&Input> = [&args.tokens].into_iter().chain(&args.quantizer).collect();
+    args.output.check_differs(&inputs)?;
     let mut tokens = Table::open(&args.tokens, &[Kind::Tokens])?;
     let settings = FolderSettings::read(&args.model)?;
     check_tokenizer(&tokens, &args.model, &settings)?;
     let kind = TextKind::of(tokens.provenance());
     check_prompt(&tokens, kind, &settings, args.other_prompt)?;
     prepare_process();
-    let encoder =
-        Encoder::load_pooled(&args.model, args.device.open()?, args.precision, args.pooling.clone())?.for_inference();
+    let encoder = Encoder::load_pooled(&args.model, args.device.open()?, args.precision, args.pooling.clone())?;
+    let Quantizer { rotation, codebook } = Quantizer::of(&args, &encoder)?;
+    let encoder = encoder.for_inference();
     settings.warn_of_vectors(encoder.similarity() == Similarity::Cosine);
     let whole = encoder.dimension();
     let encoder = match args.dimensions.map(|dimensions| dimensions as usize).or(settings.dimensions()) {
         Some(dimensions) => encoder.cut_to(dimensions)?,
         None => encoder,
     };
+    let encoder = match &rotation {
+        Some(_) if encoder.dimension() < whole => {
+            let text =
+                format!("its rotation is of whole vectors, which can't be cut to {} numbers", encoder.dimension());
+            let error = Error::new(args.model.display(), text);
+            return Err(error.hint("--no-rotation takes the first numbers of the plain vectors").into());
+        }
+        Some(rotation) => encoder.rotated(rotation)?,
+        None => encoder,
+    };
     let max_length = max_length(&args, &encoder, &settings)?;
     let truncation = Truncation::new(max_length, tokens.provenance())?;
-    let float = match args.output_type {
-        OutputType::F32 => DataType::Float32,
-        OutputType::F16 => DataType::Float16,
+    let form = match (&codebook, args.output_type) {
+        (Some(codebook), _) => Form::Codes(codebook),
+        (None, OutputType::F32) => Form::F32,
+        (None, OutputType::F16) => Form::F16,
     };
 
     let mut about = Provenance::default();
@@ -135,13 +171,15 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     }
     let stored = tokens.provenance().get(provenance::MAX_LENGTH).and_then(|length| length.parse().ok());
     about.set(provenance::MAX_LENGTH, stored.unwrap_or(max_length).min(max_length));
-    let schema = schema::embeddings(float.clone(), encoder.dimension());
-    let mut writer = Writer::create(&args.output, Kind::Embeddings, schema, about)?;
+    about.set_some(provenance::SPACE, rotation.as_ref().map(Rotation::digest));
+    about.set_some(provenance::CENTROIDS, codebook.as_ref().map(Codebook::digest));
+    let (kind, schema) = record(form, encoder.dimension());
+    let mut writer = Writer::create(&args.output, kind, schema, about)?;
 
     report.progress(None, "texts");
     let place = tokens.name().to_owned();
     let batch_tokens = args.batch_tokens.map_or(default_batch_tokens(encoder.device()), |tokens| tokens as usize);
-    let embedding = Embedding { encoder: &encoder, truncation, batch_tokens, float, place: &place };
+    let embedding = Embedding { encoder: &encoder, truncation, batch_tokens, form, place: &place };
     let embedded = embedding.run(tokens.by_ref(), |records| writer.write(&records), |texts| report.add(texts))?;
 
     let known = tokens.provenance().get(provenance::KEYS).map(str::to_owned);
@@ -151,6 +189,74 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         report.note(format!("{} of {} texts cut to {max_length} tokens", embedded.cut, embedded.texts));
     }
     Ok(())
+}
+
+/// What is done to the vectors of the encoder.
+struct Quantizer {
+    /// What they are multiplied by.
+    rotation: Option<Rotation>,
+    /// What they are coded by.
+    codebook: Option<Codebook>,
+}
+
+impl Quantizer {
+    /// What the options ask for.
+    ///
+    /// # Errors
+    /// Codes are wanted, and nothing has the centroids for them, or the encoder is one of queries; an index that is
+    /// broken, or of another model.
+    fn of(args: &Args, encoder: &Encoder) -> Result<Self, Error> {
+        if args.codes && encoder.document_model().is_some() {
+            let text = "encodes queries only: its training kept the documents as another model had encoded them";
+            return Err(Error::new(args.model.display(), text)
+                .hint("--model names that model, and --quantizer the index that training started from"));
+        }
+        if let Some(index) = &args.quantizer {
+            return Quantizer::of_index(index, encoder);
+        }
+        match encoder.tower() {
+            Some(tower) => Ok(Quantizer {
+                rotation: (!args.no_rotation).then(|| tower.rotation.clone()),
+                codebook: args.codes.then(|| tower.codebook.clone()),
+            }),
+            None if args.codes => {
+                let text = "is no tower: it has no rotation and no centroids to make codes with";
+                Err(Error::new(args.model.display(), text)
+                    .hint("--quantizer INDEX takes those of an index; train repconc writes a tower"))
+            }
+            None => Ok(Quantizer { rotation: None, codebook: None }),
+        }
+    }
+
+    fn of_index(input: &Input, encoder: &Encoder) -> Result<Self, Error> {
+        let index = PqIndex::open(input)?.fold()?;
+        let (dim, model) = (index.rotation().map_or(index.codebook().dim(), Rotation::dim_in), encoder.dimension());
+        if dim != model {
+            let text = format!("is of vectors of {dim} numbers, but those of the model have {model}");
+            return Err(Error::new(input, text).hint("encode with the model whose documents are in the index"));
+        }
+        let about = index.provenance();
+        if about.get(provenance::MODEL).is_some_and(|coded| coded != encoder.digest()) {
+            let text = "its documents were encoded by another model than --model";
+            return Err(Error::new(input, text).hint("encode with the model whose documents are in the index"));
+        }
+        if index.rotation().is_none() && about.get(provenance::SPACE).is_some() {
+            let text = "its codes are of rotated vectors, but it has no rotation";
+            return Err(
+                Error::new(input, text).hint("--model names the tower that made the codes, without --quantizer")
+            );
+        }
+        Ok(Quantizer { rotation: index.rotation().cloned(), codebook: Some(index.codebook().clone()) })
+    }
+}
+
+/// The kind of record that is written, and its columns.
+fn record(form: Form, dimension: usize) -> (Kind, SchemaRef) {
+    match form {
+        Form::F32 => (Kind::Embeddings, schema::embeddings(DataType::Float32, dimension)),
+        Form::F16 => (Kind::Embeddings, schema::embeddings(DataType::Float16, dimension)),
+        Form::Codes(codebook) => (Kind::Codes, schema::codes(codebook.subvectors())),
+    }
 }
 
 /// Refuses tokens of another tokenizer than the model's, where both are known.

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-// Full speed for faiss's products, which are libtorch's.
 use hardmine_command::{self as command, Common, Report, TextColumns};
-use hardmine_encoder as _;
+// Also full speed for faiss's products, which are libtorch's.
+use hardmine_encoder::{DeviceChoice, Encoder, Precision};
 use hardmine_files::{Input, Output, OutputFile};
-use hardmine_quantization::{PqIndex, TowerTensors};
+use hardmine_quantization::PqIndex;
 use hardmine_records::{Error, Provenance, provenance};
 use hardmine_search::lexical::{Bm25, LexicalBuilder};
 use hardmine_search::{FaissIndex, add_lists, create_index};
@@ -125,10 +125,15 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let train_rows = args.train_rows.map(|rows| rows as usize);
     if let Some(folder) = &args.centroids {
         report.progress(None, "codes");
-        let TowerTensors { rotation, codebook } = TowerTensors::read(folder)?;
         let place = folder.display().to_string();
-        let index = PqIndex::of_codes(&args.input, &rotation, codebook, &place, |added| report.add(added as u64))?;
-        return Ok(index.write(output)?);
+        let encoder = Encoder::load(folder, DeviceChoice::Cpu.open()?, Precision::F32)?;
+        let tower = encoder.tower().ok_or_else(|| {
+            Error::new(&place, "is no tower: its weights have no rotation and no centroids")
+                .hint("train jpq and train repconc write towers")
+        })?;
+        let codebook = tower.codebook.clone();
+        let add = |added| report.add(added as u64);
+        return Ok(PqIndex::of_codes(&args.input, &tower.rotation, codebook, &place, add)?.write(output)?);
     }
     if let Some(lists) = args.add_lists {
         let index = PqIndex::open(&args.input)?;

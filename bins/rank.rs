@@ -35,6 +35,8 @@ Examples:
 
   rank --index docs.arrow --pairs qrels.parquet queries.arrow -o positives.parquet
 
+  rank --index opq96.faiss --rerank docs.arrow --top-k 200 queries.arrow -o reranked.parquet
+
   rank --index docs.lexical --top-k 100 queries.tsv -o bm25.parquet"
 )]
 pub(crate) struct Args {
@@ -44,7 +46,8 @@ pub(crate) struct Args {
     queries: Input,
 
     /// What to search: embeddings, which are searched exactly and without an index (.arrow is read fastest); an index
-    /// that `index` or faiss wrote; or the folder of a lexical index, as index --lexical writes it
+    /// that `index` or faiss wrote, whose codes stay in the file if they are of product quantization; or the folder of a
+    /// lexical index, as index --lexical writes it
     #[arg(long, value_name = "FILE")]
     index: Input,
 
@@ -61,8 +64,14 @@ pub(crate) struct Args {
     /// Score the pairs of query and document in this file instead of searching: qrels, a run or negatives, whose ids are
     /// row numbers. The scores are those that a search gives the same pairs, to the last bit. --index must then be
     /// embeddings. The pairs are held in memory
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["top_k", "exclude_self", "search_parameters"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["top_k", "exclude_self", "rerank", "search_parameters"])]
     pairs: Option<Input>,
+
+    /// Score the documents of each list again by these embeddings, which are of all documents, and order the list by
+    /// that: for an index whose scores are approximate. Of an .arrow file, only the vectors of documents in lists are
+    /// read; a file of another form is copied to a temporary one first
+    #[arg(long, value_name = "EMBEDDINGS")]
+    rerank: Option<Input>,
 
     #[command(flatten)]
     foreign: ForeignIds,
@@ -82,9 +91,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t)]
     device: DeviceChoice,
 
-    /// Memory for vectors and ranked lists, in MiB. An index, and about 250 MiB for libtorch, come on top. With less
-    /// memory the queries are split into more parts, and the documents are read once for each part. The run stays the
-    /// same
+    /// Memory for vectors and ranked lists, in MiB. An index that faiss searches, and about 250 MiB for libtorch, come on
+    /// top. With less memory the queries are split into more parts, and the documents are read once for each part. The
+    /// run stays the same
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = clap::value_parser!(u32).range(16..))]
     memory: u32,
 
@@ -106,7 +115,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
-    let options = args.pairs.iter().chain(args.lexical.inputs());
+    let options = args.pairs.iter().chain(&args.rerank).chain(args.lexical.inputs());
     let inputs: Vec<&Input> = [&args.queries, &args.index].into_iter().chain(options).collect();
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
@@ -153,7 +162,7 @@ fn search(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let (device, parameters) = (args.device.open()?, args.search_parameters);
     let settings = RankSettings { top_k, exclude_self, other_prompt, device, memory, parameters };
     // SAFETY: no other thread is at work yet. One waits for signals, and those that libraries started wait for work.
-    let ranker = unsafe { Ranker::open(&args.queries, &args.index, settings)? };
+    let ranker = unsafe { Ranker::open(&args.queries, &args.index, args.rerank.as_ref(), settings)? };
     let run = schema::run(IdSpace::Internal);
     let mut writer = Writer::create(&args.output, Kind::Run, run, Provenance::default())?;
     report.progress(None, "rows");
@@ -176,6 +185,7 @@ fn search(args: Args, report: &mut Report) -> anyhow::Result<()> {
 fn check_for_vectors(args: &Args) -> Result<(), Error> {
     let given = match args {
         Args { pairs: Some(_), .. } => "--pairs",
+        Args { rerank: Some(_), .. } => "--rerank",
         Args { search_parameters: Some(_), .. } => "--search-parameters",
         Args { other_prompt: true, .. } => "--other-prompt",
         _ => return Ok(()),

@@ -57,6 +57,12 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     take_prompts(&mut encoder, shared, &queries, &opened)?;
     let settings = args.method.settings(encoder.similarity(), &opened);
     let Opened { method, relevant, dev: judged, moments } = opened;
+    if encoder.tower().is_some() && method.quantizer().is_none() {
+        let (init, name) = (shared.init.display(), method.name());
+        tracing::warn!(
+            "{init}: {name} does not train its rotation and centroids, and leaves them out: the output is no tower"
+        );
+    }
     let dev = judged.map(|judged| shared.dev.set(judged, (&encoder, &method), shared.seed)).transpose()?;
     if let Some(dev) = &dev {
         dev.warn_of_training_queries(&queries, &relevant);

@@ -76,6 +76,8 @@ fn all_rows_of_the_passage_table() {
     let unkept = [&unkept[..], &["PAPER", "PUBLISHED", "DOCUMENT_LENGTH", "TRAIN_DOCUMENT_LENGTH"]].concat();
     // These are of rows that were not made here.
     let unkept = [&unkept[..], &["BM25_K1", "BM25_B", "FUSION"]].concat();
+    let codes = ["PQ_M", "M", "JPQ", "JPQ_INDEX", "LAMBDA_CUT"];
+    let of_codes = |name: &str| codes.contains(&name) || name.starts_with("JPQ_") || name.starts_with("CONC_");
     // These say how to do what DEV_EVERY asks for, and are kept with it.
     let unkept = [&unkept[..], &["DEV_EVERY", "DEV_METRIC", "DEV_DOCS", "KEEP", "PATIENCE"]].concat();
     // These choose what the report shows.
@@ -85,7 +87,7 @@ fn all_rows_of_the_passage_table() {
     let settings =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/lib/experiments/settings.mk")).unwrap();
     let names = settings.lines().filter_map(|line| line.split_once(" ?=")).map(|(name, _)| name);
-    let kept: Vec<&str> = names.filter(|name| !unkept.contains(name)).collect();
+    let kept: Vec<&str> = names.filter(|name| !unkept.contains(name) && !of_codes(name)).collect();
     assert!(kept.contains(&"COMPAT") && kept.contains(&"SEED"), "{kept:?}");
     for name in kept {
         let done = project.make(&format!("-n passage {name}=7")).done();
@@ -156,6 +158,51 @@ fn bm25_and_the_rows_that_begin_with_it() {
     folder.sh("rm -r out/passage/fusion out/passage/runs/bm25-neg+bm25.*").ok();
     project.make(&format!("passage {rows} FUSION=rrf")).ok();
     assert_eq!((project.count("embed"), project.count("rank")), (0, 0), "reciprocal ranks have no weight to choose");
+}
+
+#[test]
+fn documents_as_codes_have_rows_and_a_table() {
+    let project = Project::new("bert");
+    let folder = &project.folder;
+    let settings = "PQ_M='16 8' JPQ_STEPS=2 JPQ_BATCH_SIZE=16 JPQ_TOP_K=30 CONC_STEPS=2 CONC_BATCH_SIZE=16 CONC_DOC_LENGTH=32 \
+                    CONC_JPQ_STEPS=2 CONC_JPQ_BATCH_SIZE=16 CONC_EPSILON=0.5";
+    let done = project.make(&format!("passage-compressed {settings}")).ok();
+    let ran = folder.text("ran");
+    for (command, times) in [("train jpq", 4), ("train repconc", 2), ("train star", 1), ("index", 4)] {
+        assert_eq!(ran.lines().filter(|line| line.starts_with(command)).count(), times, "{command}: {ran}");
+    }
+    let table = folder.text("out/passage/compressed.tsv");
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split('\t').take(2).collect()).collect();
+    let of =
+        |bytes: &'static str| ["OPQ ", "JPQ ", "RepCONC "].map(|method| [format!("{method}{bytes}"), bytes.into()]);
+    let expected =
+        [vec![["row", "bytes a document"].map(String::from)], vec![["STAR, whole", "128"].map(String::from)]];
+    let expected = [expected.concat(), of("16").to_vec(), of("8").to_vec()].concat();
+    assert_eq!(rows, expected, "{table}");
+    assert!(shown(done.text()).contains("| RepCONC 16  | 16"), "{}", done.text());
+
+    // Nothing is made twice, and no other setting is passed over in silence.
+    project.make(&format!("passage-compressed {settings}")).ok();
+    assert_eq!(project.ran(), ["sql"]);
+    for (setting, model) in
+        [("LAMBDA_CUT=7", "jpq-16"), ("CONC_ITERATIONS=7", "conc-16"), ("CONC_JPQ_LEARNING_RATE=7", "repconc-16")]
+    {
+        let done = project.make(&format!("-n passage-compressed {settings} {setting}")).done();
+        let text = format!("models/{model} was made with ");
+        done.check(done.code == Some(2) && done.stderr.contains(&text), "should refuse");
+        done.check(done.stderr.contains(&format!("{setting}; hint: ")), "should name the setting");
+    }
+    // Other bytes are more rows, of the same STAR.
+    let more = project.make(&format!("-n passage-jpq-32 {settings} PQ_M=32")).ok();
+    assert!(more.text().contains("OPQ32,IVF1,PQ32x8np") && !more.text().contains("train star"), "{}", more.text());
+
+    // What the authors left can be scored, without our provenance.
+    let model = folder.path("out/passage/models/jpq-16");
+    let at = format!("JPQ='{}' JPQ_INDEX='{}/index.faiss' M=16", model.display(), model.display());
+    let done = project.make(&format!("reproduce-passage-jpq {settings} COMPAT= {at}")).ok();
+    assert!(shown(done.text()).contains("JPQ 16") && shown(done.text()).contains("0.273"), "{}", done.text());
+    let done = project.make(&format!("reproduce-passage-jpq {settings} COMPAT=")).done();
+    done.check(done.code == Some(2) && done.stderr.contains("JPQ=folder"), "should say what is missing");
 }
 
 #[test]

@@ -3,16 +3,34 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{Folder, Records, fixture};
+use arrow::array::Int64Array;
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
+use safetensors::SafeTensors;
+
+use crate::common::{Folder, Records, column, fixture, numbers, save, save_tokens_of, vectors};
 
 /// A folder with the fixture's index, of 500 documents, as `opq.faiss`, and with a tower of the same rotation and
 /// centroids.
 fn with_fixture() -> Folder {
     let folder = Folder::empty();
     std::fs::copy(fixture("compression/index/OPQ8,IVF1,PQ8x8.index"), folder.path("opq.faiss")).unwrap();
-    std::fs::create_dir(folder.path("tower")).unwrap();
-    std::fs::copy(fixture("compression/start.safetensors"), folder.path("tower/model.safetensors")).unwrap();
+    write_tower(&folder);
     folder
+}
+
+/// Writes the tower: the fixture's encoder with the rotation and the centroids as two more tensors of its weights.
+fn write_tower(folder: &Folder) {
+    let read = |name: &str| std::fs::read(fixture("compression").join(name)).unwrap();
+    let (encoder, start) = (read("init/model.safetensors"), read("start.safetensors"));
+    let (encoder, start) = (SafeTensors::deserialize(&encoder).unwrap(), SafeTensors::deserialize(&start).unwrap());
+    let more = ["rotation", "centroids"].map(|name| (name.to_owned(), start.tensor(name).unwrap()));
+    let tensors = encoder.tensors().into_iter().chain(more);
+    let mut config: serde_json::Value = serde_json::from_slice(&read("init/config.json")).unwrap();
+    (config["MCQ_M"], config["MCQ_K"]) = (8.into(), 256.into());
+    std::fs::create_dir(folder.path("tower")).unwrap();
+    folder.write("tower/model.safetensors", safetensors::serialize(tensors, None).unwrap());
+    folder.write("tower/config.json", config.to_string());
 }
 
 /// The lines of `index --inspect`: each name with its text.
@@ -24,7 +42,7 @@ fn inspect(folder: &Folder, index: &str) -> BTreeMap<String, String> {
 /// The tensor `name` of the fixture's start.
 fn tensor(name: &str) -> Vec<u8> {
     let bytes = std::fs::read(fixture("compression/start.safetensors")).unwrap();
-    safetensors::SafeTensors::deserialize(&bytes).unwrap().tensor(name).unwrap().data().to_vec()
+    SafeTensors::deserialize(&bytes).unwrap().tensor(name).unwrap().data().to_vec()
 }
 
 /// The codes in a file of codes, one after the other.
@@ -130,6 +148,18 @@ fn an_index_is_made_of_codes_and_a_tower() {
     assert_eq!(inspect(&folder, "even.faiss")["ids"], "any");
 }
 
+/// The authors' RepCONC has encoded the documents, and written the file with faiss.
+#[test]
+fn codes_and_a_tower_make_the_file_of_the_authors() {
+    let folder = with_fixture();
+    save_tokens_of(&folder, "compression", "docs");
+    std::fs::copy(fixture("compression/conc1_stage1.safetensors"), folder.path("tower/model.safetensors")).unwrap();
+    let line = "embed --model tower --codes --max-length 32 docs.parquet | index --centroids tower > conc.faiss";
+    folder.run("bash -c").arg(line).ok();
+    let expected = std::fs::read(fixture("compression/index/conc1_stage1.index")).unwrap();
+    assert!(folder.read("conc.faiss").starts_with(&expected));
+}
+
 #[test]
 fn lists_are_added_to_an_index_of_codes() {
     let folder = Folder::made();
@@ -153,6 +183,7 @@ fn lists_are_added_to_an_index_of_codes() {
     for name in ["opq", "ivf"] {
         folder.run(&format!("index --inspect {name}.faiss -o {name}.codes.arrow")).ok();
     }
+    assert_eq!(Records::open(&folder.path("ivf.codes.arrow")).i64s("id"), (0..300).collect::<Vec<i64>>());
     let query = "SELECT count(*) AS n FROM a JOIN b ON a.id = b.id AND a.code = b.code";
     let table = folder.run("sql --format csv -t a=opq.codes.arrow -t b=ivf.codes.arrow").arg(query).ok().stdout;
     assert_eq!(String::from_utf8(table).unwrap(), "n\n300\n");
@@ -175,8 +206,16 @@ fn what_can_not_be_an_index_is_refused() {
         "index few.parquet --factory OPQ8,IVF1,PQ8x8np -o x.faiss",
         &["few.parquet", "200 vectors", "256 centroids"],
     );
+    // faiss would write behind the end of its memory.
+    let mut random = Pcg64::seed_from_u64(7);
+    let wide: Vec<Vec<f32>> = (0..260).map(|_| numbers(&mut random, 264, 1.0)).collect();
+    let columns = vec![column("id", Int64Array::from_iter_values(0..260)), column("embedding", vectors(&wide))];
+    save(&folder.path("wide.parquet"), columns);
+    refuse("index wide.parquet --factory OPQ4,IVF1,PQ4x8np -o x.faiss", &["260 vectors", "264 dimensions"]);
+    folder.run("index wide.parquet --factory OPQ4_128,IVF1,PQ4x8np -o narrow.faiss").ok();
+    assert_eq!(inspect(&folder, "narrow.faiss")["dimensions"], "264");
     for factory in ["OPQ5,IVF1,PQ5x8", "IVF1,PQ5x8np", "PQ5x8"] {
-        let texts = ["--factory", factory, "dimension", "multiple of the number of subquantizers (M)"];
+        let texts = ["--factory", factory, "does not divide the 32 dimensions of docs.arrow"];
         refuse(&format!("index docs.arrow --factory {factory} -o x.faiss"), &texts);
     }
     folder.run("index docs.arrow -o flat.faiss").ok();
@@ -184,8 +223,8 @@ fn what_can_not_be_an_index_is_refused() {
     refuse("index --inspect flat.faiss", &["flat.faiss", "product quantization", "IxFI"]);
     refuse("index --add-lists 4 four.faiss -o x.faiss", &["four.faiss", "codes of 4 bits a subvector"]);
     refuse("index --inspect docs.arrow", &["docs.arrow", "product quantization", "records"]);
-    refuse("index --centroids tower docs.arrow -o x.faiss", &["tower", "no model.safetensors"]);
-    refuse("index --centroids bert docs.arrow -o x.faiss", &["bert", "no tensor 'rotation'"]);
+    refuse("index --centroids tower docs.arrow -o x.faiss", &["tower", "no such model folder"]);
+    refuse("index --centroids bert docs.arrow -o x.faiss", &["bert", "is no tower"]);
 }
 
 #[test]

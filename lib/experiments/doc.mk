@@ -20,5 +20,10 @@ LEADERBOARD_TOP_K   := 100
 LENGTH              := DOCUMENT_LENGTH
 TRAIN_LENGTH        := TRAIN_DOCUMENT_LENGTH
 
+# Documents as codes.
+LAMBDA_CUT          ?= 10
+CONC_BATCH_SIZE     ?= 256
+CONC_DOC_LENGTH     ?= 512
+
 # ADORE's metric is cut for passages only, as in the paper.
 override METRIC_CUT :=

@@ -35,3 +35,19 @@ ADORE_BATCH_SIZE      := 32
 ADORE_STEPS           := 50
 ADORE_TOP_K           := 200
 METRIC_CUT            := 200
+
+# Documents as codes. 96 bytes are a sixteenth of a vector here.
+PQ_M                  := 96 48 24
+JPQ_LEARNING_RATE     := 2e-5
+JPQ_CENTROID_RATE     := 1e-4
+JPQ_WARMUP_STEPS      := 5
+JPQ_STEPS             := 50
+CONC_LEARNING_RATE    := 2e-5
+CONC_CENTROID_RATE    := 2e-4
+CONC_BATCH_SIZE       := 128
+CONC_DOC_LENGTH       := 40
+CONC_STEPS            := 20
+CONC_JPQ_LEARNING_RATE := 1e-5
+CONC_JPQ_CENTROID_RATE := 1e-4
+CONC_JPQ_BATCH_SIZE   := 32
+CONC_JPQ_STEPS        := 50

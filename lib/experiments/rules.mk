@@ -19,6 +19,7 @@ override DATA       := $(patsubst $(CURDIR)/%,%,$(abspath $(DATA)))
 override INIT       := $(patsubst $(CURDIR)/%,%,$(abspath $(INIT)))
 override INIT_STAR  := $(patsubst $(CURDIR)/%,%,$(abspath $(INIT_STAR)))
 override STAR       := $(patsubst $(CURDIR)/%,%,$(abspath $(STAR)))
+override JPQ        := $(patsubst $(CURDIR)/%,%,$(abspath $(JPQ)))
 override ADORE_STAR := $(patsubst $(CURDIR)/%,%,$(abspath $(ADORE_STAR)))
 
 tokens     := $(HERE)/tokens
@@ -31,6 +32,7 @@ runs       := $(HERE)/runs
 metrics    := $(HERE)/metrics
 lexical    := $(HERE)/lexical
 fusion     := $(HERE)/fusion
+indexes    := $(HERE)/indexes
 
 # What to do about a file that is not there.
 HINT ?= make data-passage or data-doc fetches MS MARCO, DATA=folder names a collection
@@ -151,6 +153,14 @@ settings.start                := INIT
 settings.warm-up              := INIT_STAR
 settings.published-star       := STAR
 settings.published-adore-star := ADORE_STAR ADORE_QUERY_LENGTH
+settings.published-jpq        := JPQ JPQ_INDEX
+settings.indexes              := $(LENGTH) PRECISION
+settings.jpq                  := JPQ_LEARNING_RATE JPQ_CENTROID_RATE JPQ_WARMUP_STEPS JPQ_BATCH_SIZE JPQ_EPOCHS JPQ_STEPS \
+	JPQ_TOP_K LAMBDA_CUT QUERY_LENGTH SEED $(dev)
+settings.conc                 := CONC_LEARNING_RATE CONC_CENTROID_RATE CONC_BATCH_SIZE CONC_EPOCHS CONC_STEPS CONC_MSE_WEIGHT \
+	CONC_EPSILON CONC_ITERATIONS CONC_DOC_LENGTH TRAIN_QUERY_LENGTH PRECISION SEED $(dev)
+settings.repconc              := CONC_JPQ_LEARNING_RATE CONC_JPQ_CENTROID_RATE CONC_JPQ_BATCH_SIZE CONC_JPQ_EPOCHS CONC_JPQ_STEPS JPQ_TOP_K \
+	QUERY_LENGTH SEED $(dev)
 settings.embeddings           := $(LENGTH) PRECISION
 settings.runs                 := QUERY_LENGTH TOP_K PRECISION $(call given,EXCLUDE_SELF)
 settings.lexical              := BM25_K1 BM25_B DATA $(call given,$(NAMED) DOC_ID DOC_TEXT)
@@ -161,8 +171,8 @@ settings.fusion               := FUSION QUERY_LENGTH TOP_K PRECISION $(call give
 # nothing: a model that took days must not be lost because of a mistyped number, nor pass for what it is not.
 # Correct a line in FOLDER.settings where only a path has changed. (COMPAT may be given as an option.)
 folder = $(@D)
-# Rows on mined negatives have the settings of STAR.
-settings_of = $(settings.$(if $(filter $(MINED_ROWS),$(1)),star,$(1)))
+# Rows on mined negatives have the settings of STAR, and those of codes have the same for all numbers of bytes.
+settings_of = $(settings.$(if $(filter $(MINED_ROWS),$(1)),star,$(if $(filter $(CODE_MODELS),$(1)),$(firstword $(subst -, ,$(1))),$(1))))
 now    = $(foreach name,$(call settings_of,$(notdir $(folder))),$(name)=$(call word_of,$(name)))
 was    = $(file <$(folder).settings)
 RECORD = printf '%s\n' $(foreach line,$(now),$(call quoted,$(line))) > $(folder).settings
@@ -173,8 +183,8 @@ comma  := ,
 # A word of the shell.
 quoted = '$(subst ','\'',$(1))'
 
-kept := $(tokens) $(judged) $(negatives) $(embeddings) $(runs) $(lexical) $(fusion) $(models)/start \
-	$(foreach row,$(ROWS) $(MORE_ROWS) $(MINED_ROWS),$(models)/$(row)) \
+kept := $(tokens) $(judged) $(negatives) $(embeddings) $(runs) $(lexical) $(fusion) $(indexes) $(models)/start \
+	$(foreach row,$(ROWS) $(MORE_ROWS) $(MINED_ROWS) $(CODE_MODELS),$(models)/$(row)) $(if $(JPQ),$(models)/published-jpq) \
 	$(if $(INIT_STAR),$(models)/warm-up) $(if $(STAR),$(models)/published-star) $(if $(ADORE_STAR),$(models)/published-adore-star)
 # There is something in the folder; or there is a checkpoint, where training was interrupted.
 made := $(foreach folder,$(kept),$(if $(wildcard $(folder)/* $(folder).checkpoint),$(folder)))
@@ -186,7 +196,7 @@ $(foreach folder,$(made),$(if $(was),$(if $(filter-out $(was),$(now))$(filter-ou
 endif
 
 # A folder is begun with its settings, and begun anew while there is nothing in it.
-begun := $(tokens) $(judged) $(negatives) $(embeddings) $(runs) $(lexical) $(fusion)
+begun := $(tokens) $(judged) $(negatives) $(embeddings) $(runs) $(lexical) $(fusion) $(indexes)
 .PHONY: $(filter-out $(made),$(begun))
 $(begun): folder = $@
 $(begun): | $(HERE)
@@ -299,7 +309,7 @@ METRICS.dev  ?= $(MRR) R@100
 METRICS.test ?= nDCG@10
 ORDER.dev    ?= rank
 
-scored := $(all_rows) $(filter-out $(all_rows),$(LEXICAL_ROWS))
+scored := $(all_rows) $(filter-out $(all_rows),$(LEXICAL_ROWS)) $(COMPRESSED_ROWS)
 $(scored:%=$(metrics)/%.dev.parquet): $(metrics)/%.dev.parquet: $(runs)/%.dev.parquet $(dev_qrels) | $(metrics)
 	$(SCORE) --qrels $(dev_qrels) --order $(ORDER.dev) $(METRICS.dev:%=-m %) --per-query $@ $<
 
@@ -326,6 +336,8 @@ $(HERE)/table.parquet: $(queries) $(foreach row,$(TABLE_ROWS),$(foreach split,$(
 
 $(HERE)/table.tsv: $(HERE)/table.parquet
 	$(BIN)/sql -q -t t=$< 'SELECT * FROM t' -o $@
+
+include lib/experiments/compressed.mk
 
 # Beside the published figures, if they are asked for, and with what is to be said of them.
 ifeq ($(filter-out no,$(PUBLISHED)),)
@@ -360,4 +372,8 @@ $(files):
 
 .PHONY: /config.json
 /config.json:
-	$(if $(SHOWN),,$(error no checkpoints; hint: give STAR=folder and ADORE_STAR=folder, those of the authors))
+	$(if $(SHOWN),,$(error no checkpoints; hint: give STAR=folder and ADORE_STAR=folder, or JPQ=folder, those of the authors))
+
+.PHONY: /index
+/index:
+	$(if $(SHOWN),,$(error no index; hint: JPQ_INDEX=file names the one of the authors))

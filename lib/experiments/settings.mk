@@ -14,7 +14,13 @@ MORE_ROWS  := bm25-neg
 # BM25, and a row's lists fused with its lists: ROW+bm25, for any row.
 LEXICAL_ROWS := bm25 $(ROWS:%=%+bm25) bm25-neg+bm25 start+bm25
 # The starting model, a warm-up model for STAR and the authors' checkpoints can be scored like rows.
-GIVEN_ROWS := start warm-up published-star published-adore-star
+GIVEN_ROWS := start warm-up published-star published-adore-star published-jpq
+
+# Documents as codes of M bytes, for every M in PQ_M, which must divide the dimension. They go on from STAR.
+PQ_M ?= 96 64 48 32 24 16
+COMPRESSED_ROWS := $(PQ_M:%=opq-%) $(PQ_M:%=jpq-%) $(PQ_M:%=repconc-%)
+# Their models. conc-M is the first stage of repconc-M.
+CODE_MODELS := $(PQ_M:%=jpq-%) $(PQ_M:%=conc-%) $(PQ_M:%=repconc-%)
 
 # Trainers whose training data can be written and read.
 TRAINERS := sentence-transformers flagembedding tevatron
@@ -35,6 +41,10 @@ INIT_STAR ?=
 # The authors' checkpoints, for reproduce-passage and reproduce-doc.
 STAR ?=
 ADORE_STAR ?=
+# JPQ's query encoder and index of the authors, and the bytes of a code in it, for reproduce-passage-jpq.
+JPQ ?=
+JPQ_INDEX ?=
+M ?= 96
 # PAPER=yes reproduces the paper: INIT is its RoBERTa, whose tokens are made as transformers 2 made them (COMPAT), and
 # tables stand beside the published figures (PUBLISHED=yes). The reproduce- targets imply it.
 PAPER ?= no
@@ -104,6 +114,34 @@ ADORE_EPOCHS ?= 6
 ADORE_STEPS ?=
 ADORE_TOP_K ?= 200
 METRIC_CUT ?= 200
+
+# JPQ. Without a rate of centroids they have the paper's for M: 5e-6 up to 24, 2e-5 for 32, and 1e-4 from 48 on.
+# LAMBDA_CUT is 10 for documents.
+JPQ_LEARNING_RATE ?= 5e-6
+JPQ_CENTROID_RATE ?=
+JPQ_WARMUP_STEPS ?= 2000
+JPQ_BATCH_SIZE ?= 32
+JPQ_EPOCHS ?= 6
+JPQ_STEPS ?=
+JPQ_TOP_K ?= 200
+LAMBDA_CUT ?= 200
+
+# RepCONC, the first stage: encoder, centroids and codes. For documents, CONC_BATCH_SIZE is 256 and CONC_DOC_LENGTH 512.
+CONC_LEARNING_RATE ?= 5e-6
+CONC_CENTROID_RATE ?= 2e-4
+CONC_BATCH_SIZE ?= 1024
+CONC_EPOCHS ?= 10
+CONC_STEPS ?=
+CONC_DOC_LENGTH ?= 110
+CONC_MSE_WEIGHT ?= 0.05
+CONC_EPSILON ?= 0.05
+CONC_ITERATIONS ?= 30
+# The second stage: query encoder and centroids.
+CONC_JPQ_LEARNING_RATE ?= 2e-6
+CONC_JPQ_CENTROID_RATE ?= 2e-5
+CONC_JPQ_BATCH_SIZE ?= 128
+CONC_JPQ_EPOCHS ?= 6
+CONC_JPQ_STEPS ?=
 
 # With DEV_EVERY, every tenth training query is held out; after every so many steps the model is measured on these
 # queries by DEV_METRIC. KEEP says whether the best of the models is kept or the last one. PATIENCE ends training after so

@@ -219,6 +219,32 @@ def vectors(bench, name, rows, dim, seed, centres=2000):
     return path if path.exists() else stream(path, schema, batches())
 
 
+def compressed(bench, rows, dim, subvectors):
+    """An index of random codes and centroids behind a random rotation, as faiss writes OPQ, one list and PQ: how long a
+    scan takes depends on none of these numbers, and training would take minutes."""
+    path = bench.data / f"opq{subvectors}-{rows}x{dim}.faiss"
+    if not path.exists():
+        import faiss
+
+        draw = np.random.default_rng(8)
+        centroids = 0.3 * draw.standard_normal((subvectors, 256, dim // subvectors), np.float32)
+        coarse = faiss.IndexFlatIP(dim)
+        coarse.add(draw.standard_normal((1, dim), np.float32) / np.float32(dim**0.5))
+        index = faiss.IndexIVFPQ(coarse, dim, 1, subvectors, 8, faiss.METRIC_INNER_PRODUCT)
+        index.by_residual = True
+        faiss.copy_array_to_vector(centroids.ravel(), index.pq.centroids)
+        codes, ids = draw.integers(256, size=(rows, subvectors), dtype=np.uint8), np.arange(rows)
+        index.invlists.add_entries(0, rows, faiss.swig_ptr(ids), faiss.swig_ptr(codes))
+        index.ntotal, index.is_trained = rows, True
+        rotation = faiss.OPQMatrix(dim, subvectors)
+        orthonormal = np.linalg.qr(draw.standard_normal((dim, dim)))[0].astype(np.float32)
+        faiss.copy_array_to_vector(orthonormal.ravel(), rotation.A)
+        rotation.is_trained, rotation.is_orthonormal = True, True
+        with whole(path) as temporary:
+            faiss.write_index(faiss.IndexPreTransform(rotation, index), str(temporary))
+    return path
+
+
 RUN = [("rank", pa.int32()), ("score", pa.float32())]
 
 

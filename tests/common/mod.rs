@@ -12,7 +12,7 @@ pub use folder::Folder;
 pub use made::made;
 pub use models::numbers;
 pub use project::Project;
-pub use records::{Records, column, messages, save, save_stream, save_tokens, vectors};
+pub use records::{Records, column, messages, save, save_stream, save_tokens, save_tokens_of, vectors};
 pub use run::{BINARIES, Command, Terminal};
 
 /// Path of a file of `tests/fixtures`.

@@ -153,7 +153,12 @@ pub fn save(path: &Path, columns: Vec<(&str, ArrayRef)>) {
 
 /// The reference's texts (`docs` or `queries`) as tokens in a Parquet file that some other program wrote.
 pub fn save_tokens(folder: &Folder, name: &str) {
-    let text = std::fs::read_to_string(fixture("training").join(format!("{name}.tokens.jsonl"))).unwrap();
+    save_tokens_of(folder, "training", name);
+}
+
+/// [`save_tokens`] of another set of fixtures.
+pub fn save_tokens_of(folder: &Folder, fixtures: &str, name: &str) {
+    let text = std::fs::read_to_string(fixture(fixtures).join(format!("{name}.tokens.jsonl"))).unwrap();
     let mut lists = ListBuilder::new(Int32Builder::new());
     for line in text.lines() {
         let row: serde_json::Value = serde_json::from_str(line).unwrap();

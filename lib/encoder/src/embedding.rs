@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
 use half::f16;
 use half::vec::HalfFloatVecExt;
-use hardmine_records::{EmbeddingsBatch, Error, Fingerprint, KeyHasher, Result, TokensBatch, Values};
+use hardmine_quantization::Codebook;
+use hardmine_records::{CodesBatch, EmbeddingsBatch, Error, Fingerprint, KeyHasher, Result, TokensBatch, Values};
 use tch::{Device, Kind, Tensor};
 
 use crate::{Network, Truncation, Workers, check_token_ids, cut_by_tokens};
@@ -31,10 +31,22 @@ pub struct Embedding<'a> {
     pub truncation: Truncation,
     /// How many token ids are encoded at once.
     pub batch_tokens: usize,
-    /// Number type of the vectors that are written: `Float32` or `Float16`.
-    pub float: DataType,
+    /// What is written of each vector.
+    pub form: Form<'a>,
     /// The name of the tokens in errors.
     pub place: &'a str,
+}
+
+/// What is written of a vector.
+#[derive(Clone, Copy)]
+pub enum Form<'a> {
+    /// Its numbers as float32, in records of kind embeddings.
+    F32,
+    /// Its numbers as float16, in records of kind embeddings.
+    F16,
+    /// The code of the nearest centroids, in records of kind codes. The encoder's vectors must be those that the
+    /// centroids are of, [rotated](Network::rotated) if these are.
+    Codes(&'a Codebook),
 }
 
 /// What was encoded.
@@ -73,7 +85,7 @@ pub fn default_batch_tokens(device: Device) -> usize {
 }
 
 impl Embedding<'_> {
-    /// Encodes `tokens`, records of kind tokens. `write` is given records of kind embeddings, `done`
+    /// Encodes `tokens`, records of kind tokens. `write` is given records of kind embeddings or codes, `done`
     /// the number of texts encoded since it was last called.
     ///
     /// # Errors
@@ -106,8 +118,7 @@ impl Embedding<'_> {
             window_tokens: self.batch_tokens.saturating_mul(WINDOW_BATCHES),
             place: self.place,
         };
-        let (float, dimension) = (self.float.clone(), self.encoder.dimension());
-        let writing = VectorWriter { float, dimension, place: self.place };
+        let writing = VectorWriter { form: self.form, dimension: self.encoder.dimension(), place: self.place };
         let (window_sender, windows) = sync_channel(1);
         let (vector_sender, vectors) = sync_channel(1);
         thread::scope(|scope| {
@@ -253,7 +264,7 @@ impl WindowReader<'_> {
 }
 
 struct VectorWriter<'a> {
-    float: DataType,
+    form: Form<'a>,
     dimension: usize,
     place: &'a str,
 }
@@ -270,8 +281,11 @@ impl VectorWriter<'_> {
     }
 
     fn records(&self, first_row: usize, ids: &[i64], values: &[f32]) -> Result<RecordBatch> {
-        let values = match self.float {
-            DataType::Float16 => {
+        let values = match self.form {
+            Form::Codes(codebook) => {
+                return CodesBatch::build(ids.to_vec(), codebook.subvectors(), codebook.nearest(values));
+            }
+            Form::F16 => {
                 let narrow: Vec<f16> = Vec::from_f32_slice(values);
                 if let Some(at) = narrow.iter().position(|value| !value.is_finite()) {
                     let row = first_row + at / self.dimension;
@@ -281,7 +295,7 @@ impl VectorWriter<'_> {
                 }
                 Values::F16(narrow)
             }
-            _ => Values::F32(values.to_vec()),
+            Form::F32 => Values::F32(values.to_vec()),
         };
         EmbeddingsBatch::build(ids.to_vec(), self.dimension, values)
     }

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hardmine_encoder::{Encoder, Network, Pooling, PoolingMode, Precision, Similarity, Truncation, digest};
+use hardmine_encoder::{Encoder, Network, Pooling, PoolingMode, Precision, Similarity, Tower, Truncation, digest};
+use hardmine_quantization::{Codebook, Rotation};
 use hardmine_records::Provenance;
 use tch::{Device, Kind, Tensor};
 
@@ -134,6 +135,38 @@ fn a_saved_model_is_the_model() {
         let twice = tempfile::tempdir().unwrap();
         again.save(twice.path()).unwrap();
         assert_eq!(digest(folder.path()).unwrap(), digest(twice.path()).unwrap());
+    }
+}
+
+#[test]
+fn a_saved_tower_is_the_tower() {
+    for model in ["init", "bert_mean"] {
+        let mut encoder = load(&fixture(model));
+        let dim = encoder.dimension();
+        let tower = |scale: f32| {
+            let identity = Tensor::eye(dim as i64, (Kind::Float, Device::Cpu)).flip([0]).reshape([-1]);
+            let centroids = (0..256 * dim).map(|number| number as f32 * scale).collect();
+            let rotation = Rotation::new(identity.try_into().unwrap(), dim).unwrap();
+            Tower { rotation, codebook: Codebook::new(centroids, 4).unwrap() }
+        };
+        // The folder is where the model is loaded from, and so must live on.
+        let save = |encoder: &Encoder| {
+            let folder = tempfile::tempdir().unwrap();
+            encoder.save(folder.path()).unwrap();
+            (digest(folder.path()).unwrap(), load(folder.path()), folder)
+        };
+        let (plain, ..) = save(&encoder);
+        encoder.set_tower(Some(tower(1.0)));
+        let (saved, mut again, _folder) = save(&encoder);
+        assert_eq!(again.tower(), Some(&tower(1.0)), "{model}");
+        // The vectors of the encoder stay plain, and the digest is also one of rotation and centroids.
+        let texts = texts("queries.tokens.jsonl");
+        assert_eq!(distance(&encode(&encoder, &texts, 64, 16), &encode(&again, &texts, 64, 16)), 0.0);
+        again.set_tower(Some(tower(2.0)));
+        assert!(save(&again).0 != saved && saved != plain, "{model}");
+        again.set_tower(None);
+        let (digest, again, _) = save(&again);
+        assert!(digest == plain && again.tower().is_none(), "{model}");
     }
 }
 

@@ -112,19 +112,49 @@ impl Codebook {
     }
 }
 
-/// The number of the centroid nearest to `part`, (D/M,), among `columns`, (D/M, K).
+/// The number of the centroid nearest to `part`, (D/M,), among `columns`, (D/M, K). The widest registers of the processor
+/// are used, and every processor gets the same number.
 fn nearest_of(columns: &[f32], part: &[f32]) -> u8 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has the instructions that the function is compiled for.
+            return unsafe { with_avx512(columns, part) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: as above.
+            return unsafe { with_avx2(columns, part) };
+        }
+    }
+    in_lanes(columns, part)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn with_avx512(columns: &[f32], part: &[f32]) -> u8 {
+    in_lanes(columns, part)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn with_avx2(columns: &[f32], part: &[f32]) -> u8 {
+    in_lanes(columns, part)
+}
+
+#[inline(always)]
+fn in_lanes(columns: &[f32], part: &[f32]) -> u8 {
     let mut distances = [0.0; CENTROIDS];
-    for (column, x) in columns.chunks(CENTROIDS).zip(part) {
-        for (distance, c) in distances.iter_mut().zip(column) {
-            *distance += (x - c) * (x - c);
+    for (column, x) in columns.as_chunks::<CENTROIDS>().0.iter().zip(part) {
+        for k in 0..CENTROIDS {
+            distances[k] += (x - column[k]) * (x - column[k]);
         }
     }
-    let mut best = 0;
-    for k in 1..CENTROIDS {
-        if distances[k] < distances[best] {
-            best = k;
+    let mut least = [f32::INFINITY; 16];
+    for lanes in distances.as_chunks::<16>().0 {
+        for lane in 0..16 {
+            least[lane] = if lanes[lane] < least[lane] { lanes[lane] } else { least[lane] };
         }
     }
-    best as u8
+    let least = least.into_iter().fold(f32::INFINITY, f32::min);
+    distances.iter().position(|&distance| distance == least).unwrap_or(0) as u8
 }

@@ -5,16 +5,16 @@ use hardmine_records::{CodesBatch, Error, Kind, Provenance, Result, provenance, 
 
 use crate::codebook::Codebook;
 use crate::index::{Coarse, PqIndex};
-use crate::lists::CodeListsBuilder;
+use crate::lists::{CodeListsBuilder, List};
 use crate::rotation::Rotation;
 
 /// Codes written at once.
 const ROWS: usize = 8192;
 
 impl PqIndex {
-    /// An index of the codes in `input` with the centroids of a tower, which `place` names in errors: one list, whose
-    /// coarse centroid is 0, without the tower's rotation, so that queries come rotated. `added` is called with the number of codes
-    /// of each batch. Codes of a pipe and of a file are both collected in a temporary file.
+    /// An index of the codes in `input` with the centroids of a tower, which `place` names in errors. It has one list,
+    /// whose coarse centroid is 0, and not the tower's rotation, so that queries come rotated; that is how RepCONC keeps
+    /// codes. They are collected in a temporary file. `added` is called with the number of codes of each batch.
     ///
     /// # Errors
     /// Input that is not codes, codes of another length or space than the tower's, ids that don't ascend.
@@ -60,12 +60,13 @@ impl PqIndex {
         about.stamp_index();
         about.set(provenance::SPACE, space);
         about.set(provenance::CENTROIDS, centroids);
-        let coarse = Coarse::new(vec![0.0; codebook.dim()]).residual();
+        // As RepCONC has it. With one list, which is 0, neither setting has an effect.
+        let coarse = Coarse { by_distance: true, ..Coarse::new(vec![0.0; codebook.dim()]).residual() };
         PqIndex::new(&name, None, codebook, coarse, lists.finish()?, about)
     }
 
-    /// Writes the codes of all documents to `output`, list by list, which is in the order of their ids where there is one
-    /// list.
+    /// Writes the codes of all documents to `output`, in the order of their ids. `written` is called with the number of
+    /// codes of each batch.
     ///
     /// # Errors
     /// Those of writing.
@@ -75,13 +76,16 @@ impl PqIndex {
         about.set(provenance::CENTROIDS, self.codebook.digest());
         about.set_some(provenance::SPACE, self.rotation.as_ref().map(|rotation| rotation.digest()));
         let mut writer = Writer::create(output, Kind::Codes, schema::codes(subvectors), about)?;
-        for list in self.lists.iter() {
-            for (part, codes) in list.codes().chunks(ROWS * subvectors).enumerate() {
-                let first = part * ROWS;
-                let ids: Vec<i64> = (first..first + codes.len() / subvectors).map(|row| list.id(row)).collect();
-                written(ids.len());
-                writer.write(&CodesBatch::build(ids, subvectors, codes.to_vec())?)?;
-            }
+        let lists: Vec<List> = self.lists.iter().collect();
+        let rows = lists.iter().enumerate().flat_map(|(number, list)| (0..list.len()).map(move |row| (number, row)));
+        let mut documents: Vec<(i64, usize, usize)> =
+            rows.map(|(number, row)| (lists[number].id(row), number, row)).collect();
+        documents.sort_unstable();
+        for part in documents.chunks(ROWS) {
+            let ids = part.iter().map(|document| document.0).collect();
+            let codes = part.iter().flat_map(|&(_, number, row)| lists[number].code(row));
+            writer.write(&CodesBatch::build(ids, subvectors, codes.copied().collect())?)?;
+            written(part.len());
         }
         writer.finish().map(drop)
     }

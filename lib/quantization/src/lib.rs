@@ -32,7 +32,6 @@ mod index;
 mod lists;
 mod read;
 mod rotation;
-mod tower;
 mod write;
 
 pub use codebook::{CENTROIDS, Codebook};
@@ -40,4 +39,3 @@ pub use digest::digest;
 pub use index::{Coarse, PqIndex};
 pub use lists::{CodeLists, CodeListsBuilder, List};
 pub use rotation::Rotation;
-pub use tower::TowerTensors;

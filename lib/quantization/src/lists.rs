@@ -105,6 +105,12 @@ impl<'a> List<'a> {
         self.codes
     }
 
+    /// The code, (M,), of the document in row `row`, which must be less than [`List::len`].
+    pub fn code(&self, row: usize) -> &'a [u8] {
+        let size = self.codes.len() / self.rows;
+        &self.codes[row * size..(row + 1) * size]
+    }
+
     /// The id of the document in row `row`, which must be less than [`List::len`].
     pub fn id(&self, row: usize) -> i64 {
         self.ids.map_or(row as i64, |ids| i64::from_le_bytes(ids.as_chunks().0[row]))

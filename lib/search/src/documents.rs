@@ -1,18 +1,21 @@
-//! What is searched: a faiss index, a flat one, or an embeddings file, told apart by content.
+//! What is searched: a faiss index, one of product quantization, a flat one, or an embeddings file, told apart by content.
 
 use std::io::BufRead;
 
 use faiss::Index as _;
 use faiss::index::flat::FlatIndex;
 use hardmine_files::{Content, Input};
-use hardmine_records::{Error, Provenance, Result};
+use hardmine_quantization::{PqIndex, Rotation};
+use hardmine_records::{Error, Provenance, Result, provenance};
 
 use crate::blocks::EmbeddingBlocks;
+use crate::compressed::CompressedSearcher;
 use crate::exact::ExactSearcher;
 use crate::faiss_index::FaissIndex;
 use crate::hit::Hit;
 use crate::index_file::Header;
 use crate::settings::RankSettings;
+use crate::turn::Turn;
 
 #[cfg(feature = "faiss-gpu")]
 use crate::faiss_index::FaissIndex as SearchedIndex;
@@ -28,6 +31,8 @@ const BLOCK_BYTES: (usize, usize) = (1 << 20, 128 << 20);
 pub(crate) enum Documents {
     /// A faiss index that faiss searches.
     Faiss(SearchedIndex),
+    /// The codes of a faiss index of product quantization, which we search exactly, and faster than faiss does.
+    Compressed(CompressedSearcher),
     /// The vectors of a flat faiss index, searched as those of an embeddings file are, and faster than by faiss.
     Flat(FlatIndex, Provenance, ExactSearcher),
     /// An embeddings file, read anew for each part of the queries.
@@ -57,6 +62,9 @@ impl Documents {
         let header = if is_faiss(&input)? { Some(Header::read(&input)?) } else { None };
         match header {
             Some(header) if !header.is_flat => {
+                if let Some(index) = PqIndex::open_if_quantized(&input)? {
+                    return Ok(Documents::Compressed(CompressedSearcher::new(index, settings)?));
+                }
                 // SAFETY: the caller promises what this needs.
                 Ok(Documents::Faiss(unsafe { SearchedIndex::open(header, settings)? }))
             }
@@ -76,10 +84,24 @@ impl Documents {
         }
     }
 
+    /// Prepares for these queries, given by name and provenance, and returns the dimension that they must have. The
+    /// documents are called `name`.
+    ///
+    /// # Errors
+    /// Queries in another space than the documents.
+    pub fn prepare(&mut self, queries: (&str, &Provenance), name: &str) -> Result<usize> {
+        if let Documents::Compressed(searcher) = self {
+            return searcher.prepare(queries, name);
+        }
+        Turn::into_vectors(queries, (name, self.provenance()), None)?;
+        Ok(self.dim())
+    }
+
     /// Dimension of the vectors.
-    pub fn dim(&self) -> usize {
+    fn dim(&self) -> usize {
         match self {
             Documents::Faiss(index) => index.dim(),
+            Documents::Compressed(searcher) => searcher.index().dim(),
             Documents::Flat(index, ..) => index.d() as usize,
             Documents::Embeddings(file, _) => file.dim,
         }
@@ -89,6 +111,7 @@ impl Documents {
     pub fn len(&self) -> usize {
         match self {
             Documents::Faiss(index) => index.len(),
+            Documents::Compressed(searcher) => searcher.index().len(),
             Documents::Flat(index, ..) => index.ntotal() as usize,
             Documents::Embeddings(file, _) => file.rows,
         }
@@ -98,8 +121,24 @@ impl Documents {
     pub fn provenance(&self) -> &Provenance {
         match self {
             Documents::Faiss(index) => index.provenance(),
+            Documents::Compressed(searcher) => searcher.index().provenance(),
             Documents::Flat(_, provenance, _) => provenance,
             Documents::Embeddings(file, _) => &file.provenance,
+        }
+    }
+
+    /// Whether the documents' vectors may be rotated without anything saying so: another program that keeps the rotation
+    /// in the model writes such an index.
+    pub fn may_be_rotated(&self) -> bool {
+        let says_nothing = self.rotation().is_none() && self.provenance().get(provenance::KIND).is_none();
+        says_nothing && matches!(self, Documents::Compressed(_))
+    }
+
+    /// The rotation that an index has of its own.
+    pub fn rotation(&self) -> Option<&Rotation> {
+        match self {
+            Documents::Compressed(searcher) => searcher.index().rotation(),
+            _ => None,
         }
     }
 
@@ -107,16 +146,18 @@ impl Documents {
     pub fn bytes_per_query(&self, settings: &RankSettings) -> usize {
         match self {
             Documents::Faiss(index) => index.dim() * size_of::<f32>() + 3 * settings.top_k * size_of::<Hit>(),
+            Documents::Compressed(searcher) => searcher.bytes_per_query(),
             Documents::Flat(_, _, searcher) | Documents::Embeddings(_, searcher) => searcher.bytes_per_query(),
         }
     }
 
-    /// The ranked lists of `queries`, (Q, E).
+    /// The ranked lists of `queries`, (Q, E), which this was [prepared](Documents::prepare) for.
     pub fn search(&mut self, queries: &[f32], settings: &RankSettings) -> Result<Vec<Vec<Hit>>> {
         let dim = self.dim();
         let rows = block_rows(settings.memory, dim);
         match self {
             Documents::Faiss(index) => index.search(queries, settings.top_k),
+            Documents::Compressed(searcher) => Ok(searcher.search(queries)),
             Documents::Flat(index, _, searcher) => {
                 let mut search = searcher.start(queries)?;
                 let mut first = 0;

@@ -14,6 +14,9 @@ use crate::faiss_stderr::with_few_warnings;
 /// Key of the provenance under which an index has its factory string.
 const FACTORY: &str = "hardmine.factory";
 
+/// What faiss says of a factory string whose product quantizer does not divide the dimension.
+const UNDIVIDED: &str = "multiple of the number of subquantizers";
+
 /// Vectors added at once.
 const ADD_ROWS: usize = 8192;
 /// Training vectors that suffice for product quantizers: 256 for each of 256 centroids.
@@ -40,11 +43,16 @@ impl FaissIndex {
     ) -> Result<Self> {
         let place = || format!("--factory {factory}");
         let mut blocks = EmbeddingBlocks::open(input, ADD_ROWS)?;
-        let index = index_factory(blocks.dim() as u32, factory, MetricType::InnerProduct);
+        let dim = blocks.dim();
+        let index = index_factory(dim as u32, factory, MetricType::InnerProduct);
         let mut provenance = Provenance::default();
-        let mut index = index.map_err(|e| {
-            Error::new(place(), plain(&e))
-                .hint("such as Flat, HNSW32, IVF256,Flat or IVF256,PQ48; faiss's wiki lists more")
+        let mut index = index.map_err(|e| match plain(&e) {
+            message if message.contains(UNDIVIDED) => {
+                let text = format!("its number of subvectors does not divide the {dim} dimensions of {input}");
+                Error::new(place(), text).hint(format!("one of the numbers that divide {dim}"))
+            }
+            message => Error::new(place(), message)
+                .hint("such as Flat, HNSW32, IVF256,Flat or IVF256,PQ48; faiss's wiki lists more"),
         })?;
         if !index.is_trained() {
             // Only a file can be read twice.
@@ -57,6 +65,7 @@ impl FaissIndex {
             let name = blocks.name().to_owned();
             let sample = sample(blocks, rows)?;
             tracing::info!("training on {} vectors", sample.ids.len());
+            check_rotation(&name, factory, dim, sample.ids.len())?;
             with_few_warnings(|| index.train(&sample.vectors)).map_err(|e| {
                 let (rows, message) = (sample.ids.len(), plain(&e));
                 let text = match centroids_in(&message) {
@@ -124,6 +133,26 @@ fn sample(blocks: EmbeddingBlocks, rows: usize) -> Result<EmbeddingBlock> {
     Ok(sample)
 }
 
+/// Refuses fewer training vectors than a rotation has dimensions: where they are fewer, faiss writes behind the end of its
+/// memory (`OPQMatrix::train` has d·n numbers for a matrix of d·d).
+fn check_rotation(name: &str, factory: &str, dim: usize, rows: usize) -> Result<()> {
+    match rotated_dim(factory, dim) {
+        Some(rotated) if rows < rotated => {
+            let text =
+                format!("has {rows} vectors to train a rotation of {rotated} dimensions on, fewer than dimensions");
+            Err(Error::new(name, text).hint("a --factory without OPQ, or embed --dimensions"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The dimension of vectors that `OPQ` in a factory string has rotated: the number behind its `_`, or else `dim`.
+fn rotated_dim(factory: &str, dim: usize) -> Option<usize> {
+    let (_, rest) = factory.split_once("OPQ")?;
+    let own = rest.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix('_').map(number);
+    Some(own.filter(|&own| own > 0).unwrap_or(dim))
+}
+
 /// The number of centroids that faiss names when it has fewer vectors to train on.
 fn centroids_in(message: &str) -> Option<usize> {
     let (_, number) = message.rsplit_once("number of clusters (")?;
@@ -132,8 +161,12 @@ fn centroids_in(message: &str) -> Option<usize> {
 
 /// The number after `IVF` in a factory string.
 fn inverted_lists(factory: &str) -> usize {
-    let digits = factory.split_once("IVF").map_or("", |(_, rest)| rest);
-    digits.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or(0)
+    factory.split_once("IVF").map_or(0, |(_, rest)| number(rest))
+}
+
+/// The number that `text` begins with; 0 if it begins with none.
+fn number(text: &str) -> usize {
+    text.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -145,5 +178,12 @@ mod tests {
         assert_eq!(inverted_lists("OPQ16_64,IVF65536_HNSW32,PQ16"), 65_536);
         assert_eq!(inverted_lists("IVF256,Flat"), 256);
         assert_eq!(inverted_lists("Flat"), 0);
+    }
+
+    #[test]
+    fn the_dimension_of_a_rotation_is_read_from_the_factory_string() {
+        assert_eq!(rotated_dim("OPQ16_64,IVF1,PQ16", 96), Some(64));
+        assert_eq!(rotated_dim("OPQ16,IVF1,PQ16", 96), Some(96));
+        assert_eq!(rotated_dim("IVF1,PQ16", 96), None);
     }
 }

@@ -1,8 +1,9 @@
-//! Search for the best documents of queries. By inner product of vectors: exact search, faiss indexes, and the command
-//! `rank` over both. By the words of texts: the [`lexical`] index.
+//! Search for the best documents of queries. By inner product of vectors: exact search, codes of product quantization,
+//! faiss indexes, and the command `rank` over all of them. By the words of texts: the [`lexical`] index.
 
 mod add_lists;
 mod blocks;
+mod compressed;
 mod documents;
 mod exact;
 mod faiss_build;
@@ -15,7 +16,10 @@ mod index_process;
 pub mod lexical;
 mod pairs;
 mod rank;
+mod rerank;
 mod settings;
+mod threads;
+mod turn;
 
 pub use add_lists::add_lists;
 pub use exact::{ExactSearch, ExactSearcher};

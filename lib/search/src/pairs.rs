@@ -10,6 +10,7 @@ use crate::documents::{block_rows, is_faiss};
 use crate::exact::inner_product;
 use crate::hit::Hit;
 use crate::rank::{RUN_ROWS, check_dimensions, check_overflow, check_vectors, run_batch, run_provenance};
+use crate::turn::Turn;
 
 /// Fewest queries of a block.
 const FEWEST_QUERIES: usize = 16;
@@ -57,7 +58,7 @@ impl PairScorer {
     ///
     /// # Errors
     /// Unreadable files, other kinds of records, a faiss index in place of embeddings, official ids, pairs of other
-    /// queries or documents, dimensions that differ, and vectors of models that do not belong together.
+    /// queries or documents, dimensions that differ, and vectors of models or spaces that do not belong together.
     pub fn open(
         pairs: &mut Table,
         queries: &Input,
@@ -184,7 +185,9 @@ impl PairScorer {
         let (pairs_name, pairs) = (&self.pairs_name, &self.pairs_from);
         check_same_space((QUERIES, pairs_name, pairs), (KEYS, name, queries))?;
         check_same_space((DOCS, pairs_name, pairs), (KEYS, &documents_name.to_string(), documents))?;
-        check_vectors((name, queries), (&documents_name.to_string(), documents), self.other_prompt)
+        let (of_queries, documents_name) = ((name, queries), documents_name.to_string());
+        Turn::into_vectors(of_queries, (&documents_name, documents), None)?;
+        check_vectors(of_queries, (&documents_name, documents), self.other_prompt)
     }
 }
 

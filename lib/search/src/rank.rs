@@ -10,6 +10,7 @@ use hardmine_records::{Error, IdSpace, Provenance, Result, check_self, provenanc
 use crate::blocks::EmbeddingBlocks;
 use crate::documents::Documents;
 use crate::hit::Hit;
+use crate::rerank::Reranker;
 use crate::settings::RankSettings;
 
 /// Fewest and most queries searched for at once.
@@ -22,6 +23,8 @@ pub struct Ranker {
     settings: RankSettings,
     queries: EmbeddingBlocks,
     documents: Documents,
+    /// What scores the lists again.
+    reranker: Option<Reranker>,
     /// Name of the documents' file.
     name: String,
 }
@@ -38,27 +41,39 @@ pub struct RankSummary {
 
 impl Ranker {
     /// Opens the embeddings of queries, and what to search for them: a faiss index or the embeddings of documents, told
-    /// apart by content.
+    /// apart by content. With embeddings to `rerank` by, the lists are scored again by these.
     ///
     /// # Errors
-    /// Unreadable files, other kinds of records, dimensions that differ, vectors of models that do not belong together,
-    /// queries with another prompt than the documents' encoder asks for (where a file says so before it has been read
+    /// Unreadable files, other kinds of records, dimensions that differ, vectors of models or spaces that do not belong
+    /// together, embeddings of other documents than those of the index, queries with another prompt than the documents' encoder asks for (where a file says so before it has been read
     /// to its end).
     ///
     /// # Safety
     /// No other thread of this process may be at work, because a faiss index is read and searched in a copy of the
     /// process (fork), in which a damaged one can do no harm. What another thread was changing would be half changed in
     /// the copy. Threads that wait for work or for a signal do no harm.
-    pub unsafe fn open(queries: &Input, index: &Input, mut settings: RankSettings) -> Result<Self> {
+    pub unsafe fn open(
+        queries: &Input,
+        index: &Input,
+        rerank: Option<&Input>,
+        mut settings: RankSettings,
+    ) -> Result<Self> {
         // One more is searched for, in place of the one that is left out.
         settings.top_k += usize::from(settings.exclude_self);
         // SAFETY: the caller promises what this needs.
-        let documents = unsafe { Documents::open(index.reopenable()?, &settings)? };
+        let mut documents = unsafe { Documents::open(index.reopenable()?, &settings)? };
         let name = index.to_string();
         let queries = EmbeddingBlocks::open(queries, 1)?;
-        check_dimensions(&queries, &name, documents.dim())?;
         let of_queries = (queries.name(), queries.provenance());
-        check_vectors(of_queries, (&name, documents.provenance()), settings.other_prompt)?;
+        check_dimensions(&queries, &name, documents.prepare(of_queries, &name)?)?;
+        let of_documents = (name.as_str(), documents.provenance());
+        check_vectors(of_queries, of_documents, settings.other_prompt)?;
+        let reranker = rerank.map(|input| Reranker::open(input, of_queries, of_documents, documents.rotation()));
+        let reranker = reranker.transpose()?;
+        if let Some(reranker) = &reranker {
+            check_dimensions(&queries, reranker.name(), reranker.dim())?;
+            check_vectors(of_queries, (reranker.name(), reranker.provenance()), settings.other_prompt)?;
+        }
         let kind = |of: &Provenance| of.get(provenance::TEXT_KIND).map(str::to_owned);
         if let (Some(asking), Some(searched)) = (kind(queries.provenance()), kind(documents.provenance()))
             && (asking != "query" && searched == "query")
@@ -66,23 +81,29 @@ impl Ranker {
             let asking_name = queries.name();
             tracing::warn!("{asking_name}: holds {asking}s, and {name} holds queries; are they swapped?");
         }
+        if queries.provenance().get(provenance::SPACE).is_none() && documents.may_be_rotated() {
+            let asking_name = queries.name();
+            tracing::warn!(
+                "{name}: does not say whether its codes are of rotated vectors; those of {asking_name} are not"
+            );
+        }
         let run = run_provenance(queries.provenance(), documents.provenance());
         // Streams tell their keys at their end.
         if settings.exclude_self && run.get(provenance::QUERIES).is_some() && run.get(provenance::DOCS).is_some() {
             check_self(queries.name(), IdSpace::Internal, &run)?;
         }
-        Ok(Ranker { settings, queries, documents, name })
+        Ok(Ranker { settings, queries, documents, reranker, name })
     }
 
     /// Searches, and gives the run to `write` in batches. The queries keep their order; each list is ordered by score
     /// descending, then by id ascending.
     ///
     /// # Errors
-    /// NaN or infinite numbers in a vector, ids that do not ascend, scores too large for float32, errors of `write`, and
-    /// what can only be known at the end of a stream.
+    /// NaN or infinite numbers in a vector, ids that do not ascend, scores too large for float32, a document without the
+    /// embedding to score it again, errors of `write`, and what can only be known at the end of a stream.
     pub fn run(self, mut write: impl FnMut(&RecordBatch) -> Result<()>) -> Result<RankSummary> {
-        let Ranker { settings, mut queries, mut documents, name } = self;
-        let per_query = documents.bytes_per_query(&settings);
+        let Ranker { settings, mut queries, mut documents, reranker, name } = self;
+        let per_query = documents.bytes_per_query(&settings) + reranker.as_ref().map_or(0, Reranker::bytes_per_query);
         queries.set_rows((settings.memory / 2 / per_query).clamp(QUERIES.0, QUERIES.1));
         let top_k = settings.top_k - usize::from(settings.exclude_self);
         let mut short = 0;
@@ -94,6 +115,10 @@ impl Ranker {
                     hits.retain(|hit| hit.id != *query);
                     hits.truncate(top_k);
                 }
+            }
+            if let Some(reranker) = &reranker {
+                reranker.rerank(&block.vectors, &mut lists)?;
+                check_overflow(queries.name(), reranker.name(), &block.ids, &lists)?;
             }
             short += lists.iter().filter(|hits| hits.len() < top_k).count();
             let at_once = (RUN_ROWS / settings.top_k).max(1);

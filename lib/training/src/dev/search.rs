@@ -1,8 +1,7 @@
 //! Exact search among texts that are encoded on the way, in memory that does not grow with their number.
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::DataType;
-use hardmine_encoder::{Embedding, Encoder, Truncation, Workers, default_batch_tokens};
+use hardmine_encoder::{Embedding, Encoder, Form, Truncation, Workers, default_batch_tokens};
 use hardmine_files::MappedTokens;
 use hardmine_records::{EmbeddingsBatch, Error, Numbers, Result};
 use tch::{Device, Kind, Tensor};
@@ -29,7 +28,7 @@ impl Side<'_> {
             encoder: self.encoder,
             truncation: Truncation::new(self.max_length, self.tokens.provenance())?,
             batch_tokens: default_batch_tokens(self.encoder.device()),
-            float: DataType::Float32,
+            form: Form::F32,
             place: "training",
         };
         // The rows that errors count are not those of the file. What can be wrong with a text was looked for before, so
