@@ -2,6 +2,7 @@
 //! `run` is the loop; `method` says what each method draws, and `objective` which loss of `losses` is taken of it.
 
 mod assign;
+mod batches;
 mod card;
 mod checkpoint;
 mod clustering;

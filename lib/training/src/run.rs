@@ -9,13 +9,14 @@ use hardmine_files::MappedTokens;
 use hardmine_records::{Error, Result};
 use tch::Tensor;
 
+use crate::batches::Batches;
 use crate::checkpoint::{Checkpoint, State};
 use crate::dev::{Curve, DevSet, Keep, Measured, beside_start};
 use crate::document_lists::DocumentLists;
 use crate::encoding::Encoding;
 use crate::gradients::Gradients;
 use crate::log::{Clustered, Row};
-use crate::method::{Batches, Method};
+use crate::method::Method;
 use crate::moments::Moments;
 use crate::optimizer::Optimizer;
 use crate::quantizer::Quantizer;

@@ -7,12 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{input, run, save_tokens, settings, token_ids};
-use hardmine_encoder::{Encoder, Precision};
+use hardmine_encoder::{Encoder, Precision, Tower};
 use hardmine_files::{MappedTokens, OutputFile};
-use hardmine_quantization::PqIndex;
+use hardmine_quantization::{Codebook, PqIndex, Rotation};
 use hardmine_training::data::{self, IdOptions, TextRows};
 use hardmine_training::log::Row;
-use hardmine_training::{CentroidSettings, Compressed, DocumentLists, Loss, Method, Objective, Rule, TrainingSettings};
+use hardmine_training::{
+    CentroidSettings, Compressed, DocumentLists, Loss, Method, Moments, Objective, Rule, TrainingSettings,
+};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
@@ -143,4 +145,50 @@ fn the_first_lists_of_jpq_are_the_references() {
     let workers = hardmine_encoder::Workers::new(Device::Cpu).unwrap();
     let found = documents.search(&expected["first.queries_rotated"], 40, &workers);
     assert_eq!(found, expected["first.neighbors"].to_kind(tch::Kind::Int64));
+}
+
+/// The moments of the fixture as a file of ours, which says the number of updates, too.
+fn moments(folder: &Path) -> Moments {
+    let mut tensors: Vec<(String, Tensor)> = tensors("conc1_stage1_moments").into_iter().collect();
+    tensors.push(("step".into(), Tensor::from_slice(&[6i64])));
+    let path = folder.join("optimizer.safetensors");
+    Tensor::write_safetensors(&tensors, &path).unwrap();
+    Moments::open(&input(&path)).unwrap()
+}
+
+#[test]
+fn the_second_stage_of_repconc_goes_on_from_the_first() {
+    let name = "conc1_stage2_list";
+    let folder = tempfile::tempdir().unwrap();
+    let (queries, docs) = (tokens(folder.path(), "queries"), tokens(folder.path(), "docs"));
+    let relevant = relevant("qrels_conc_stage2.tsv", &queries, &docs);
+    let first_stage = tensors("conc1_stage1");
+    let mut encoder = encoder();
+    tch::no_grad(|| {
+        let parameters = encoder.parameters().iter();
+        parameters.for_each(|(name, tensor)| tensor.shallow_clone().copy_(&first_stage[name]));
+    });
+    let numbers = |tensor: &Tensor| Vec::<f32>::try_from(tensor.flatten(0, -1)).unwrap();
+    let rotation = Rotation::new(numbers(&tensors("start")["rotation"]), 32).unwrap();
+    let codebook = Codebook::new(numbers(&first_stage["centroids"]), 8).unwrap();
+    encoder.set_tower(Some(Tower { rotation, codebook }));
+    let documents = Compressed::open(&input(&fixture("index/conc1_stage1.index")), &encoder).unwrap();
+    let method = Method::Jpq { documents, top_k: 40, lambda_cut: None };
+    let moments = moments(folder.path());
+    let settings = TrainingSettings {
+        learning_rate: 5e-4,
+        warmup_steps: 0,
+        weight_decay: 0.001,
+        objective: Objective { loss: Loss::List, ..Objective::default() },
+        centroids: Some(CentroidSettings { learning_rate: 2e-3, weight_decay: 0.0, clipped: true }),
+        moments: Some(moments.digest().to_owned()),
+        ..jpq_settings(0.0)
+    };
+    let run = run(&encoder, &method, &queries, &relevant, &settings, &folder.path().join("model"));
+    let mut run = run.go_on_from(&moments).unwrap();
+    run.train(|_| ()).unwrap();
+    let (log, _) = run.finish();
+    assert_eq!(log[0].learning_rate, 0.0);
+    check_steps(name, &log, "grad_norm");
+    check_parameters(name, &encoder, method.quantizer().unwrap().centroids());
 }
