@@ -7,7 +7,7 @@ use crate::common::{BINARIES, Folder};
 /// What is asked for help, and the name of the golden file.
 fn pages() -> Vec<(String, String)> {
     let binaries = BINARIES.iter().map(|name| (name.to_string(), name.to_string()));
-    let methods = ["inbatch", "randneg", "star", "adore"];
+    let methods = ["inbatch", "randneg", "star", "adore", "jpq", "repconc"];
     let methods = methods.iter().map(|method| (format!("train {method}"), format!("train-{method}")));
     binaries.chain(methods).collect()
 }

@@ -277,7 +277,11 @@ fn options_that_do_not_go_together_are_wrong_usage() {
     usage("adore", "--embeddings still.arrow --loss infonce --symmetric", "adore has retrieved lists");
     usage("adore", "--embeddings still.arrow --loss infonce --metric-cut 9", "--metric-cut is for softplus");
     usage("inbatch", "--loss infonce --teacher-temperature 2", "--teacher-temperature is for kl, not for infonce");
-    usage("inbatch", "--loss hinge", "[possible values: softplus, infonce, marginmse, kl]");
+    usage(
+        "inbatch",
+        "--loss hinge",
+        "[possible values: softplus, infonce, marginmse, kl, weighted, list, pair, lambda]",
+    );
     usage("inbatch", "--similarity euclid", "expected dot or cosine");
     usage("inbatch", "--dimensions 0,8", "0");
     usage("inbatch", "--schedule steps", "[possible values: linear, cosine, constant]");

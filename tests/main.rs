@@ -17,6 +17,7 @@ mod exchange;
 mod help;
 mod index;
 mod interruptions;
+mod jpq;
 mod lexical;
 mod linking;
 mod losses;

@@ -9,7 +9,6 @@ use super::update::above_0;
 
 /// How the first stage of RepCONC makes codes. The defaults are the paper's for 48 bytes a document.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Codes")]
 pub(crate) struct ClusteringOptions {
     /// Index of product quantization to take the rotation and the first centroids from. It is made by index --factory
     /// OPQ48,IVF1,PQ48x8 from embeddings of the model that training starts from
@@ -18,8 +17,9 @@ pub(crate) struct ClusteringOptions {
     /// Weight in the loss of the mean squared distance between a document and what its code stands for
     #[arg(long, value_name = "WEIGHT", default_value_t = 0.05, value_parser = super::update::from_0)]
     mse_weight: f64,
-    /// How even the shares of the centroids are, against how near they are to their documents. Small numbers overflow:
-    /// the documents of a batch then get their nearest centroids, and the training log counts it
+    /// How gradually shares fall with the distance: the smaller, the nearer the centroids of the documents are among all
+    /// choices with even shares. Too small a number overflows: all documents of the batch then get their nearest
+    /// centroids, which the training log counts
     #[arg(long, default_value_t = 0.05, value_parser = above_0)]
     epsilon: f64,
     /// How often the shares are brought closer to even ones

@@ -1,7 +1,9 @@
 //! Six steps of each method beside those that the reference made on the same input, and of several families beside
-//! those of sentence-transformers.
+//! those of sentence-transformers. The methods that train codes are in `compression`.
 
 mod common;
+#[path = "trajectories/compression.rs"]
+mod compression;
 
 use std::collections::HashMap;
 use std::fs;

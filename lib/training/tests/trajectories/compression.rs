@@ -1,12 +1,10 @@
 //! Six steps of JPQ and of both stages of RepCONC beside those that the authors' modules made on the same input.
 
-mod common;
-
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{input, run, save_tokens, settings, token_ids};
+use crate::common::{input, run, save_tokens, settings, token_ids};
 use hardmine_encoder::{Encoder, Precision, Tower};
 use hardmine_files::{MappedTokens, OutputFile};
 use hardmine_quantization::{Codebook, PqIndex, Rotation};
