@@ -20,7 +20,7 @@ impl Moments {
     /// The file's name in the folder of a model.
     pub const FILE_NAME: &str = "optimizer.safetensors";
 
-    /// Reads what [`Moments::write`] wrote.
+    /// Reads what `Moments::write` wrote.
     ///
     /// # Errors
     /// A file that can't be read or is none of safetensors.
