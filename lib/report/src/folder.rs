@@ -47,12 +47,9 @@ impl Folder {
         let scored: Vec<(String, String)> =
             ["runs", "metrics"].iter().flat_map(|part| folder.of_splits(part)).collect();
         let mut rows: BTreeSet<String> = scored.iter().map(|(row, _)| row.clone()).collect();
-        // A link is a model that others start from. It is a row only if it is scored itself.
-        let is_trained_here = |name: &String| {
-            let model = folder.file("models", name);
-            model.is_dir() && !model.is_symlink()
-        };
-        rows.extend(folder.list("models").into_iter().filter(is_trained_here));
+        // STAR starts from the model warm-up, which is a row only if it is scored itself.
+        let is_row = |name: &String| name != "warm-up" && folder.file("models", name).is_dir();
+        rows.extend(folder.list("models").into_iter().filter(is_row));
         folder.rows = sort(rows)?;
         let splits: BTreeSet<String> = scored.into_iter().map(|(_, split)| split).collect();
         folder.splits = splits.into_iter().collect();
