@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use hardmine_records::{Error, Result};
 
-use crate::rows::{Row, sort};
+use crate::rows::{Row, known, sort};
 
 /// The folders that make begins in a folder of results.
 pub(crate) const PARTS: [&str; 7] = ["tokens", "qrels", "models", "embeddings", "negatives", "runs", "metrics"];
 
-/// The folders that it begins for rows of BM25, of which most results have none.
-pub(crate) const LEXICAL_PARTS: [&str; 2] = ["lexical", "fusion"];
+/// The folders that it begins for some rows only: those of BM25, and those of documents that are kept as codes.
+pub(crate) const PARTS_OF_SOME: [&str; 3] = ["lexical", "fusion", "indexes"];
 
 /// The splits in the order of the table; others come behind.
 const SPLITS: [&str; 2] = ["dev", "test"];
@@ -20,7 +20,7 @@ const SPLITS: [&str; 2] = ["dev", "test"];
 /// A folder of results, as make leaves it or has begun it.
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
-    /// What has a model, a run or metrics, in the order of the table.
+    /// What has a run or metrics, and the table's rows that have a model, in the order of the table.
     pub(crate) rows: Vec<Row>,
     /// The splits that there are runs or metrics of.
     pub(crate) splits: Vec<String>,
@@ -47,8 +47,9 @@ impl Folder {
         let scored: Vec<(String, String)> =
             ["runs", "metrics"].iter().flat_map(|part| folder.of_splits(part)).collect();
         let mut rows: BTreeSet<String> = scored.iter().map(|(row, _)| row.clone()).collect();
-        // STAR starts from the model warm-up, which is a row only if it is scored itself.
-        let is_row = |name: &String| name != "warm-up" && folder.file("models", name).is_dir();
+        // Other models are steps on the way to a row.
+        let known = known()?;
+        let is_row = |name: &String| known.iter().any(|row| row.name == *name) && folder.file("models", name).is_dir();
         rows.extend(folder.list("models").into_iter().filter(is_row));
         folder.rows = sort(rows)?;
         let splits: BTreeSet<String> = scored.into_iter().map(|(_, split)| split).collect();

@@ -29,7 +29,7 @@ pub(crate) fn sort(names: BTreeSet<String>) -> Result<Vec<Row>> {
 }
 
 /// All rows that the table knows.
-fn known() -> Result<Vec<Row>> {
+pub(crate) fn known() -> Result<Vec<Row>> {
     let named = TABLE.split("\nSELECT ").next().unwrap_or_default();
     let rows = Session::open(&[])?.rows(&format!("{named}\nSELECT name, label FROM rows ORDER BY place"))?;
     let (names, labels) = (texts(&rows, "name")?, texts(&rows, "label")?);

@@ -6,7 +6,7 @@ use std::path::Path;
 use hardmine_records::{Error, Result};
 use serde::Deserialize;
 
-use crate::folder::{Folder, LEXICAL_PARTS, PARTS};
+use crate::folder::{Folder, PARTS, PARTS_OF_SOME};
 
 /// Where make keeps what the commands said of themselves when they were done: their closing lines, one JSON object a
 /// line.
@@ -86,7 +86,7 @@ pub(crate) fn sizes(folder: &Folder) -> Vec<(&'static str, usize, u64)> {
         let number = names.iter().filter(|name| !name.ends_with(".settings")).count();
         (part, number, bytes)
     };
-    PARTS.into_iter().chain(LEXICAL_PARTS).map(of).filter(|(_, number, _)| *number > 0).collect()
+    PARTS.into_iter().chain(PARTS_OF_SOME).map(of).filter(|(_, number, _)| *number > 0).collect()
 }
 
 /// Bytes of a file, or of all files in a folder. Links are not followed: what they point at was not made here.

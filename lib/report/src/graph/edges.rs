@@ -7,11 +7,12 @@ use hardmine_records::provenance::{COMMAND, DOCS, DOCUMENT_MODEL, KEYS, MODEL, Q
 use super::Node;
 
 /// Options whose value is a file or a model of this part.
-const OPTIONS: [(&str, &str); 11] = [
+const OPTIONS: [(&str, &str); 12] = [
     ("--init", "models"),
     ("--model", "models"),
     ("--embeddings", "embeddings"),
     ("--index", "embeddings"),
+    ("--index", "indexes"),
     ("--index", "lexical"),
     ("--negatives", "negatives"),
     ("--negatives", "lexical"),
@@ -43,6 +44,8 @@ fn is_made_of(node: &Node, of: &Node) -> bool {
         // The log of a model has the digest of that model, not of the one that it started from.
         ("models", _) => is_named(&node.provenance, of),
         ("embeddings", "models") => says(MODEL, MODEL) || is_named(&node.provenance, of),
+        ("indexes", "models" | "embeddings") => says(MODEL, MODEL),
+        ("runs" | "negatives", "indexes") => node.name.split('.').next() == Some(&of.name),
         ("runs" | "negatives", "models") => says(MODEL, MODEL),
         ("runs" | "negatives", "embeddings") => says(DOCUMENT_MODEL, MODEL),
         ("negatives", "qrels" | "negatives") => is_named(&node.provenance, of),
@@ -65,7 +68,7 @@ fn is_fused_of(run: &str, of: &str) -> bool {
 fn is_named(provenance: &Provenance, of: &Node) -> bool {
     let words: Vec<&str> = provenance.get(COMMAND).unwrap_or_default().split(' ').collect();
     words.windows(2).any(|pair| {
-        let name = pair[1].trim_end_matches(".arrow").trim_end_matches(".parquet");
+        let name = [".arrow", ".parquet", ".faiss"].iter().fold(pair[1], |name, ending| name.trim_end_matches(ending));
         OPTIONS.contains(&(pair[0], of.part)) && name == of.name
     })
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
-use hardmine_files::{Content, Input, Table, open_parquet, provenance_in};
+use hardmine_files::{Content, Input, Table, open_parquet, provenance_in, read_trailer};
 use hardmine_records::{Error, Kind, Provenance, Result};
 
 pub(crate) use drawing::{Drawing, draw};
@@ -15,12 +15,13 @@ pub(crate) use drawing::{Drawing, draw};
 use crate::folder::Folder;
 
 /// The parts whose files are in the graph, and what their names end in.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("tokens", ".arrow"),
     ("qrels", ".parquet"),
     ("embeddings", ".arrow"),
     ("negatives", ".parquet"),
     ("lexical", ".parquet"),
+    ("indexes", ".faiss"),
     ("runs", ".parquet"),
     ("metrics", ".parquet"),
 ];
@@ -57,7 +58,7 @@ pub(crate) fn graph(folder: &Folder) -> Result<Graph> {
         for file in folder.list(part) {
             let Some(name) = file.strip_suffix(ending) else { continue };
             let row = match part {
-                "embeddings" => row_of(name),
+                "embeddings" | "indexes" => row_of(name),
                 // Negatives are called like the row that is trained on them, but for those of STAR.
                 "negatives" => name.split('.').next().and_then(|of| row_of(if of == "train" { "star" } else { of })),
                 // Made of BM25's lists, for the model that is trained on them.
@@ -101,6 +102,10 @@ fn provenance(path: &Path) -> Result<Provenance> {
         Content::Parquet => {
             let file = File::open(path).map_err(Error::io(path.display()))?;
             Ok(provenance_in(&open_parquet(&input.to_string(), file)?))
+        }
+        Content::Text if path.extension().is_some_and(|ending| ending == "faiss") => {
+            let mut file = File::open(path).map_err(Error::io(path.display()))?;
+            Ok(read_trailer(&mut file).map_err(Error::io(path.display()))?.0)
         }
         _ => Ok(Table::open(&input, &KINDS)?.provenance().clone()),
     }
