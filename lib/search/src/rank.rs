@@ -45,8 +45,8 @@ impl Ranker {
     ///
     /// # Errors
     /// Unreadable files, other kinds of records, dimensions that differ, vectors of models or spaces that do not belong
-    /// together, embeddings of other documents than those of the index, queries with another prompt than the documents' encoder asks for (where a file says so before it has been read
-    /// to its end).
+    /// together, embeddings of other documents than those of the index, and queries with another prompt than the
+    /// documents' encoder asks for (where a file says so before it has been read to its end).
     ///
     /// # Safety
     /// No other thread of this process may be at work, because a faiss index is read and searched in a copy of the

@@ -110,7 +110,8 @@ impl Documents {
     }
 
     /// Ids of the `top_k` documents (no more than there are) of highest inner product with each of `queries`
-    /// (B, E), best first, as (B, top_k). Equal scores are ordered by id.
+    /// (B, E), best first, as (B, top_k). Equal scores are ordered by id; which of several equal scores stands last in a
+    /// list and which is cut off is up to libtorch. Vectors that were not quantized hardly ever have equal scores.
     pub fn search(&self, queries: &Tensor, top_k: i64, workers: &Workers) -> Tensor {
         let blocks = self.blocks(workers.count()).map(|parts| {
             let views = self.parts[parts.clone()].iter().map(Tensor::shallow_clone).collect();
@@ -160,7 +161,7 @@ impl Documents {
 }
 
 /// The `top_k` highest of `scores` (B, n), or all if there are fewer, with their `ids` (B, n). The best is first, and
-/// equal scores are ordered by id.
+/// equal scores are ordered by id, except that libtorch decides which of them are cut off.
 pub(crate) fn best(scores: &Tensor, ids: &Tensor, top_k: i64) -> (Tensor, Tensor) {
     let (scores, places) = scores.topk(top_k.min(scores.size()[1]), 1, true, true);
     let (ids, places) = ids.gather(1, &places, false).sort(1, false);

@@ -1,9 +1,11 @@
 //! The state of AdamW as a file: what a run leaves for another that goes on with the same parameters.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
-use hardmine_files::Input;
+use hardmine_files::{Input, foreign};
 use hardmine_records::{Error, Result};
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
@@ -26,11 +28,13 @@ impl Moments {
     /// A file that can't be read or is none of safetensors.
     pub fn open(input: &Input) -> Result<Self> {
         let name = input.to_string();
-        let bytes = std::fs::read(input.path()).map_err(Error::io(&name))?;
-        let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut hash = Sha256::new();
+        let mut file = File::open(input.path()).map_err(Error::io(&name))?;
+        io::copy(&mut file, &mut hash).map_err(Error::io(&name))?;
+        let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let broken = |e| Error::new(&name, format!("is no file of an optimizer's moments: {e}"));
-        let tensors = Tensor::read_safetensors(input.path()).map_err(broken)?.into_iter().collect();
-        Ok(Moments { name, digest, tensors })
+        let tensors = foreign(&*name, || Tensor::read_safetensors(input.path()))?.map_err(broken)?;
+        Ok(Moments { name, digest, tensors: tensors.into_iter().collect() })
     }
 
     /// Identifies the file.
