@@ -130,6 +130,34 @@ fn both_stages_of_repconc_end_in_an_index_that_rank_searches() {
 }
 
 #[test]
+fn the_second_release_has_settings_of_its_own() {
+    let folder = folder();
+    // What would overflow in the first release does not.
+    let line = REPCONC.replace("--epsilon 0.5", "--release 2 --hard-num 3 --hardest 5");
+    folder.run(&format!("{line} --steps 3 -o conc")).ok();
+    assert_eq!(log(&folder, "conc").i64s("fallbacks"), [0; 3]);
+    let card = folder.text("conc/README.md");
+    for row in [
+        "| release | 2 |",
+        "| hardest | 5 |",
+        "| optimizer | torch-adamw |",
+        "| codes | epsilon 0.003, iterations 100 |",
+    ] {
+        assert!(card.contains(row), "{row} in {card}");
+    }
+    // Another number of hardest negatives, or another release, is another loss.
+    for (name, other) in [("--hardest 5", "--hardest 6"), ("--release 2", "--release 2 --no-constraint")] {
+        folder.run(&format!("{} --steps 3 -o other", line.replace(name, other))).ok();
+        assert_ne!(log(&folder, "other").f32s("loss"), log(&folder, "conc").f32s("loss"), "{other}");
+    }
+    folder.sh("embed --model conc --codes --max-length 32 docs.parquet | index --centroids conc -o conc.faiss").ok();
+    let second = "train jpq --loss unmasked-list --init conc --index conc.faiss --queries queries.parquet --docs docs.parquet \
+                  --qrels qrels_conc.tsv --top-k 40 --batch-size 16 --steps 4 -o second";
+    folder.run(second).ok();
+    assert_eq!(log(&folder, "second").f32s("learning_rate"), [2e-6; 4]);
+}
+
+#[test]
 fn an_overflow_is_counted_and_trains_all_the_same() {
     let folder = folder();
     let line = REPCONC.replace("--epsilon 0.5", "--epsilon 0.005");
@@ -205,6 +233,12 @@ fn what_does_not_belong_together_is_refused() {
     let of_conc = |line: &str| line.replace("--init start", "--init conc").replace("opq.faiss", "own.faiss");
     folder.run(&format!("{} -o other", of_conc(JPQ))).fails(&["own.faiss", "another model than --init"]);
     folder.run(&format!("{} -o other", of_conc(REPCONC))).fails(&["own.faiss", "another model than --init"]);
+    let conc = "embed --model conc --no-rotation --max-length 32 docs.parquet | index --factory OPQ8,IVF1,PQ8x8np -o turned.faiss";
+    folder.sh(conc).ok();
+    let turned = of_conc(JPQ).replace("own.faiss", "turned.faiss");
+    folder.run(&format!("{turned} -o other")).fails(&["turned.faiss", "another rotation than the tower"]);
+    let of_others = jpq("own.faiss").replace("--docs docs.parquet", "--docs queries.parquet");
+    folder.run(&of_others).fails(&["own.faiss", "queries.parquet"]);
     folder.write("few.tsv", "0\t0\t5000\t1\n");
     folder.run(&format!("{} -o other", JPQ.replace("qrels.tsv", "few.tsv"))).fails(&["few.tsv"]);
     folder.write("none.tsv", "0\t0\t222\t0\n");
@@ -217,12 +251,29 @@ fn what_does_not_belong_together_is_refused() {
 }
 
 #[test]
+fn documents_of_another_collection_are_refused() {
+    let folder = Folder::made();
+    folder.run("index docs.arrow --factory OPQ8,IVF1,PQ8x8np -o opq.faiss").ok();
+    let shared =
+        "--init bert --index opq.faiss --queries train.tokens.arrow --qrels train.qrels.parquet --steps 1 -o out";
+    for line in [
+        format!("train jpq {shared}"),
+        format!("train repconc --max-doc-length 32 --negatives train.negatives.parquet {shared}"),
+    ] {
+        folder.run(&format!("{line} --docs docs.tokens.arrow --batch-size 8")).ok();
+        folder.run(&format!("{line} --docs dev.tokens.arrow")).fails(&["opq.faiss", "dev.tokens.arrow"]);
+    }
+}
+
+#[test]
 fn options_that_don_t_go_together_are_wrong_usage() {
     let folder = folder();
     for (options, text) in [
         ("--centroid-rate 0", "expected a number above 0"),
         ("--loss infonce", "--loss infonce is not for jpq"),
         ("--loss list --lambda-cut 10", "--lambda-cut is for weighted"),
+        ("--loss unmasked-list --lambda-cut 10", "--lambda-cut is for weighted"),
+        ("--hardest 5", "--hardest is for infonce, not for weighted"),
         ("--dimensions 16,8", "--dimensions is not for jpq"),
         ("--lambda-cut=-1", "-1 is not in"),
     ] {
@@ -235,6 +286,9 @@ fn options_that_don_t_go_together_are_wrong_usage() {
         ("--loss list", "--loss list is for jpq, not for repconc"),
         ("--loss kl", "only star has"),
         ("--dimensions 16,8", "--dimensions is not for repconc"),
+        ("--release 3", "invalid value '3'"),
+        ("--loss softplus --hardest 5", "--hardest is for infonce, not for softplus"),
+        ("--symmetric --hardest 5", "--hardest is for infonce, not for infonce with --symmetric"),
     ] {
         let repconc = REPCONC.replace("--centroid-rate 3e-3", "");
         folder.run(&format!("{repconc} {options} -o out")).fails_as_wrong_usage(&[text]);

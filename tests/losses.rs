@@ -280,7 +280,7 @@ fn options_that_do_not_go_together_are_wrong_usage() {
     usage(
         "inbatch",
         "--loss hinge",
-        "[possible values: softplus, infonce, marginmse, kl, weighted, list, pair, lambda]",
+        "[possible values: softplus, infonce, marginmse, kl, weighted, list, unmasked-list, pair, lambda]",
     );
     usage("inbatch", "--similarity euclid", "expected dot or cosine");
     usage("inbatch", "--dimensions 0,8", "0");

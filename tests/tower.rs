@@ -234,3 +234,53 @@ fn a_folder_of_sentence_transformers_can_be_a_tower() {
     }
     assert!(codes(&embed("--codes")).iter().all(|&code| code == 0));
 }
+
+/// Writes the weights of a fixture, `from`, as RepCONC's second release calls them.
+fn save_as_second_release(folder: &Folder, from: &std::path::Path, of_model: &str) {
+    let bytes = std::fs::read(from).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let renamed = tensors.tensors().into_iter().map(|(name, tensor)| {
+        let own = name == "rotation" || name == "centroids";
+        (if own { name } else { format!("dense_encoder.{of_model}{name}") }, tensor)
+    });
+    serialize_to_file(renamed, None, &folder.path("tower/model.safetensors")).unwrap();
+}
+
+#[test]
+fn a_tower_of_the_second_release_says_how_it_makes_vectors() {
+    let folder = folder();
+    // Its examples have a RobertaDot, too.
+    let rotated = || Records::stream(&folder.run(&format!("embed --model tower {CUT} docs.parquet")).ok().stdout);
+    let expected = rotated().vectors();
+    save_as_second_release(&folder, &fixture("compression/conc1_stage1.safetensors"), "");
+    assert_eq!(rotated().vectors(), expected);
+
+    let plain = fixture("training/bert_mean");
+    let config: serde_json::Value = serde_json::from_slice(&std::fs::read(plain.join("config.json")).unwrap()).unwrap();
+    let say = |metric: &str, pooling: &str| {
+        let mut config = config.clone();
+        (config["similarity_metric"], config["pooling"]) = (metric.into(), pooling.into());
+        folder.write("tower/config.json", config.to_string());
+    };
+    save_as_second_release(&folder, &plain.join("model.safetensors"), "bert.");
+    let embed = |model: &str| Records::stream(&folder.run(&format!("embed --model {model} docs.parquet")).ok().stdout);
+    std::os::unix::fs::symlink(&plain, folder.path("plain")).unwrap();
+    let mean = embed("plain").vectors();
+    say("METRIC_IP", "mean");
+    assert_eq!(embed("tower").vectors(), mean);
+    say("METRIC_IP", "cls");
+    assert_ne!(embed("tower").vectors(), mean);
+    say("METRIC_COS", "mean");
+    for (found, mean) in embed("tower").vectors().iter().zip(&mean) {
+        let length = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
+        assert!(found.iter().zip(mean).all(|(found, x)| (found - x / length).abs() < 1e-6));
+    }
+    say("METRIC_CENTROID_COS", "mean");
+    folder.run("embed --model tower docs.parquet").fails(&[
+        "tower",
+        "similarity_metric METRIC_CENTROID_COS",
+        "METRIC_IP",
+    ]);
+    say("METRIC_IP", "max");
+    folder.run("embed --model tower docs.parquet").fails(&["tower", "pooling \"max\"", "cls or mean"]);
+}

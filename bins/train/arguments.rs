@@ -115,7 +115,7 @@ pub(super) enum Choice {
         #[arg(long, value_name = "POSITION", value_parser = value_parser!(i64).range(0..))]
         lambda_cut: Option<i64>,
         /// Learning rate of the centroids at its highest. The default goes by the bytes of a code: 5e-6 up to 24, 2e-5 for
-        /// 32, and 1e-4 from 48 on. With list, pair or lambda it is 2e-5
+        /// 32, and 1e-4 from 48 on. With list, unmasked-list, pair or lambda it is 2e-5
         #[arg(long, value_name = "RATE", value_parser = above_0)]
         centroid_rate: Option<f64>,
         /// Let the optimizer go on from the optimizer.safetensors that train repconc left in the folder of --init. The first
@@ -135,9 +135,6 @@ pub(super) enum Choice {
         /// Hard negatives of the training queries, from mine-negatives
         #[arg(long)]
         negatives: Input,
-        /// How many hard negatives to draw for each query. Every query of the batch is trained against all of them
-        #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
-        hard_num: u32,
         #[command(flatten)]
         clustering: ClusteringOptions,
         #[command(flatten)]
@@ -152,7 +149,7 @@ pub(super) struct Texts {
     #[arg(long)]
     pub(super) docs: Input,
     /// Most tokens of a document to train on. The default is enough for passages; documents want up to 512 [default: 120;
-    /// repconc 110]
+    /// repconc 110, its release 2 128]
     #[arg(long)]
     pub(super) max_doc_length: Option<usize>,
 }
@@ -190,16 +187,19 @@ pub(super) struct Shared {
     /// Also write the training log as an event file for TensorBoard into the model folder
     #[arg(long)]
     pub(super) tensorboard: bool,
-    /// How many times to go over the training queries [default: 100; adore and jpq 6, repconc 10]
+    /// How many times to go over the training queries [default: 100; adore and jpq 6, repconc 10; repconc's release 2 and
+    /// jpq with unmasked-list 4]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     pub(super) epochs: Option<u64>,
     /// Stop after this many steps. A learning rate that falls would reach 0 right after it
     #[arg(long)]
     pub(super) steps: Option<u64>,
-    /// Queries in each batch [default: 256; adore and jpq 32, repconc 1024; jpq with list, pair or lambda 128]
+    /// Queries in each batch [default: 256; adore and jpq 32, repconc 1024, its release 2 4096; jpq with list,
+    /// unmasked-list, pair or lambda 128]
     #[arg(long, value_parser = value_parser!(u64).range(1..))]
     pub(super) batch_size: Option<u64>,
-    /// Most tokens of a query to train on [default: 24; adore 64, jpq 32]
+    /// Most tokens of a query to train on [default: 24; adore 64, jpq 32; repconc's release 2 and jpq with unmasked-list
+    /// 16]
     #[arg(long)]
     pub(super) max_query_length: Option<usize>,
     /// Encode this many texts at a time instead of the whole batch. This takes less memory and a third more time,
@@ -284,8 +284,11 @@ impl Choice {
     /// The settings of a run on what was `opened`, where vectors are compared by `similarity`.
     pub(super) fn settings(&self, similarity: Similarity, opened: &Opened) -> TrainingSettings {
         let (shared, texts) = (self.shared(), self.texts());
-        let objective = shared.loss.objective(self.name(), similarity);
-        let draws_one = objective.loss.draws_one();
+        let hardest = match self {
+            Choice::Repconc { clustering, .. } => clustering.hardest(),
+            _ => None,
+        };
+        let objective = shared.loss.objective(self.name(), similarity, hardest);
         let paper = match self {
             Choice::Inbatch { .. } | Choice::Randneg { .. } | Choice::Star { .. } => TrainingSettings::both_sides(),
             Choice::Adore { .. } => TrainingSettings::query_side(),
@@ -295,7 +298,7 @@ impl Choice {
                 let moments = opened.moments.as_ref().map(|moments| moments.digest().to_owned());
                 TrainingSettings { moments, ..with_centroid_rate(jpq, *centroid_rate) }
             }
-            Choice::Repconc { clustering, .. } => clustering.apply(TrainingSettings::repconc()),
+            Choice::Repconc { clustering, .. } => clustering.settings(),
         };
         let texts_at_once = shared.chunk_size.map(|size| Chunks::Texts(size as usize));
         let settings = TrainingSettings {
@@ -312,9 +315,10 @@ impl Choice {
             ..paper
         };
         let settings = shared.update.apply(settings);
-        // That warm-up is a share of a run whose length only the other settings tell.
-        let warmup = (draws_one && !shared.update.has_warmup())
-            .then(|| settings.total_steps(opened.relevant.queries().len()) / 20);
-        TrainingSettings { warmup_steps: warmup.unwrap_or(settings.warmup_steps), ..settings }
+        // The length of the warm-up of some losses is a share of the run, whose length the other settings tell.
+        let warmup = settings.objective.loss.warmup_share().filter(|_| !shared.update.has_warmup());
+        let total = settings.total_steps(opened.relevant.queries().len());
+        let warmup = warmup.map_or(settings.warmup_steps, |share| (total as f64 * share) as u64);
+        TrainingSettings { warmup_steps: warmup, ..settings }
     }
 }

@@ -15,11 +15,12 @@ enum LossName {
     Kl,
     Weighted,
     List,
+    UnmaskedList,
     Pair,
     Lambda,
 }
 
-const LOSSES: [(&str, &str, LossName); 8] = [
+const LOSSES: [(&str, &str, LossName); 9] = [
     (
         "softplus",
         "The paper's loss: softplus of a negative's score minus the positive's, for each pair",
@@ -38,26 +39,35 @@ const LOSSES: [(&str, &str, LossName); 8] = [
         "RepCONC's second stage: cross-entropy of a drawn relevant document among what is retrieved (jpq only)",
         LossName::List,
     ),
-    ("pair", "The same with the softplus of each pair (jpq only)", LossName::Pair),
-    ("lambda", "The same with pairs weighted by what they cost the metric (jpq only)", LossName::Lambda),
+    (
+        "unmasked-list",
+        "The same as RepCONC's second release has it: relevant documents that are retrieved count as irrelevant (jpq only)",
+        LossName::UnmaskedList,
+    ),
+    ("pair", "As list, with the softplus of each pair (jpq only)", LossName::Pair),
+    ("lambda", "As pair, with pairs weighted by what they cost the metric (jpq only)", LossName::Lambda),
 ];
 
 /// What training minimizes. The defaults are the paper's.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Loss")]
 pub(crate) struct LossOptions {
-    /// What training minimizes. In every loss, a document that the qrels say is relevant to a query is never a negative
-    /// of that query, whatever it was drawn for [default: softplus; jpq weighted, repconc infonce]
+    /// What training minimizes. In every loss but unmasked-list, a document that the qrels say is relevant to a query is
+    /// never a negative of that query, whatever it was drawn for [default: softplus; jpq weighted, repconc infonce]
     #[arg(long, value_parser = one_of(&LOSSES))]
     loss: Option<LossName>,
-    /// Divide scores by this number. 0.05 is a scale of 20. The default is 1, but 0.05 for infonce, kl and list with cosine,
-    /// whose scores lie between -1 and 1
+    /// Divide scores by this number. 0.05 is a scale of 20. The default is 1, but 0.05 for infonce, kl, list and
+    /// unmasked-list with cosine, whose scores lie between -1 and 1
     #[arg(long, value_parser = temperature)]
     temperature: Option<f64>,
     /// Let infonce find the query of each positive, too, among the queries of the batch, and take the mean of both
     /// directions
     #[arg(long)]
     symmetric: bool,
+    /// Let infonce train each query against this many negatives only: those of the batch that have the highest scores
+    /// [default: all of them; repconc's release 2: 11]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..))]
+    hardest: Option<i64>,
     /// Divide the teacher's scores by this number in kl [default: 1]
     #[arg(long, value_parser = temperature)]
     teacher_temperature: Option<f64>,
@@ -104,11 +114,16 @@ impl LossOptions {
     pub(crate) fn check(&self, method: &str, cuts_metric: bool, has_teacher: bool) -> Result<(), String> {
         let loss = self.named(method);
         let name = LOSSES.iter().find(|(.., other)| *other == loss).map_or("", |(name, ..)| name);
-        let is_of_lists = matches!(loss, LossName::Weighted | LossName::List | LossName::Pair | LossName::Lambda);
+        let is_of_lists = matches!(
+            loss,
+            LossName::Weighted | LossName::List | LossName::UnmaskedList | LossName::Pair | LossName::Lambda
+        );
         let wrong = match () {
             () if is_of_lists != (method == "jpq") => match is_of_lists {
                 true => format!("--loss {name} is for jpq, not for {method}"),
-                false => format!("--loss {name} is not for jpq, which has weighted, list, pair and lambda"),
+                false => {
+                    format!("--loss {name} is not for jpq, which has weighted, list, unmasked-list, pair and lambda")
+                }
             },
             () if !self.dimensions.is_empty() && matches!(method, "jpq" | "repconc") => {
                 format!("--dimensions is not for {method}, whose codes stand for whole vectors")
@@ -122,6 +137,13 @@ impl LossOptions {
             }
             () if self.symmetric && loss != LossName::InfoNce => {
                 format!("--symmetric is for infonce, not for {name}")
+            }
+            () if self.hardest.is_some() && (loss != LossName::InfoNce || self.symmetric) => {
+                let name = if self.symmetric { "infonce with --symmetric" } else { name };
+                format!("--hardest is for infonce, not for {name}")
+            }
+            () if self.hardest.is_some() && method == "adore" => {
+                "--hardest needs the negatives of a batch, and adore has retrieved lists".into()
             }
             () if self.symmetric && method == "adore" => {
                 "--symmetric needs the positives of a batch, and adore has retrieved lists".into()
@@ -137,15 +159,21 @@ impl LossOptions {
         Err(wrong)
     }
 
-    /// What `method` minimizes where vectors are compared by `similarity`.
-    pub(crate) fn objective(&self, method: &str, similarity: Similarity) -> Objective {
+    /// What `method`, which takes so many of the `hardest` negatives if nothing else is said, minimizes where vectors are
+    /// compared by `similarity`.
+    pub(crate) fn objective(&self, method: &str, similarity: Similarity, hardest: Option<i64>) -> Objective {
+        let hardest = self.hardest.or(hardest.filter(|_| !self.symmetric));
         let loss = match self.named(method) {
             LossName::Softplus => Loss::Softplus,
-            LossName::InfoNce => Loss::InfoNce { symmetric: self.symmetric },
+            LossName::InfoNce => match hardest {
+                Some(count) => Loss::InfoNceOfHardest { count },
+                None => Loss::InfoNce { symmetric: self.symmetric },
+            },
             LossName::MarginMse => Loss::MarginMse,
             LossName::Kl => Loss::Kl { teacher_temperature: self.teacher_temperature.unwrap_or(1.0) },
             LossName::Weighted => Loss::Weighted,
             LossName::List => Loss::List,
+            LossName::UnmaskedList => Loss::UnmaskedList,
             LossName::Pair => Loss::Pair,
             LossName::Lambda => Loss::Lambda,
         };
@@ -176,7 +204,8 @@ impl LossOptions {
 
     /// What scores of `similarity` are divided by.
     fn temperature_for(&self, method: &str, similarity: Similarity) -> f64 {
-        let is_softmax = matches!(self.named(method), LossName::InfoNce | LossName::Kl | LossName::List);
+        let is_softmax =
+            matches!(self.named(method), LossName::InfoNce | LossName::Kl | LossName::List | LossName::UnmaskedList);
         let default = if is_softmax && similarity == Similarity::Cosine { 0.05 } else { 1.0 };
         self.temperature.unwrap_or(default)
     }

@@ -32,7 +32,7 @@ impl Choice {
                 let rows = TextRows::of_tokens(&docs);
                 let judged = shared.judgements(&queries, &rows, &mut notes)?;
                 let (negatives, teacher) =
-                    shared.open_star(negatives, teacher.as_ref(), (&queries, &rows, &judged.0), &mut notes)?;
+                    shared.open_negatives(negatives, teacher.as_ref(), (&queries, &rows, &judged.0), &mut notes)?;
                 (Method::Star { docs, negatives, hard_num: *hard_num, teacher }, judged)
             }
             Choice::Adore { embeddings, docs, top_k, metric_cut, .. } => {
@@ -52,13 +52,15 @@ impl Choice {
                 let lambda_cut = Some(lambda_cut.unwrap_or(200)).filter(|&cut| cut > 0);
                 (Method::Jpq { documents, top_k: *top_k, lambda_cut }, judged)
             }
-            Choice::Repconc { texts, negatives, hard_num, clustering, .. } => {
+            Choice::Repconc { texts, negatives, clustering, .. } => {
                 let docs = MappedTokens::open(&texts.docs)?;
+                let hard_num = clustering.hard_num();
                 let clustering = clustering.open(encoder, &docs)?;
                 let rows = TextRows::of_tokens(&docs);
                 let judged = shared.judgements(&queries, &rows, &mut notes)?;
-                let (negatives, _) = shared.open_star(negatives, None, (&queries, &rows, &judged.0), &mut notes)?;
-                (Method::RepConc { docs, negatives, hard_num: *hard_num, clustering }, judged)
+                let (negatives, _) =
+                    shared.open_negatives(negatives, None, (&queries, &rows, &judged.0), &mut notes)?;
+                (Method::RepConc { docs, negatives, hard_num, clustering }, judged)
             }
         };
         let moments = match self {
@@ -91,9 +93,9 @@ impl Shared {
         Ok((relevant.lists, dev))
     }
 
-    /// Reads the hard negatives of `train star` and `train repconc`, and the teacher's scores if the loss learns from them. What the user
-    /// should know of these files is added to `notes`.
-    fn open_star(
+    /// Reads hard negatives, and the teacher's scores if the loss learns from them. What the user should know of these
+    /// files is added to `notes`.
+    fn open_negatives(
         &self,
         negatives: &Input,
         teacher: Option<&Input>,

@@ -20,27 +20,31 @@ const SCHEDULES: [(&str, &str, Decay); 3] = [
 #[derive(clap::Args)]
 #[command(next_help_heading = "Updates")]
 pub(crate) struct UpdateOptions {
-    /// Optimizer that makes the updates [default: lamb; adore, jpq and repconc adamw]
+    /// Optimizer that makes the updates [default: lamb; adore, jpq and repconc adamw; repconc's
+    /// release 2 and jpq with unmasked-list torch-adamw]
     #[arg(long, value_parser = one_of(&OPTIMIZERS))]
     optimizer: Option<Rule>,
-    /// Learning rate at its highest, after the warm-up [default: 1e-4; adore, jpq and repconc 5e-6; jpq with list, pair or
-    /// lambda 2e-6]
+    /// Learning rate at its highest, after the warm-up [default: 1e-4; adore, jpq and repconc 5e-6; jpq with list,
+    /// unmasked-list, pair or lambda 2e-6; repconc's release 2 2e-5]
     #[arg(long, value_parser = from_0)]
     learning_rate: Option<f64>,
     /// Number of steps in which the learning rate rises from 0 to its highest value [default: 1000; adore and jpq 2000;
-    /// jpq with list, pair or lambda a twentieth of the run; repconc 0]
+    /// jpq with list, pair or lambda a twentieth of the run; repconc and jpq with unmasked-list 0]
     #[arg(long)]
     warmup_steps: Option<u64>,
-    /// How the learning rate goes on after the warm-up [default: linear; repconc constant]
+    /// How the learning rate goes on after the warm-up [default: linear; repconc and jpq with
+    /// unmasked-list constant]
     #[arg(long, value_parser = one_of(&SCHEDULES))]
     schedule: Option<Decay>,
     /// Share of itself that a parameter loses at each update, times the learning rate. Biases and the weights of norms
-    /// are spared, except the norm of a RobertaDot's head, which decays as in the paper; so are centroids [default: 0.01;
-    /// repconc, and jpq with list, pair or lambda 0.001]
+    /// are spared, except the norm of a RobertaDot's head, which decays as in the paper unless the optimizer is
+    /// torch-adamw; so are centroids [default: 0.01; repconc, and jpq with list, pair or lambda 0.001; repconc's release 2
+    /// and jpq with unmasked-list 0]
     #[arg(long, value_parser = from_0)]
     weight_decay: Option<f64>,
     /// If the norm of the gradient, taken over all parameters, is above this number, scale the gradient down to it. With
-    /// inf it stays as it is. In jpq, centroids are left out of both, except with list, pair or lambda
+    /// inf it stays as it is. In jpq, centroids are left out of both, except with list,
+    /// unmasked-list, pair or lambda
     #[arg(long, default_value_t = 1.0, value_parser = above_0)]
     max_gradient_norm: f64,
     /// Leave a part of the model as it is: embeddings, or layers:N for the embeddings and the first N layers

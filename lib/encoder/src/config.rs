@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::attention::Heads;
 use crate::families::{self, Architecture, Sizes};
 use crate::layers::Activation;
+use crate::pooling::PoolingMode;
 use crate::tower::TowerConfig;
 
 /// The largest of any size, far beyond that of any model: products of sizes stay in range, and what isn't in the
@@ -33,6 +34,17 @@ pub(crate) struct Config {
     pub document_model: Option<String>,
     /// What it says of a tower.
     pub tower: TowerConfig,
+    /// How RepCONC's second release makes a vector of the outputs.
+    pub dense: DenseConfig,
+}
+
+/// What RepCONC's second release says in `config.json` of the way from the transformer's outputs to a vector.
+#[derive(Default, Deserialize)]
+pub(crate) struct DenseConfig {
+    /// `cls` or `mean`.
+    pooling: Option<Value>,
+    /// `METRIC_IP`, or `METRIC_COS` where vectors have length 1.
+    similarity_metric: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +55,8 @@ struct Common {
     hardmine: Option<HardmineSettings>,
     #[serde(flatten)]
     tower: TowerConfig,
+    #[serde(flatten)]
+    dense: DenseConfig,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +95,34 @@ impl Config {
             class: common.architectures.and_then(|names| names.into_iter().next()),
             document_model: common.hardmine.and_then(|ours| ours.document_model),
             tower: common.tower,
+            dense: common.dense,
         })
+    }
+}
+
+impl DenseConfig {
+    /// The pooling that is stated, and whether vectors are compared by cosine; none if this is no folder of that release.
+    ///
+    /// # Errors
+    /// A pooling or a similarity that is not known here.
+    pub fn stated(&self, place: &str) -> Result<Option<(PoolingMode, bool)>> {
+        let Some(metric) = &self.similarity_metric else { return Ok(None) };
+        let cosine = match metric.as_str() {
+            "METRIC_IP" => false,
+            "METRIC_COS" => true,
+            other => {
+                let text = format!("similarity_metric {other} is not known; expected METRIC_IP or METRIC_COS");
+                return Err(Error::new(place, text));
+            }
+        };
+        let mode = match self.pooling.as_ref().map(|pooling| pooling.as_str().unwrap_or_default()) {
+            None | Some("cls") => PoolingMode::Cls,
+            Some("mean") => PoolingMode::Mean,
+            Some(other) => {
+                return Err(Error::new(place, format!("pooling {other:?} is not known; expected cls or mean")));
+            }
+        };
+        Ok(Some((mode, cosine)))
     }
 }
 

@@ -279,6 +279,12 @@ fn headed(config: &Config, weights: &mut Tensors, purpose: &Purpose, place: &str
         return Ok(Layout::RobertaDot);
     }
     let hidden = config.sizes.hidden;
+    if let Some((mode, cosine)) = config.dense.stated(place)? {
+        let mut layout = Layout::pooled(hidden, Pooling::of(mode));
+        let similarity = if cosine { Similarity::Cosine } else { Similarity::Dot };
+        layout.compare_by(similarity).map_err(|text| Error::new(place, text))?;
+        return Ok(layout);
+    }
     match purpose {
         Purpose::Encode(Some(pooling)) => Ok(Layout::pooled(hidden, pooling.clone())),
         Purpose::Train(None | Some(Similarity::Dot)) if config.architecture.becomes_roberta_dot() => {

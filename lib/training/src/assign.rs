@@ -12,8 +12,20 @@ pub struct Assignment {
     pub epsilon: f64,
     /// How often columns and rows are scaled to their sums.
     pub iterations: u32,
-    /// Whether shares are even. Else each subvector has its nearest centroid.
-    pub constrained: bool,
+    /// What the codes are constrained to.
+    pub constraint: Constraint,
+}
+
+/// What the codes of a batch are constrained to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Constraint {
+    /// Nothing: each subvector has its nearest centroid.
+    None,
+    /// Even shares, as the paper's release of RepCONC computes them: in float32, so that a small epsilon overflows.
+    Even,
+    /// Even shares, as the second release computes them: at distances that are scaled into \[-1, 1\], in float64, so that
+    /// nothing overflows.
+    EvenOfScaled,
 }
 
 /// Codes of a batch.
@@ -31,7 +43,7 @@ impl Assignment {
             let distances =
                 workers.map(subvectors(vectors, centroids), |(part, centroids)| distances(&part, &centroids));
             let nearest = |distances: &Tensor| distances.argmin(1, false);
-            if !self.constrained {
+            if self.constraint == Constraint::None {
                 return Assigned { codes: stacked(distances.iter().map(nearest)), fell_back: false };
             }
             let cut = distances.iter().map(Tensor::shallow_clone).collect();
@@ -49,19 +61,30 @@ impl Assignment {
     }
 
     /// How much of each document goes to each centroid, (B, K), at these `distances`, (B, K). Every row has the sum 1 and,
-    /// with enough iterations, every column B/K. In float32 as in the reference, so that the numbers may overflow.
+    /// with enough iterations, every column B/K.
     fn plan(&self, distances: &Tensor) -> Tensor {
         let (rows, columns) = (distances.size()[0] as f64, distances.size()[1] as f64);
         let (of_column, of_row): (&[i64], &[i64]) = (&[0], &[1]);
-        let cost = distances - distances.mean(Kind::Float);
+        let cost = match self.constraint {
+            Constraint::EvenOfScaled => scaled(distances).to_kind(Kind::Double),
+            Constraint::Even | Constraint::None => distances - distances.mean(Kind::Float),
+        };
+        let kind = cost.kind();
         let mut plan = (cost / -self.epsilon).exp();
-        plan = &plan / plan.sum(Kind::Float);
+        plan = &plan / plan.sum(kind);
         for _ in 0..self.iterations {
-            plan = &plan / plan.sum_dim_intlist(of_column, true, Kind::Float) / columns;
-            plan = &plan / plan.sum_dim_intlist(of_row, true, Kind::Float) / rows;
+            plan = &plan / plan.sum_dim_intlist(of_column, true, kind) / columns;
+            plan = &plan / plan.sum_dim_intlist(of_row, true, kind) / rows;
         }
         plan * rows
     }
+}
+
+/// `distances` in \[-1, 1\], with the middle between the smallest and the largest of them at 0.
+fn scaled(distances: &Tensor) -> Tensor {
+    let (smallest, largest) = (distances.min(), distances.max());
+    let middle = (&largest + smallest) / 2.0;
+    (distances - &middle) / (largest - middle + 1e-5)
 }
 
 /// For each of the M subvectors those of the `vectors`, (B, E/M), and its centroids, (K, E/M).
@@ -89,7 +112,8 @@ mod tests {
 
     use super::*;
 
-    const V1: Assignment = Assignment { epsilon: 0.3, iterations: 30, constrained: true };
+    const V1: Assignment = Assignment { epsilon: 0.3, iterations: 30, constraint: Constraint::Even };
+    const V2: Assignment = Assignment { epsilon: 0.003, iterations: 100, constraint: Constraint::EvenOfScaled };
 
     fn fixture() -> HashMap<String, Tensor> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/compression/sinkhorn.safetensors");
@@ -109,12 +133,12 @@ mod tests {
     fn codes_are_those_of_the_reference() {
         let tensors = fixture();
         let (vectors, centroids) = (&tensors["embeddings"], &tensors["centroids"]);
-        let constrained = V1.of(vectors, centroids, &workers());
-        assert!(!constrained.fell_back);
-        assert_same_codes(&constrained, &tensors["v1.codes"]);
-        let nearest = Assignment { constrained: false, ..V1 }.of(vectors, centroids, &workers());
-        assert!(!nearest.fell_back);
-        assert_same_codes(&nearest, &tensors["nearest"]);
+        let nearest = Assignment { constraint: Constraint::None, ..V1 };
+        for (assignment, name) in [(V1, "v1.codes"), (V2, "v2.codes"), (nearest, "nearest")] {
+            let assigned = assignment.of(vectors, centroids, &workers());
+            assert!(!assigned.fell_back, "{name}");
+            assert_same_codes(&assigned, &tensors[name]);
+        }
     }
 
     #[test]
@@ -126,19 +150,24 @@ mod tests {
     }
 
     #[test]
-    fn the_plan_is_that_of_the_reference_and_keeps_its_sums() {
+    fn plans_keep_their_sums_and_the_papers_is_that_of_the_reference() {
         let tensors = fixture();
         for (m, (part, centroids)) in (0..).zip(subvectors(&tensors["embeddings"], &tensors["centroids"])) {
-            let plan = V1.plan(&distances(&part, &centroids)); // (B, K)
+            let distances = distances(&part, &centroids);
+            let plan = V1.plan(&distances); // (B, K)
             let expected = tensors["v1.plan"].get(m).tr();
             let off = (plan.narrow(0, 0, expected.size()[0]) - expected).abs().max().double_value(&[]);
             assert!(off < 1e-6, "the plan is off by {off:e}");
             println!("the plan of subvector {m} is off by {off:.1e}");
-            let (of_column, of_row): (&[i64], &[i64]) = (&[0], &[1]);
-            let off = |sums: Tensor, wanted: f64| (sums / wanted - 1.0).abs().max().double_value(&[]);
-            assert!(off(plan.sum_dim_intlist(of_row, false, Kind::Float), 1.0) < 1e-5);
-            let share = plan.size()[0] as f64 / plan.size()[1] as f64;
-            assert!(off(plan.sum_dim_intlist(of_column, false, Kind::Float), share) < 0.05);
+            // The smaller the temperature, the more iterations it takes until the shares of the centroids are even.
+            let long = Assignment { epsilon: 0.02, iterations: 1000, ..V2 };
+            for plan in [plan, long.plan(&distances)] {
+                let (of_column, of_row): (&[i64], &[i64]) = (&[0], &[1]);
+                let off = |sums: Tensor, wanted: f64| (sums / wanted - 1.0).abs().max().double_value(&[]);
+                assert!(off(plan.sum_dim_intlist(of_row, false, Kind::Double), 1.0) < 1e-5);
+                let share = plan.size()[0] as f64 / plan.size()[1] as f64;
+                assert!(off(plan.sum_dim_intlist(of_column, false, Kind::Double), share) < 0.05);
+            }
         }
     }
 }

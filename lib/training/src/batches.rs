@@ -1,5 +1,7 @@
 //! What a step looks at, and how it goes from the documents that a method has drawn or retrieved to a loss and to gradients.
 
+use std::collections::HashSet;
+
 use hardmine_encoder::Similarity;
 use hardmine_files::MappedTokens;
 use hardmine_records::Result;
@@ -12,7 +14,7 @@ use crate::documents::Documents;
 use crate::encoding::{Encoded, Encoding, Texts};
 use crate::gradients::Gradients;
 use crate::log::Clustered;
-use crate::objective::{Contrast, Lists, Taught};
+use crate::objective::{Contrast, Lists, Loss, Taught};
 use crate::ranked::{Beside, RankedLists};
 use crate::sampler::{Sampler, dropout_seed};
 use crate::settings::TrainingSettings;
@@ -44,6 +46,8 @@ pub(crate) struct Drawn {
     pub others: Option<Vec<u32>>,
     /// Whether the other queries' positives are negatives in the paper's method.
     pub in_batch: bool,
+    /// Whether a document that was drawn several times for the batch is a negative only once.
+    pub once: bool,
     pub taught: Option<Taught>,
 }
 
@@ -71,7 +75,7 @@ impl<'a> Batches<'a> {
         drawn: Drawn,
         clustering: Option<&Clustering>,
     ) -> Result<Forward<'a>> {
-        let Drawn { positives, others, in_batch, taught } = drawn;
+        let Drawn { positives, others, in_batch, once, taught } = drawn;
         let all = [&positives[..], others.as_deref().unwrap_or_default()].concat();
         // (B, E) and (B + N, E)
         let [q, d] = self.encoding.encode([self.queries(step, queries), self.docs(step, docs, all)])?;
@@ -84,12 +88,17 @@ impl<'a> Batches<'a> {
             }
         };
         let (d_positive, d_other) = split(&d_vectors, positives.len());
+        let mut seen = HashSet::new();
+        let mut mask = |docs: &[u32]| {
+            let counts: Vec<bool> = docs.iter().map(|doc| seen.insert(*doc) || !once).collect();
+            self.mask(queries, docs, &counts)
+        };
         let batch = Contrast {
             queries: q_vectors,
             positives: d_positive,
-            positives_mask: self.mask(queries, &positives),
+            positives_mask: mask(&positives),
             in_batch,
-            drawn: others.map(|others| (d_other, self.mask(queries, &others))),
+            drawn: others.map(|others| (d_other, mask(&others))),
             taught,
         };
         let loss = self.settings.objective.of_contrast(&batch, self.similarity);
@@ -166,7 +175,11 @@ impl<'a> Batches<'a> {
         let rotated = documents.quantizer().rotate(&q.embeddings);
         let found = documents.search(&rotated.detach(), top_k, self.encoding.workers()); // (B, top_k)
         let drawn = self.settings.objective.loss.draws_one().then(|| self.sampler.positives(step, queries));
-        let beside = drawn.as_deref().map_or(Beside::RelevantNotFound, Beside::InFront);
+        let beside = match (&drawn, self.settings.objective.loss) {
+            (None, _) => Beside::RelevantNotFound,
+            (Some(drawn), Loss::UnmaskedList) => Beside::InFrontOfIrrelevant(drawn),
+            (Some(drawn), _) => Beside::InFront(drawn),
+        };
         let lists = RankedLists::new(&found, queries, self.relevant, &beside, self.device);
         let size = lists.relevant.size(); // (B, L)
         let centroids = documents.quantizer().leaf();
@@ -195,12 +208,13 @@ impl<'a> Batches<'a> {
         Texts { tokens, ids: docs, max_length: max_doc_length, seed }
     }
 
-    /// (B, N), 1 unless the document is relevant to the query.
-    fn mask(&self, queries: &[u32], docs: &[u32]) -> Tensor {
-        let mask: Vec<f32> = queries
-            .iter()
-            .flat_map(|&query| docs.iter().map(move |&doc| f32::from(!self.relevant.contains(query, doc))))
-            .collect();
+    /// (B, N), 1 where a document counts and is not relevant to the query.
+    fn mask(&self, queries: &[u32], docs: &[u32], counts: &[bool]) -> Tensor {
+        let of_query = |&query: &u32| {
+            let docs = docs.iter().zip(counts);
+            docs.map(move |(&doc, &counts)| f32::from(counts && !self.relevant.contains(query, doc)))
+        };
+        let mask: Vec<f32> = queries.iter().flat_map(of_query).collect();
         Tensor::from_slice(&mask).view([queries.len() as i64, docs.len() as i64]).to_device(self.device)
     }
 

@@ -11,7 +11,7 @@ use hardmine_records::provenance::{COMMAND, KEYS, MODEL, PROGRAM};
 use hardmine_records::{Error, Provenance, Result};
 use serde_json::Value;
 
-use crate::assign::Assignment;
+use crate::assign::{Assignment, Constraint};
 use crate::clustering::Clustering;
 use crate::dev::{DevSet, Keep, Measured};
 use crate::document_lists::DocumentLists;
@@ -179,14 +179,15 @@ fn method_rows(method: &Method) -> Vec<Setting> {
             let cut = lambda_cut.map(|cut| ("lambda cut", cut.to_string()));
             [subvectors(documents.quantizer()), ("top k", top_k.to_string())].into_iter().chain(cut).collect()
         }
-        Method::RepConc { hard_num, clustering: Clustering { quantizer, assignment, mse_weight }, .. } => vec![
+        Method::RepConc { hard_num, clustering: Clustering { quantizer, assignment, mse_weight, once }, .. } => vec![
             subvectors(quantizer),
             ("hard num", hard_num.to_string()),
             ("mse weight", mse_weight.to_string()),
+            ("release", if *once { "2" } else { "1" }.into()),
             (
                 "codes",
                 match assignment {
-                    Assignment { constrained: false, .. } => "the nearest centroids".into(),
+                    Assignment { constraint: Constraint::None, .. } => "the nearest centroids".into(),
                     Assignment { epsilon, iterations, .. } => format!("epsilon {epsilon}, iterations {iterations}"),
                 },
             ),
@@ -202,9 +203,11 @@ fn loss_rows(Objective { loss, temperature, dimensions }: &Objective) -> Vec<Set
     let (name, of_loss) = match loss {
         Loss::Softplus => ("softplus", None),
         Loss::InfoNce { symmetric } => ("infonce", symmetric.then(|| ("symmetric", "yes".into()))),
+        Loss::InfoNceOfHardest { count } => ("infonce", Some(("hardest", count.to_string()))),
         Loss::MarginMse => ("marginmse", None),
         Loss::Weighted => ("weighted", None),
         Loss::List => ("list", None),
+        Loss::UnmaskedList => ("unmasked-list", None),
         Loss::Pair => ("pair", None),
         Loss::Lambda => ("lambda", None),
         Loss::Kl { teacher_temperature } => ("kl", Some(("teacher temperature", teacher_temperature.to_string()))),

@@ -16,12 +16,14 @@ pub struct Clustering {
     pub assignment: Assignment,
     /// The weight in the loss of the squared distance between documents and what their codes stand for.
     pub mse_weight: f64,
+    /// Whether a document that was drawn several times for the batch is a negative only once.
+    pub once: bool,
 }
 
 impl Clustering {
     /// What tells it from others.
     pub(crate) fn identity(&self) -> String {
-        format!("{:?} {} {}", self.assignment, self.mse_weight, self.quantizer.identity())
+        format!("{:?} {} {} {}", self.assignment, self.mse_weight, self.once, self.quantizer.identity())
     }
 
     /// `docs` (N, E) with the values of what their codes stand for, in rotated space; the error that makes, with its

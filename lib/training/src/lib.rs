@@ -34,7 +34,7 @@ mod teacher;
 pub mod tensorboard;
 mod top;
 
-pub use assign::{Assigned, Assignment};
+pub use assign::{Assigned, Assignment, Constraint};
 pub use card::Card;
 pub use checkpoint::Checkpoint;
 pub use clustering::Clustering;

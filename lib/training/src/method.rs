@@ -81,12 +81,13 @@ impl Method {
         let positives = || batches.sampler.positives(step, queries);
         match self {
             Method::InBatch { docs } => {
-                let drawn = Drawn { positives: positives(), others: None, in_batch: true, taught: None };
+                let drawn = Drawn { positives: positives(), others: None, in_batch: true, once: false, taught: None };
                 batches.contrast(step, queries, docs, drawn, None)
             }
             Method::RandNeg { docs, rand_num } => {
                 let random = batches.sampler.random_documents(step, queries, *rand_num, docs.len() as u32);
-                let drawn = Drawn { positives: positives(), others: Some(random), in_batch: false, taught: None };
+                let drawn =
+                    Drawn { positives: positives(), others: Some(random), in_batch: false, once: false, taught: None };
                 batches.contrast(step, queries, docs, drawn, None)
             }
             Method::Star { docs, negatives, hard_num, teacher } => {
@@ -96,7 +97,7 @@ impl Method {
                     let own = queries.iter().map(|&query| negatives.of(query).len().min(*hard_num as usize));
                     batches.taught(teacher, queries, &positives, negatives, &own.collect::<Vec<_>>(), &hard)
                 });
-                let drawn = Drawn { positives, others: Some(hard), in_batch: true, taught };
+                let drawn = Drawn { positives, others: Some(hard), in_batch: true, once: false, taught };
                 batches.contrast(step, queries, docs, drawn, None)
             }
             Method::Adore { documents, top_k, metric_cut } => {
@@ -105,7 +106,13 @@ impl Method {
             Method::Jpq { documents, top_k, lambda_cut } => batches.jpq(step, queries, documents, *top_k, *lambda_cut),
             Method::RepConc { docs, negatives, hard_num, clustering } => {
                 let hard = batches.sampler.hard_negatives(step, queries, *hard_num, negatives);
-                let drawn = Drawn { positives: positives(), others: Some(hard), in_batch: true, taught: None };
+                let drawn = Drawn {
+                    positives: positives(),
+                    others: Some(hard),
+                    in_batch: true,
+                    once: clustering.once,
+                    taught: None,
+                };
                 batches.contrast(step, queries, docs, drawn, Some(clustering))
             }
         }

@@ -28,6 +28,11 @@ pub enum Loss {
         /// Whether the positive's query is to be found among the batch's queries, too.
         symmetric: bool,
     },
+    /// Cross-entropy of the positive among itself and the negatives of highest score.
+    InfoNceOfHardest {
+        /// How many negatives, at least 1.
+        count: i64,
+    },
     /// Squared difference of the student's and the teacher's margins.
     MarginMse,
     /// Kullback–Leibler divergence of the student's from the teacher's distribution.
@@ -39,17 +44,23 @@ pub enum Loss {
     Weighted,
     /// RepCONC's second stage: cross-entropy of a drawn relevant document among what was retrieved.
     List,
-    /// The same as the mean of the softplus of each pair.
+    /// As [`Loss::List`], but all that was retrieved counts as irrelevant: the loss of RepCONC's second release.
+    UnmaskedList,
+    /// As [`Loss::List`], but the mean of the softplus of each pair.
     Pair,
-    /// The same, weighted by what the pair costs the metric.
+    /// As [`Loss::Pair`], weighted by what the pair costs the metric.
     Lambda,
 }
 
 impl Loss {
-    /// Whether retrieved lists have one relevant document of each query, which is drawn, and their other relevant ones are
-    /// left out.
+    /// Whether one relevant document of each query is drawn, and set against what was retrieved.
     pub fn draws_one(self) -> bool {
-        matches!(self, Loss::List | Loss::Pair | Loss::Lambda)
+        matches!(self, Loss::List | Loss::UnmaskedList | Loss::Pair | Loss::Lambda)
+    }
+
+    /// What share of a run its warm-up is, where the authors give it as a share.
+    pub fn warmup_share(self) -> Option<f64> {
+        matches!(self, Loss::List | Loss::Pair | Loss::Lambda).then_some(0.05)
     }
 }
 
@@ -124,6 +135,7 @@ impl Objective {
                 }
                 Loss::InfoNce { symmetric: false } => infonce::loss(&queries, &positives, mask, &negatives),
                 Loss::InfoNce { symmetric: true } => infonce::symmetric(&queries, &positives, mask, &negatives),
+                Loss::InfoNceOfHardest { count } => infonce::of_hardest(&queries, &positives, mask, &negatives, count),
                 Loss::MarginMse => {
                     let (scores, taught) = own();
                     margin_mse::loss(&scores, &taught.scores, &taught.mask)
@@ -132,7 +144,7 @@ impl Objective {
                     let (scores, taught) = own();
                     kl::loss(&scores, &taught.scores, &taught.mask, self.temperature, teacher_temperature)
                 }
-                Loss::Weighted | Loss::List | Loss::Pair | Loss::Lambda => {
+                Loss::Weighted | Loss::List | Loss::UnmaskedList | Loss::Pair | Loss::Lambda => {
                     unreachable!("refused at the start of the run")
                 }
             }
@@ -146,19 +158,24 @@ impl Objective {
             let queries = cut(&lists.queries) / self.temperature;
             let scores = cut(&lists.docs).bmm(&queries.unsqueeze(2)).squeeze_dim(2); // (B, L)
             match self.loss {
-                Loss::InfoNce { .. } | Loss::List => infonce::of_lists(&scores, relevant, irrelevant, batch_size),
+                Loss::InfoNce { .. } | Loss::List | Loss::UnmaskedList => {
+                    infonce::of_lists(&scores, relevant, irrelevant, batch_size)
+                }
                 Loss::Pair => repconc::pair(&scores, irrelevant),
                 Loss::Lambda => repconc::lambda(&scores, irrelevant),
                 Loss::Softplus | Loss::Weighted => adore::loss(&scores, relevant, irrelevant, metric_cut, batch_size),
-                Loss::MarginMse | Loss::Kl { .. } => unreachable!("refused at the start of the run"),
+                Loss::MarginMse | Loss::Kl { .. } | Loss::InfoNceOfHardest { .. } => {
+                    unreachable!("refused at the start of the run")
+                }
             }
         })
     }
 
-    /// Refuses a loss that retrieved lists can't have, because they have no teacher.
+    /// Refuses a loss that retrieved lists can't have.
     pub(crate) fn check_lists(&self) -> Result<()> {
         match self.loss {
             Loss::MarginMse | Loss::Kl { .. } => Err(Error::new("--loss", "adore learns from no teacher")),
+            Loss::InfoNceOfHardest { .. } => Err(Error::new("--hardest", "adore takes all of what it retrieves")),
             _ => Ok(()),
         }
     }

@@ -7,7 +7,7 @@ use hardmine_records::provenance::{KEYS, MODEL, SPACE};
 use hardmine_records::{Error, Provenance, Result, check_same_space};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::assign::Assignment;
+use crate::assign::{Assignment, Constraint};
 
 /// What turns a vector into a code and a code into a vector.
 pub struct Quantizer {
@@ -87,7 +87,7 @@ impl Quantizer {
     /// What is left of `vectors`, (N, E) before the rotation, when they are kept as codes: rotated, and then the nearest
     /// centroids in their place.
     pub(crate) fn quantized(&self, vectors: &Tensor, workers: &Workers) -> Tensor {
-        let nearest = Assignment { epsilon: 1.0, iterations: 0, constrained: false };
+        let nearest = Assignment { epsilon: 1.0, iterations: 0, constraint: Constraint::None };
         no_grad(|| decode(&self.centroids, &nearest.of(&self.rotate(vectors), &self.centroids, workers).codes))
     }
 

@@ -15,6 +15,8 @@ pub enum Beside<'a> {
     /// One relevant document of each query stands in front. Other relevant documents, and itself where it was found,
     /// count neither as relevant nor as irrelevant.
     InFront(&'a [u32]),
+    /// The same, but all that was found is irrelevant, even what the judgements say is relevant.
+    InFrontOfIrrelevant(&'a [u32]),
 }
 
 /// A place of a list: a document, and whether it is relevant; none where that doesn't count.
@@ -73,6 +75,7 @@ fn list(found: &[i64], row: usize, query: u32, relevant: &DocumentLists, beside:
     let is_relevant = |id: i64| relevant.contains(query, id as u32);
     let all = || relevant.of(query).iter().map(|&id| i64::from(id));
     let judged = found.iter().map(|&id| (id, Some(is_relevant(id))));
+    let in_front = |drawn: &[u32]| (i64::from(drawn[row]), Some(true));
     match beside {
         Beside::RelevantIfNoneFound => {
             let none = !found.iter().any(|&id| is_relevant(id));
@@ -84,9 +87,11 @@ fn list(found: &[i64], row: usize, query: u32, relevant: &DocumentLists, beside:
             judged.chain(missing.into_iter().map(|id| (id, Some(true)))).collect()
         }
         Beside::InFront(drawn) => {
-            let in_front = (i64::from(drawn[row]), Some(true));
             let others = judged.map(|(id, relevant)| (id, relevant.filter(|relevant| !relevant)));
-            [in_front].into_iter().chain(others).collect()
+            [in_front(drawn)].into_iter().chain(others).collect()
+        }
+        Beside::InFrontOfIrrelevant(drawn) => {
+            [in_front(drawn)].into_iter().chain(found.iter().map(|&id| (id, Some(false)))).collect()
         }
     }
 }
@@ -129,5 +134,13 @@ mod tests {
         assert_eq!(lists.ids, [9, 3, 9, 4, 5, 1, 2, 3]);
         assert_eq!(flags(&lists.relevant), [1., 0., 0., 0., 1., 0., 0., 0.]);
         assert_eq!(flags(&lists.irrelevant), [0., 1., 0., 1., 0., 1., 1., 1.]);
+    }
+
+    #[test]
+    fn the_drawn_document_stands_in_front_of_all_that_was_found() {
+        let lists = lists(&Beside::InFrontOfIrrelevant(&[9, 5]));
+        assert_eq!(lists.ids, [9, 3, 9, 4, 5, 1, 2, 3]);
+        assert_eq!(flags(&lists.relevant), [1., 0., 0., 0., 1., 0., 0., 0.]);
+        assert_eq!(flags(&lists.irrelevant), [0., 1., 1., 1., 0., 1., 1., 1.]);
     }
 }

@@ -112,7 +112,7 @@ impl TrainingSettings {
     }
 
     /// JPQ's settings for the published M nearest to `subvectors`; with a loss that draws one relevant document, those of
-    /// RepCONC's second stage.
+    /// the second stage of RepCONC, in the release that has the loss.
     pub fn jpq(subvectors: i64, loss: Loss) -> Self {
         let second_stage = loss.draws_one();
         let rate = match subvectors {
@@ -126,9 +126,35 @@ impl TrainingSettings {
             centroids: Some(CentroidSettings { learning_rate: rate, weight_decay: 0.0, clipped: second_stage }),
             ..TrainingSettings::query_side()
         };
-        match second_stage {
-            true => TrainingSettings { batch_size: 128, learning_rate: 2e-6, weight_decay: 0.001, ..jpq },
-            false => jpq,
+        match loss {
+            Loss::UnmaskedList => TrainingSettings {
+                epochs: 4,
+                batch_size: 128,
+                optimizer: Rule::TorchAdamW,
+                learning_rate: 2e-6,
+                warmup_steps: 0,
+                schedule: Decay::Constant,
+                weight_decay: 0.0,
+                max_query_length: 16,
+                ..jpq
+            },
+            _ if second_stage => TrainingSettings { batch_size: 128, learning_rate: 2e-6, weight_decay: 0.001, ..jpq },
+            _ => jpq,
+        }
+    }
+
+    /// The settings of the first stage of RepCONC's second release, for passages.
+    pub fn second_repconc() -> Self {
+        TrainingSettings {
+            epochs: 4,
+            batch_size: 4096,
+            optimizer: Rule::TorchAdamW,
+            weight_decay: 0.0,
+            learning_rate: 2e-5,
+            centroids: Some(CentroidSettings { learning_rate: 5e-4, weight_decay: 0.0, clipped: true }),
+            max_query_length: 16,
+            max_doc_length: 128,
+            ..TrainingSettings::repconc()
         }
     }
 

@@ -3,7 +3,7 @@
 /// What wraps a module, at whatever level: data parallelism, compilation, sharding, recomputing.
 const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 /// What a transformer is called where it is a part of something.
-const OWNERS: [&str; 7] = ["model", "auto_model", "0", "roberta", "bert", "distilbert", "mpnet"];
+const OWNERS: [&str; 8] = ["dense_encoder", "model", "auto_model", "0", "roberta", "bert", "distilbert", "mpnet"];
 
 /// The name of a parameter without what depends on the class it was saved from: wrappers and the names of families
 /// go, and names from before 2019 become today's.

@@ -10,13 +10,35 @@ use super::{LEFT_OUT, Negatives};
 /// are its own positive dᵢ, the other queries' positives where `positives_mask` (B, B) is 1, and the `negatives` where
 /// their masks are 1.
 pub fn loss(queries: &Tensor, positives: &Tensor, positives_mask: &Tensor, negatives: &[Negatives]) -> Tensor {
+    let (scores, own) = scores(queries, positives, positives_mask, negatives);
+    (scores.logsumexp(1, false) - own).mean(Kind::Float)
+}
+
+/// As [`loss`], but the candidates of query i are its own positive and the `count` negatives of highest score.
+pub fn of_hardest(
+    queries: &Tensor,
+    positives: &Tensor,
+    positives_mask: &Tensor,
+    negatives: &[Negatives],
+    count: i64,
+) -> Tensor {
+    let (scores, own) = scores(queries, positives, positives_mask, negatives);
+    let (rows, columns) = (scores.size()[0], scores.size()[1]);
+    let is_own = Tensor::eye_m(rows, columns, (Kind::Bool, scores.device()));
+    let (hardest, _) = scores.masked_fill(&is_own, LEFT_OUT).topk(count.min(columns), 1, true, false);
+    (Tensor::cat(&[&own.unsqueeze(1), &hardest], 1).logsumexp(1, false) - own).mean(Kind::Float)
+}
+
+/// Scores of all documents of the batch, (B, B + N), those that are no candidates of a query with the score
+/// [`LEFT_OUT`], and of each query's own positive, (B).
+fn scores(queries: &Tensor, positives: &Tensor, positives_mask: &Tensor, negatives: &[Negatives]) -> (Tensor, Tensor) {
     // A query's own positive is relevant to it, so that the mask has 0 there.
     let positives_mask = positives_mask + Tensor::eye(queries.size()[0], (Kind::Float, queries.device()));
     let docs = [positives].into_iter().chain(negatives.iter().map(|n| n.docs)).collect::<Vec<_>>();
     let masks = [&positives_mask].into_iter().chain(negatives.iter().map(|n| n.mask)).collect::<Vec<_>>();
-    let scores = queries.matmul(&Tensor::cat(&docs, 0).tr()); // (B, B + N)
-    let counted = scores.masked_fill(&Tensor::cat(&masks, 1).eq(0.0), LEFT_OUT);
-    (counted.logsumexp(1, false) - scores.diagonal(0, 0, 1)).mean(Kind::Float)
+    let scores = queries.matmul(&Tensor::cat(&docs, 0).tr());
+    let own = scores.diagonal(0, 0, 1);
+    (scores.masked_fill(&Tensor::cat(&masks, 1).eq(0.0), LEFT_OUT), own)
 }
 
 /// Half of [`loss`] and half of the way back, which picks for each positive its query among the queries of the batch.

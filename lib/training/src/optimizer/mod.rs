@@ -110,10 +110,10 @@ impl Piece {
     }
 }
 
-/// Whether a parameter decays: matrices do, biases and the weights of norms don't. The paper's own model is an
-/// exception, since the norm of its head decays in the reference.
-fn decays(name: &str, parameter: &Tensor, is_roberta_dot: bool) -> bool {
-    parameter.dim() >= 2 || is_roberta_dot && name == "norm.weight"
+/// Whether a parameter decays: matrices do, biases and the weights of norms don't. The paper's own model with the paper's
+/// optimizers is an exception, since the norm of its head decays in the reference.
+fn decays(name: &str, parameter: &Tensor, rule: Rule, is_roberta_dot: bool) -> bool {
+    parameter.dim() >= 2 || is_roberta_dot && rule != Rule::TorchAdamW && name == "norm.weight"
 }
 
 impl Optimizer {
@@ -123,7 +123,7 @@ impl Optimizer {
         let slot = |(name, parameter): &(String, Tensor)| Slot {
             name: name.clone(),
             parameter: parameter.set_requires_grad(true),
-            decay: if decays(name, parameter, is_roberta_dot) { settings.weight_decay } else { 0.0 },
+            decay: if decays(name, parameter, settings.rule, is_roberta_dot) { settings.weight_decay } else { 0.0 },
             moments: Moments { mean: parameter.detach().zeros_like(), square: parameter.detach().zeros_like() },
         };
         Optimizer { settings, slots: parameters.iter().map(slot).collect(), updates: 0 }
@@ -217,13 +217,14 @@ mod tests {
             of("embeddingHead.bias", &[4]),
             of("encoder.relative_attention_bias.weight", &[32, 2]),
         ];
-        let decaying = |parameters: &[(String, Tensor)]| {
-            let optimizer = Optimizer::new(settings(Rule::AdamW), parameters);
+        let decaying = |rule: Rule, parameters: &[(String, Tensor)]| {
+            let optimizer = Optimizer::new(settings(rule), parameters);
             optimizer.slots.iter().map(|slot| slot.decay != 0.0).collect::<Vec<_>>()
         };
-        assert_eq!(decaying(&parameters), [false, false, false, true, false, true]);
+        assert_eq!(decaying(Rule::AdamW, &parameters), [false, false, false, true, false, true]);
         let roberta_dot: Vec<_> = parameters.into_iter().chain([of("embeddingHead.weight", &[4, 4])]).collect();
-        assert_eq!(decaying(&roberta_dot), [true, false, false, true, false, true, true]);
+        assert_eq!(decaying(Rule::AdamW, &roberta_dot), [true, false, false, true, false, true, true]);
+        assert_eq!(decaying(Rule::TorchAdamW, &roberta_dot), [false, false, false, true, false, true, true]);
     }
 
     /// One parameter `a.weight` = (3, 4), one step at rate 0.1 with the gradient (`x`, `y`).
