@@ -97,6 +97,38 @@ fn bfloat16_is_near_float32() {
 }
 
 #[test]
+fn int8_is_near_float32_and_the_same_in_every_batch() {
+    let folder = Folder::made();
+    let embed = |options: &str| {
+        let done = folder.run(&format!("embed --model bert --precision int8 {options} docs.tokens.arrow")).ok();
+        Records::stream(&done.stdout)
+    };
+    let found = embed("");
+    assert_eq!(found.metadata["hardmine.precision"], "int8");
+    let exact = Records::open(&folder.path("docs.arrow")).vectors();
+    for (found, exact) in found.vectors().iter().zip(&exact) {
+        let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let cosine = product(found, exact) / (product(found, found) * product(exact, exact)).sqrt();
+        assert!((0.99..0.999_999).contains(&cosine), "{cosine}");
+    }
+    assert_eq!(embed("").vectors(), found.vectors());
+    // Attention and norms are float32, whose last bits depend on what stands beside a text. A number may then be rounded to
+    // the next whole one.
+    assert_near(&embed("--batch-tokens 1").vectors(), &found.vectors(), 0.02);
+}
+
+#[test]
+fn int8_is_for_encoding_on_a_cpu() {
+    let folder = Folder::made();
+    let line = "train inbatch --precision int8 --init bert --queries train.tokens.arrow --docs docs.tokens.arrow \
+                --qrels train.qrels.parquet -o model";
+    folder.run(line).fails_as_wrong_usage(&["int8 has no gradient, and is for embed"]);
+    folder
+        .run("embed --model bert --precision int4 dev.tokens.arrow")
+        .fails_as_wrong_usage(&["expected f32, bf16, f16 or int8"]);
+}
+
+#[test]
 fn the_digest_of_a_model_is_of_its_contents() {
     let folder = Folder::made();
     folder.copy_model("bert", "elsewhere");

@@ -220,7 +220,7 @@ pub(super) struct Shared {
     #[arg(long, default_value_t)]
     pub(super) device: DeviceChoice,
     /// Number type of the encoder's matrix products: f32, bf16 or f16. Parameters, scores and losses are always float32
-    #[arg(long, default_value_t)]
+    #[arg(long, default_value_t, value_parser = trainable)]
     pub(super) precision: Precision,
     #[command(flatten)]
     pub(super) loss: LossOptions,
@@ -228,6 +228,14 @@ pub(super) struct Shared {
     pub(super) update: UpdateOptions,
     #[command(flatten)]
     pub(super) dev: DevOptions,
+}
+
+fn trainable(text: &str) -> Result<Precision, String> {
+    match text.parse() {
+        Ok(Precision::Int8) => Err("expected f32, bf16 or f16; int8 has no gradient, and is for embed".into()),
+        Ok(precision) => Ok(precision),
+        Err(_) => Err("expected f32, bf16 or f16".into()),
+    }
 }
 
 impl Choice {

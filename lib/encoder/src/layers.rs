@@ -2,12 +2,15 @@
 
 use tch::{Kind, Tensor};
 
+use crate::int8::Int8Matrix;
 use crate::parameters::Parameters;
 
 /// x·Wᵀ + b.
 pub(crate) struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    /// Both in int8, once they have been rounded; then they are not needed any more.
+    int8: Option<Int8Matrix>,
 }
 
 impl Linear {
@@ -15,12 +18,16 @@ impl Linear {
         Linear {
             weight: parameters.get(&format!("{name}.weight"), &[outputs, inputs]),
             bias: bias.then(|| parameters.get(&format!("{name}.bias"), &[outputs])),
+            int8: None,
         }
     }
 
     /// Computes in the type of `x`, whatever the type of the weights.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let kind = x.kind();
+        if let Some(matrix) = &self.int8 {
+            return matrix.forward(x).to_kind(kind);
+        }
         x.linear(&self.weight.to_kind(kind), self.bias.as_ref().map(|bias| bias.to_kind(kind)))
     }
 
@@ -28,6 +35,12 @@ impl Linear {
     pub fn cast(&mut self, kind: Kind) {
         self.weight = self.weight.to_kind(kind);
         self.bias = self.bias.as_ref().map(|bias| bias.to_kind(kind));
+    }
+
+    /// Rounds the weights to int8, which [`Linear::forward`] then computes with.
+    pub fn round_to_int8(&mut self) {
+        self.int8 = Some(Int8Matrix::new(&self.weight, self.bias.as_ref()));
+        (self.weight, self.bias) = (Tensor::new(), None);
     }
 }
 

@@ -14,6 +14,7 @@ mod families;
 mod gated;
 mod grouped_attention;
 mod head;
+mod int8;
 mod layers;
 mod mkl;
 mod model;

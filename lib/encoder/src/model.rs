@@ -181,11 +181,14 @@ impl Encoder {
     }
 
     /// What is needed to encode, and no more: it can be neither trained nor saved. The transformer's matrices are cast
-    /// to the precision once, instead of for every batch.
+    /// to the precision once, instead of for every batch; only here are they rounded to int8, where that is the precision.
     pub fn for_inference(self) -> Network {
         let Encoder { mut network, .. } = self;
-        let kind = network.precision.kind();
-        network.transformer.linears().into_iter().for_each(|linear| linear.cast(kind));
+        let precision = network.precision;
+        network.transformer.linears().into_iter().for_each(|linear| match precision {
+            Precision::Int8 => linear.round_to_int8(),
+            _ => linear.cast(precision.kind()),
+        });
         network
     }
 

@@ -1,4 +1,4 @@
-//! Arithmetic of the encoder: `--precision f32|bf16|f16`.
+//! Arithmetic of the encoder: `--precision f32|bf16|f16|int8`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,12 +16,15 @@ pub enum Precision {
     Bf16,
     /// float16: 11 bits of precision, overflows above 65,504.
     F16,
+    /// int8, for encoding on a CPU: products of weights and tokens that are rounded to whole numbers. Attention is
+    /// float32.
+    Int8,
 }
 
 impl Precision {
     pub(crate) fn kind(self) -> Kind {
         match self {
-            Precision::F32 => Kind::Float,
+            Precision::F32 | Precision::Int8 => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
             Precision::F16 => Kind::Half,
         }
@@ -36,7 +39,8 @@ impl FromStr for Precision {
             "f32" => Ok(Precision::F32),
             "bf16" => Ok(Precision::Bf16),
             "f16" => Ok(Precision::F16),
-            _ => Err("expected f32, bf16 or f16".into()),
+            "int8" => Ok(Precision::Int8),
+            _ => Err("expected f32, bf16, f16 or int8".into()),
         }
     }
 }
@@ -47,6 +51,7 @@ impl fmt::Display for Precision {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
             Precision::F16 => "f16",
+            Precision::Int8 => "int8",
         })
     }
 }

@@ -179,16 +179,18 @@ fn every_family_trains_each_of_its_parameters() {
 }
 
 #[test]
-fn every_family_computes_in_bfloat16() {
+fn every_family_computes_in_bfloat16_and_int8() {
     for (family, special) in FAMILIES {
         let texts = Texts::read(family);
         let encoded = |precision| {
             let network = Encoder::load(&fixture(family), Device::Cpu, precision).unwrap().for_inference();
             encode(&network, &texts.input_ids["plain"], whole(special, 0), 9)
         };
-        let (exact, rough) = (encoded(Precision::F32), encoded(Precision::Bf16));
-        let cosine = Tensor::cosine_similarity(&exact, &rough, 1, 1e-8).min().double_value(&[]);
-        assert!(cosine > 0.995 && cosine < 1.0, "{family}: {cosine}");
+        let exact = encoded(Precision::F32);
+        for (precision, least) in [(Precision::Bf16, 0.995), (Precision::Int8, 0.99)] {
+            let cosine = Tensor::cosine_similarity(&exact, &encoded(precision), 1, 1e-8).min().double_value(&[]);
+            assert!(cosine > least && cosine < 1.0, "{family}, {precision}: {cosine}");
+        }
     }
 }
 

@@ -44,7 +44,7 @@ const METADATA: [(&str, &str); 26] = [
         "to how many dimensions the encoder's vectors were cut; in a training log, those that the vectors were trained to be cut to, separated by commas",
     ),
     (COMPAT, "older program whose tokenization was reproduced: `transformers-2`, or absent"),
-    (PRECISION, "arithmetic of the encoder: `f32`, `bf16` or `f16`"),
+    (PRECISION, "arithmetic of the encoder: `f32`, `bf16`, `f16` or `int8`"),
     (SEED, "seed of random draws"),
     (DEV_METRIC, "in a training log: the metric that the model was measured by on dev queries while it was trained"),
     (DEV_START, "in a training log: the value of that metric for the model that training started from"),
