@@ -2,7 +2,7 @@
 
     BIN=target/release .deps/bench/bin/python tests/bench/bench.py [--scale 1] [--repeats 3] [STAGE…]
 
-Stages: tokenize embed embed-bf16 train-star train-adore rank rank-limit compressed lexical mine-negatives score memory beside,
+Stages: tokenize embed embed-bf16 embed-int8 train-star train-adore rank rank-limit compressed lexical mine-negatives score memory beside,
 and, only when named, quickstart and gpu, which computes on BENCH_DEVICE (cuda; or cpu, to try it). Ours and the baselines run in turn, as processes, `--repeats` times
 (BENCH_REPEATS). --scale makes all sizes smaller, to try the bench out: its figures mean nothing then.
 BENCH_TEXT is a collection.tsv (or .gz), or its folder, that tokenize and embed are measured on as well. Inputs are
@@ -18,7 +18,7 @@ from pathlib import Path
 import report
 from contest import Bench, Failed
 
-STAGES = "tokenize embed embed-bf16 train-star train-adore rank rank-limit compressed lexical mine-negatives score memory beside".split()
+STAGES = "tokenize embed embed-bf16 embed-int8 train-star train-adore rank rank-limit compressed lexical mine-negatives score memory beside".split()
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 

@@ -106,10 +106,13 @@ impl Int8Matrix {
         #[cfg(target_arch = "x86_64")]
         if vnni::is_there() {
             // SAFETY: the processor has the instructions, and the caller answers for `out`.
-            return unsafe { vnni::write_products(self, &vnni::round(x, self.inputs), rows, out) };
+            return unsafe {
+                let x = Rows::round(x, self.inputs, |part, numbers| vnni::round_part(part, numbers));
+                vnni::write_products(self, &x, rows, out)
+            };
         }
         // SAFETY: the caller answers for it.
-        unsafe { plain::write_products(self, &plain::round(x, self.inputs), rows, out) }
+        unsafe { plain::write_products(self, &Rows::round(x, self.inputs, plain::round_part), rows, out) }
     }
 
     fn groups(&self) -> usize {
@@ -118,6 +121,35 @@ impl Int8Matrix {
 
     fn parts(&self) -> usize {
         self.inputs.div_ceil(PART)
+    }
+}
+
+impl Rows {
+    /// Rounds the rows of `x` (rows, `inputs`). `round_part` writes the whole numbers of a part, and returns their scale and
+    /// their sum.
+    fn round(x: &[f32], inputs: usize, round_part: impl Fn(&[f32], &mut [i8]) -> (f32, i32)) -> Rows {
+        let width = inputs.next_multiple_of(GROUP);
+        let mut rounded = Rows { numbers: vec![0; x.len() / inputs * width], scales: Vec::new(), sums: Vec::new() };
+        for (row, numbers) in x.chunks_exact(inputs).zip(rounded.numbers.chunks_exact_mut(width)) {
+            for (part, numbers) in row.chunks(PART).zip(numbers.chunks_mut(PART)) {
+                let (scale, sum) = round_part(part, numbers);
+                rounded.scales.push(scale);
+                rounded.sums.push(sum);
+            }
+        }
+        rounded
+    }
+}
+
+/// The scale of a part whose largest absolute number has these bits, and what its numbers are multiplied by. Of a part with
+/// NaN or an infinite number the scale is NaN, and so are its products.
+fn scale_of(largest: u32) -> (f32, f32) {
+    let largest = f32::from_bits(largest);
+    match largest {
+        _ if !largest.is_finite() => (f32::NAN, 0.0),
+        // The factor of numbers so small would be infinite.
+        _ if largest < f32::MIN_POSITIVE * LARGEST => (0.0, 0.0),
+        _ => (largest / LARGEST, LARGEST / largest),
     }
 }
 
@@ -144,7 +176,10 @@ mod tests {
         // SAFETY: there is room for them.
         unsafe {
             match plain {
-                true => plain::write_products(matrix, &plain::round(&numbers, matrix.inputs), rows, out.as_mut_ptr()),
+                true => {
+                    let x = Rows::round(&numbers, matrix.inputs, plain::round_part);
+                    plain::write_products(matrix, &x, rows, out.as_mut_ptr());
+                }
                 false => matrix.write_products(&numbers, rows, out.as_mut_ptr()),
             }
         }

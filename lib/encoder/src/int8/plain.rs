@@ -1,36 +1,16 @@
 //! The products for any processor. They are those of the fast ones to the bit.
 
-use super::{GROUP, Int8Matrix, LARGEST, PANEL, PART, PART_GROUPS, Rows};
+use super::{GROUP, Int8Matrix, PANEL, PART, PART_GROUPS, Rows, scale_of};
 
-/// Rounds the rows of `x` (rows, `inputs`).
-pub(super) fn round(x: &[f32], inputs: usize) -> Rows {
-    let width = inputs.next_multiple_of(GROUP);
-    let mut rounded = Rows { numbers: vec![0; x.len() / inputs * width], scales: Vec::new(), sums: Vec::new() };
-    for (row, numbers) in x.chunks(inputs).zip(rounded.numbers.chunks_mut(width)) {
-        for (part, numbers) in row.chunks(PART).zip(numbers.chunks_mut(PART)) {
-            // As whole numbers, bits are in the order of what they stand for, and those of NaN come last.
-            let largest = part.iter().fold(0, |largest: u32, x| largest.max(x.abs().to_bits()));
-            let (scale, factor) = scale_of(largest);
-            for (number, x) in numbers.iter_mut().zip(part) {
-                *number = (x * factor).round_ties_even() as i8;
-            }
-            rounded.scales.push(scale);
-            rounded.sums.push(numbers.iter().map(|&number| i32::from(number)).sum());
-        }
+/// Rounds the numbers `x`, and returns their scale and the sum of the whole `numbers`.
+pub(super) fn round_part(x: &[f32], numbers: &mut [i8]) -> (f32, i32) {
+    // As whole numbers, bits are in the order of what they stand for, and those of NaN come last.
+    let largest = x.iter().fold(0, |largest: u32, x| largest.max(x.abs().to_bits()));
+    let (scale, factor) = scale_of(largest);
+    for (number, x) in numbers.iter_mut().zip(x) {
+        *number = (x * factor).round_ties_even() as i8;
     }
-    rounded
-}
-
-/// The scale of a part whose largest absolute number has these bits, and what its numbers are multiplied by. Of a part with
-/// NaN or an infinite number the scale is NaN, and so are its products.
-pub(super) fn scale_of(largest: u32) -> (f32, f32) {
-    let largest = f32::from_bits(largest);
-    match largest {
-        _ if !largest.is_finite() => (f32::NAN, 0.0),
-        // The factor of numbers so small would be infinite.
-        _ if largest < f32::MIN_POSITIVE * LARGEST => (0.0, 0.0),
-        _ => (largest / LARGEST, LARGEST / largest),
-    }
+    (scale, numbers.iter().map(|&number| i32::from(number)).sum())
 }
 
 /// Writes the products of `rows` rows to `out`.

@@ -4,8 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::plain::scale_of;
-use super::{Cell, GROUP, Int8Matrix, PANEL, PART, PART_GROUPS, Rows};
+use super::{Cell, GROUP, Int8Matrix, PANEL, PART_GROUPS, Rows, scale_of};
 
 /// Rows whose sums are kept in registers, 2 for each row.
 const TILE: usize = 12;
@@ -21,27 +20,9 @@ pub(super) fn is_there() -> bool {
         && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Rounds the rows of `x` (rows, `inputs`).
-///
-/// # Safety
-/// The processor has the instructions.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) unsafe fn round(x: &[f32], inputs: usize) -> Rows {
-    let width = inputs.next_multiple_of(GROUP);
-    let mut rounded = Rows { numbers: vec![0; x.len() / inputs * width], scales: Vec::new(), sums: Vec::new() };
-    for (row, numbers) in x.chunks_exact(inputs).zip(rounded.numbers.chunks_exact_mut(width)) {
-        for (part, numbers) in row.chunks(PART).zip(numbers.chunks_mut(PART)) {
-            let (scale, sum) = round_part(part, numbers);
-            rounded.scales.push(scale);
-            rounded.sums.push(sum);
-        }
-    }
-    rounded
-}
-
 /// Rounds the numbers `x`, and returns their scale and the sum of the whole `numbers`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn round_part(x: &[f32], numbers: &mut [i8]) -> (f32, i32) {
+pub(super) fn round_part(x: &[f32], numbers: &mut [i8]) -> (f32, i32) {
     let (registers, rest) = x.as_chunks::<LANES>();
     let mask = (1u16 << rest.len()) - 1;
     // SAFETY: the mask has a bit for each number of the rest.
