@@ -11,7 +11,7 @@ MACHINE = $(OTHER_PROMPT) --device $(DEVICE) --seed $(SEED) $(DEV)
 # ---- OPQ ----------------------------------------------------------------------------------------------------
 
 $(PQ_M:%=$(indexes)/opq-%.faiss): $(indexes)/opq-%.faiss: $(embeddings)/star.arrow | $(indexes)
-	$(BIN)/index $< --factory OPQ$*,IVF1,PQ$*x8np -o $@
+	$(if $(INDEX_THREADS),OMP_NUM_THREADS=$(INDEX_THREADS)) $(BIN)/index $< --factory OPQ$*,IVF1,PQ$*x8np -o $@
 
 # ---- JPQ ----------------------------------------------------------------------------------------------------
 

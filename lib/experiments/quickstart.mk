@@ -38,6 +38,7 @@ METRIC_CUT            := 200
 
 # Documents as codes. 96 bytes are a sixteenth of a vector here.
 PQ_M                  := 96 48 24
+INDEX_THREADS         := 1
 JPQ_LEARNING_RATE     := 2e-5
 JPQ_CENTROID_RATE     := 1e-4
 JPQ_WARMUP_STEPS      := 5

@@ -154,7 +154,7 @@ settings.warm-up              := INIT_STAR
 settings.published-star       := STAR
 settings.published-adore-star := ADORE_STAR ADORE_QUERY_LENGTH
 settings.published-jpq        := JPQ JPQ_INDEX
-settings.indexes              := $(LENGTH) PRECISION
+settings.indexes              := $(LENGTH) PRECISION $(call given,INDEX_THREADS)
 settings.jpq                  := JPQ_LEARNING_RATE JPQ_CENTROID_RATE JPQ_WARMUP_STEPS JPQ_BATCH_SIZE JPQ_EPOCHS JPQ_STEPS \
 	JPQ_TOP_K LAMBDA_CUT QUERY_LENGTH SEED $(dev)
 settings.conc                 := CONC_LEARNING_RATE CONC_CENTROID_RATE CONC_BATCH_SIZE CONC_EPOCHS CONC_STEPS CONC_MSE_WEIGHT \

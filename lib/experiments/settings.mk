@@ -115,6 +115,10 @@ ADORE_STEPS ?=
 ADORE_TOP_K ?= 200
 METRIC_CUT ?= 200
 
+# Threads that train the index of codes; all without a number. Another number gives another index, whose figures differ a
+# little. A few thousand vectors want 1.
+INDEX_THREADS ?=
+
 # JPQ. Without a rate of centroids they have the paper's for M: 5e-6 up to 24, 2e-5 for 32, and 1e-4 from 48 on.
 # LAMBDA_CUT is 10 for documents.
 JPQ_LEARNING_RATE ?= 5e-6

@@ -6,6 +6,9 @@
 //! two terms are computed in float32. Of the last one, q̃·d̃ is computed, where the tilde is rounding to bfloat16.
 //! There, libtorch adds up the products in float32 and rounds the sum to bfloat16 once.
 
+use std::sync::OnceLock;
+use std::time::Instant;
+
 use rayon::prelude::*;
 use tch::TchError;
 
@@ -13,7 +16,7 @@ use super::inner_product::{error_bound, inner_product, norm};
 use super::rounded::{Bfloat16, Rounded, mean_of};
 use super::scan::{Scan, TILE, scan_tiles};
 use super::shortlist::Shortlist;
-use super::tensors::product;
+use super::tensors::{Number, product};
 use super::vectors::{Block, Queries};
 
 /// Unit roundoff of bfloat16, which has 8 bits of precision.
@@ -24,12 +27,39 @@ const MARGIN: f32 = 1.02;
 /// save (an estimate from the rates of both, not a measurement).
 pub(super) const FEWEST_QUERIES: usize = 48;
 
-/// Whether the processor has instructions that multiply in bfloat16.
+/// How much longer a product in float32 must take.
+const LEAST_GAIN: f64 = 1.5;
+/// Rows and columns of the matrices that this is measured with.
+const SAMPLE: usize = 256;
+
+/// Whether products in bfloat16 take so much less time here than those in float32 that rounding pays. This is measured
+/// once: some processors have the instructions and take twice as long with them.
 pub(super) fn is_fast() -> bool {
+    static IS_FAST: OnceLock<bool> = OnceLock::new();
+    *IS_FAST.get_or_init(|| {
+        let seconds = has_instructions().then(|| Some((seconds::<f32>()?, seconds::<Bfloat16>()?))).flatten();
+        seconds.is_some_and(|(float32, bfloat16)| float32 > LEAST_GAIN * bfloat16)
+    })
+}
+
+fn has_instructions() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("avx512bf16");
     #[cfg(not(target_arch = "x86_64"))]
     return false;
+}
+
+/// What a small product takes, a few milliseconds in all; none if libtorch can't make it.
+fn seconds<T: Number + Default + Copy>() -> Option<f64> {
+    let matrix = vec![T::default(); SAMPLE * SAMPLE];
+    let mut out = matrix.clone();
+    // The first product also prepares the others.
+    let mut taken = || {
+        let started = Instant::now();
+        product(&matrix, &matrix, SAMPLE, &mut out).ok().map(|()| started.elapsed().as_secs_f64())
+    };
+    taken()?;
+    (0..5).map(|_| taken()).collect::<Option<Vec<f64>>>()?.into_iter().reduce(f64::min)
 }
 
 pub(super) struct Bfloat16Scan {

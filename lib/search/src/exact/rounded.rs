@@ -6,7 +6,7 @@ use super::inner_product::{inner_product, norm};
 use super::tensors::Number;
 
 /// The upper half of the bits of a float32.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(transparent)]
 pub(super) struct Bfloat16(u16);
 
