@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{Field, SchemaRef};
 use hardmine_records::{Error, Provenance, Result, provenance};
 
@@ -24,6 +24,8 @@ pub(crate) struct Dataset {
     /// The shard that is being read, and how many of its rows were.
     present: usize,
     read: u64,
+    /// The last id so far, of records that have one.
+    last_id: Option<i64>,
     provenance: Provenance,
     schema: SchemaRef,
 }
@@ -70,7 +72,7 @@ impl Dataset {
             shards.push(shard);
         }
         let schema = schema.ok_or_else(|| Error::new(folder.display(), "is a dataset without shards"))?;
-        Ok(Dataset { shards, present: 0, read: 0, provenance: whole, schema })
+        Ok(Dataset { shards, present: 0, read: 0, last_id: None, provenance: whole, schema })
     }
 
     /// The next batch of the present shard, or of the next one.
@@ -87,6 +89,20 @@ impl Dataset {
             (self.present, self.read) = (self.present + 1, 0);
         }
         Ok(None)
+    }
+
+    /// Refuses `ids`, those of the batch that [`Dataset::next`] gave last, if they don't go on from those before.
+    pub(crate) fn check_ids(&mut self, ids: &Int64Array) -> Result<()> {
+        let (Some(&first), Some(&last)) = (ids.values().first(), ids.values().last()) else { return Ok(()) };
+        let before = self.last_id.replace(last).filter(|&before| before >= first);
+        match (before, self.shards.get(self.present)) {
+            (Some(before), Some(shard)) => {
+                let text =
+                    format!("has id {first} after id {before} of the rows before; ids go on from shard to shard");
+                Err(Error::new(&shard.name, text).hint("are the shards in their order in manifest.json?"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the batches of all shards point into memory maps.

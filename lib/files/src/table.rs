@@ -8,7 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::FileWriter;
 use hardmine_records::columns::ListColumns;
 use hardmine_records::conform::{Conform, IntegerIds, are_finite, with_fixed_size};
-use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, RunBatch};
+use hardmine_records::{CodesBatch, EmbeddingsBatch, Error, IdSpace, Kind, Provenance, Result, RunBatch, TokensBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use crate::dataset::Dataset;
@@ -216,8 +216,16 @@ impl Table {
         notes
     }
 
-    /// Checks ranks and scores of a run or of negatives, and puts positions in the place of ranks that are none.
+    /// Checks the order of the ids of a dataset, and ranks and scores of a run or of negatives; puts positions in the place of ranks that are none.
     fn checked(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        if let Batches::Dataset(dataset) = &mut self.batches {
+            match self.kind {
+                Kind::Tokens => dataset.check_ids(&TokensBatch::new(&batch)?.ids)?,
+                Kind::Embeddings => dataset.check_ids(&EmbeddingsBatch::new(&batch)?.ids)?,
+                Kind::Codes => dataset.check_ids(&CodesBatch::new(&batch)?.ids)?,
+                _ => {}
+            }
+        }
         if !matches!(self.kind, Kind::Run | Kind::Negatives) {
             return Ok(batch);
         }
