@@ -10,7 +10,7 @@ use hardmine_encoder::{
     DeviceChoice, Embedding, Encoder, Form, Network, Pooling, Precision, Similarity, Truncation, default_batch_tokens,
     digest, prepare_process,
 };
-use hardmine_files::{Input, Output, Table, Writer};
+use hardmine_files::{Input, Output, Sharding, Table, Writer};
 use hardmine_quantization::{Codebook, PqIndex, Rotation};
 use hardmine_records::{Error, Kind, Provenance, provenance, schema};
 use hardmine_text::{FolderSettings, TextKind, Tokenizer};
@@ -180,7 +180,8 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     about.set_some(provenance::SPACE, rotation.as_ref().map(Rotation::digest));
     about.set_some(provenance::CENTROIDS, codebook.as_ref().map(Codebook::digest));
     let (kind, schema) = record(form, encoder.dimension());
-    let mut writer = Writer::create(&args.output, kind, schema, about)?;
+    let sharding = tokens.shards().map_or(Sharding::Whole, Sharding::Like);
+    let mut writer = Writer::create(&args.output.clone().sharded(sharding), kind, schema, about)?;
 
     report.progress(None, "texts");
     let place = tokens.name().to_owned();

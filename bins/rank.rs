@@ -119,7 +119,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let inputs: Vec<&Input> = [&args.queries, &args.index].into_iter().chain(options).collect();
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
-    if args.index.path().is_dir() {
+    if args.index.path().is_dir() && !args.index.is_dataset() {
         check_for_vectors(&args)?;
         let index = LexicalIndex::open(args.index.path())?;
         let lists = (usize::from(args.top_k.get()), args.exclude_self);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hardmine_command::{self as command, Common, ForeignIds, Report, TextColumns};
-use hardmine_files::{Input, Output, Writer};
+use hardmine_files::{Input, Output, Sharding, Writer};
 use hardmine_records::{Error, Kind, Provenance, provenance, schema};
 use hardmine_text::{Columns, Corpus, FolderSettings, Judged, Prompts, TextKind, Tokenizer, tokenize};
 
@@ -41,6 +41,16 @@ pub(crate) struct Args {
     /// tokens go to standard output
     #[arg(short, long, default_value = "-", hide_default_value = true, value_parser = command::output())]
     output: Output,
+
+    /// Divide the tokens among so many files of nearly equal numbers of rows. The output is then a folder, named with a
+    /// slash at its end, which every command takes in the place of a file. While it is written, the tokens take twice
+    /// their place on the disk
+    #[arg(long, value_name = "N", conflicts_with = "shard_rows", value_parser = clap::value_parser!(u32).range(1..))]
+    shards: Option<u32>,
+
+    /// As --shards, but with so many rows in each file. The last one has what is left
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    shard_rows: Option<u64>,
 
     /// Folder of the model that the tokens are for, or a tokenizer.json. The folder may have a tokenizer.json, or
     /// vocab.json and merges.txt (RoBERTa), or vocab.txt (BERT)
@@ -101,7 +111,16 @@ fn main() -> ExitCode {
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let inputs: Vec<&Input> = [&args.texts].into_iter().chain(&args.judged).collect();
     command::check_inputs::<Args>(&inputs);
+    let sharding = match (args.shards, args.shard_rows) {
+        (Some(shards), _) => Sharding::Shards(shards.into()),
+        (_, Some(rows)) => Sharding::Rows(rows),
+        _ => Sharding::Whole,
+    };
+    if sharding != Sharding::Whole && !args.output.is_folder() {
+        command::wrong_usage::<Args>("--shards and --shard-rows write a folder: -o FOLDER/, with the slash".to_owned());
+    }
     args.output.check_differs(&inputs)?;
+    let output = args.output.clone().sharded(sharding);
     let settings = FolderSettings::read(&args.tokenizer)?;
     let tokenizer = match args.compat {
         Some(_) => Tokenizer::open_transformers2(&args.tokenizer)?,
@@ -131,7 +150,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     about.set(provenance::PROMPT, tokenizer.prompt());
     about.set(provenance::PROMPT_TOKENS, tokenizer.prompt_tokens());
     about.set_some(provenance::COMPAT, args.compat);
-    let mut writer = Writer::create(&args.output, Kind::Tokens, schema::tokens(), about)?;
+    let mut writer = Writer::create(&output, Kind::Tokens, schema::tokens(), about)?;
 
     report.progress(None, "texts");
     let summary = tokenize(corpus, &tokenizer, max_length, judged.as_ref(), |batch| {

@@ -11,6 +11,7 @@ mod collection;
 mod compressed;
 mod damaged;
 mod data;
+mod datasets;
 mod dev;
 mod embed;
 mod exchange;

@@ -99,6 +99,10 @@ pub(crate) async fn register(context: &SessionContext, tables: &[NamedTable]) ->
                 register_parquet(context, name, &input.to_string(), path, "").await?;
                 continue;
             }
+            _ if input.is_dataset() => {
+                known.push((name, register_records(context, name, input)?));
+                continue;
+            }
             Input::Path(path) if path.is_dir() => {
                 check_folder(path)?;
                 register_parquet(context, name, &input.to_string(), path, ".parquet").await?;
@@ -213,11 +217,11 @@ fn foreign_text(input: &Input, content: Content) -> Result<Option<Arc<dyn TableP
     }
 }
 
-/// An `.arrow` file stays where it is, in a memory map; anything else is read anew by every scan.
+/// An `.arrow` file, or a dataset of such files, stays where it is, in memory maps; anything else is read anew by every scan.
 fn register_records(context: &SessionContext, name: &str, input: &Input) -> Result<Provenance> {
     let table = Table::open(input, &KINDS)?;
     let (kind, schema, place) = (table.kind(), table.schema(), table.name().to_owned());
-    let (provider, provenance): (Arc<dyn TableProvider>, _) = match input.open()?.content == Content::ArrowFile {
+    let (provider, provenance): (Arc<dyn TableProvider>, _) = match table.is_mapped() {
         true => {
             let mapped = Mapped::open(input, kind)?;
             let provenance = mapped.provenance().clone();

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use hardmine_records::{Error, Result};
 
 use crate::lines::Lines;
+use crate::manifest::MANIFEST;
 use crate::paths::is_descriptor;
 use crate::streams;
 
@@ -128,8 +129,22 @@ impl Input {
     pub fn is_reopenable(&self) -> bool {
         match self {
             Input::Stdin => false,
-            Input::Path(path) => path.is_file(),
+            Input::Path(path) => path.is_file() || self.is_dataset(),
             Input::Opened(_) => true,
+        }
+    }
+
+    /// Whether it is a folder of shards with a manifest, which [`Table`](crate::Table) and
+    /// [`Mapped`](crate::Mapped) read as if it were one file.
+    pub fn is_dataset(&self) -> bool {
+        self.folder().is_some_and(|folder| folder.join(MANIFEST).is_file())
+    }
+
+    /// Its path if it is a folder.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        match self {
+            Input::Path(path) if path.is_dir() => Some(path),
+            _ => None,
         }
     }
 

@@ -27,6 +27,8 @@
 
 mod ahead;
 mod behind;
+mod dataset;
+mod dataset_writer;
 mod expected;
 mod foreign;
 mod headers;
@@ -36,6 +38,7 @@ mod ipc_check;
 mod key_map;
 mod lines;
 mod lists;
+mod manifest;
 mod mapped;
 mod mapped_bytes;
 mod mapped_tokens;
@@ -53,6 +56,7 @@ mod trailer;
 mod writer;
 
 pub use ahead::read_ahead;
+pub use dataset_writer::Sharding;
 pub use foreign::{foreign, panic_text};
 pub use headers::names_texts;
 pub use input::{Content, Input, OpenedFile, Source, named_twice, read_small};

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::Input;
+use crate::dataset_writer::Sharding;
 use crate::paths::{descriptor, is_descriptor, resolve};
 use hardmine_records::{Error, Kind, Result};
 
@@ -46,13 +47,15 @@ pub enum Output {
     Stdout,
     /// A file, its format chosen by its ending.
     Path(PathBuf, Format),
+    /// A folder of shards, named with a slash at its end, and how rows are divided among them, once that is known.
+    Folder(PathBuf, Option<Sharding>),
 }
 
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Output::Stdout => f.write_str("standard output"),
-            Output::Path(path, _) => path.display().fmt(f),
+            Output::Path(path, _) | Output::Folder(path, _) => path.display().fmt(f),
         }
     }
 }
@@ -66,6 +69,9 @@ impl Output {
         let path = Path::new(text);
         if path.as_os_str() == STDOUT || is_descriptor(path, 1) {
             return Ok(Output::Stdout);
+        }
+        if text.as_encoded_bytes().ends_with(b"/") {
+            return Ok(Output::Folder(path.into(), None));
         }
         let format = match path.extension().and_then(|ending| ending.to_str()) {
             Some("parquet") => Format::Parquet,
@@ -88,7 +94,7 @@ impl Output {
     pub fn path(&self) -> &Path {
         match self {
             Output::Stdout => Path::new(STDOUT),
-            Output::Path(path, _) => path,
+            Output::Path(path, _) | Output::Folder(path, _) => path,
         }
     }
 
@@ -97,12 +103,31 @@ impl Output {
         match self {
             Output::Stdout => Format::Stream,
             Output::Path(_, format) => *format,
+            Output::Folder(..) => Format::File,
         }
     }
 
     /// Refuses an output that is one of the inputs.
     pub fn check_differs(&self, inputs: &[&Input]) -> Result<()> {
+        if let Output::Folder(path, _) = self
+            && inputs.iter().any(|input| input.folder().is_some_and(|folder| is_same_output(folder, path)))
+        {
+            return Err(Error::new(self, "is input and output at once").hint("write to another folder"));
+        }
         check_differs(self.path(), inputs)
+    }
+
+    /// Whether it is a folder of shards.
+    pub fn is_folder(&self) -> bool {
+        matches!(self, Output::Folder(..))
+    }
+
+    /// A folder of shards with its rows divided as `sharding` says; any other output is left as it is.
+    pub fn sharded(self, sharding: Sharding) -> Output {
+        match self {
+            Output::Folder(path, _) => Output::Folder(path, Some(sharding)),
+            output => output,
+        }
     }
 
     pub(crate) fn check_kind(&self, kind: Kind) -> Result<()> {

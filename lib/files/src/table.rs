@@ -1,14 +1,17 @@
 //! Reads records: one reader for every kind, format and origin.
 
+use std::fs::File;
+
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::min;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::writer::FileWriter;
 use hardmine_records::columns::ListColumns;
 use hardmine_records::conform::{Conform, IntegerIds, are_finite, with_fixed_size};
-use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, RunBatch};
+use hardmine_records::{CodesBatch, EmbeddingsBatch, Error, IdSpace, Kind, Provenance, Result, RunBatch, TokensBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
+use crate::dataset::Dataset;
 use crate::expected::{misfit, unexpected};
 use crate::foreign::foreign;
 use crate::input::{Content, OpenedFile, Source};
@@ -53,11 +56,12 @@ enum Ranks {
     Positions(Box<Positions>),
 }
 
-enum Batches {
+pub(crate) enum Batches {
     Stream(Box<StreamReader>),
     Mapped(MappedFile, usize),
     Parquet(ParquetRecordBatchReader),
     Text(Box<TextReader>),
+    Dataset(Box<Dataset>),
 }
 
 impl Table {
@@ -67,7 +71,7 @@ impl Table {
     /// # Errors
     /// A missing, empty, truncated or unreadable file, and one that holds something else.
     pub fn open(input: &Input, accepted: &[Kind]) -> Result<Table> {
-        Table::read(input.open()?, accepted)
+        Table::open_any(input, accepted, ForeignIds::AsTyped)
     }
 
     /// As [`Table::open`], of an input that is open already.
@@ -84,7 +88,16 @@ impl Table {
     /// # Errors
     /// As [`Table::open`]; ids that can't be of the space `ids`.
     pub fn open_with_ids(input: &Input, accepted: &[Kind], ids: Option<IdSpace>) -> Result<Table> {
-        Table::read_with_ids(input.open()?, accepted, ids.map_or(ForeignIds::Assumed, ForeignIds::Told))
+        Table::open_any(input, accepted, ids.map_or(ForeignIds::Assumed, ForeignIds::Told))
+    }
+
+    /// Opens a file, a pipe, or a folder of shards.
+    fn open_any(input: &Input, accepted: &[Kind], foreign_ids: ForeignIds) -> Result<Table> {
+        let Some(folder) = input.folder() else { return Table::read_with_ids(input.open()?, accepted, foreign_ids) };
+        let dataset = Dataset::open(folder)?;
+        let (schema, provenance) = (dataset.schema(), dataset.provenance().clone());
+        let batches = Batches::Dataset(Box::new(dataset));
+        Table::new(input.to_string(), accepted, &schema, batches, provenance, None, foreign_ids)
     }
 
     /// Leaves ranks as they are: 0 where there are none. For those who order lists by score, or not at all.
@@ -119,18 +132,9 @@ impl Table {
                 let provenance = Provenance::from_metadata(schema.metadata());
                 Table::new(name, accepted, &schema, Batches::Stream(Box::new(stream)), provenance, None, foreign_ids)
             }
-            Content::ArrowFile => {
-                let file = MappedFile::new(name.clone(), &source.into_file()?)?;
-                let schema = file.schema();
-                let provenance = Provenance::from_metadata(schema.metadata());
-                Table::new(name, accepted, &schema, Batches::Mapped(file, 0), provenance, None, foreign_ids)
-            }
-            Content::Parquet => {
-                let builder = open_parquet(&name, source.into_file()?)?;
-                let schema = builder.schema().clone();
-                let provenance = provenance_in(&builder);
-                let batches = foreign(&name, || builder.with_batch_size(8192).build())?.map_err(Error::at(&name))?;
-                Table::new(name, accepted, &schema, Batches::Parquet(batches), provenance, None, foreign_ids)
+            content => {
+                let (batches, schema, provenance) = open_records(&name, content, source.into_file()?)?;
+                Table::new(name, accepted, &schema, batches, provenance, None, foreign_ids)
             }
         }
     }
@@ -212,8 +216,16 @@ impl Table {
         notes
     }
 
-    /// Checks ranks and scores of a run or of negatives, and puts positions in the place of ranks that are none.
+    /// Checks the order of the ids of a dataset, and ranks and scores of a run or of negatives; puts positions in the place of ranks that are none.
     fn checked(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        if let Batches::Dataset(dataset) = &mut self.batches {
+            match self.kind {
+                Kind::Tokens => dataset.check_ids(&TokensBatch::new(&batch)?.ids)?,
+                Kind::Embeddings => dataset.check_ids(&EmbeddingsBatch::new(&batch)?.ids)?,
+                Kind::Codes => dataset.check_ids(&CodesBatch::new(&batch)?.ids)?,
+                _ => {}
+            }
+        }
         if !matches!(self.kind, Kind::Run | Kind::Negatives) {
             return Ok(batch);
         }
@@ -253,8 +265,20 @@ impl Table {
     }
 
     /// Whether the batches point into a memory map, so that all of them can be kept.
-    pub(crate) fn is_mapped(&self) -> bool {
-        matches!(self.batches, Batches::Mapped(..))
+    pub fn is_mapped(&self) -> bool {
+        match &self.batches {
+            Batches::Mapped(..) => true,
+            Batches::Dataset(dataset) => dataset.is_mapped(),
+            _ => false,
+        }
+    }
+
+    /// Rows of each shard of a dataset; none for a file.
+    pub fn shards(&self) -> Option<Vec<u64>> {
+        match &self.batches {
+            Batches::Dataset(dataset) => Some(dataset.rows()),
+            _ => None,
+        }
     }
 
     /// Copies the rest of the table into an Arrow file without a name, for those who read it more than once.
@@ -325,10 +349,11 @@ impl Iterator for Table {
 }
 
 impl Batches {
-    fn next(&mut self, name: &str) -> Result<Option<RecordBatch>> {
+    pub(crate) fn next(&mut self, name: &str) -> Result<Option<RecordBatch>> {
         match self {
             Batches::Stream(stream) => stream.next(),
             Batches::Text(text) => text.next(),
+            Batches::Dataset(dataset) => dataset.next(),
             Batches::Parquet(reader) => next_batch(name, reader),
             Batches::Mapped(file, next) if *next < file.batches() => {
                 *next += 1;
@@ -337,6 +362,23 @@ impl Batches {
             Batches::Mapped(..) => Ok(None),
         }
     }
+}
+
+/// The batches of an Arrow file or of Parquet (whatever is not an Arrow file), their schema, and where they came from.
+///
+/// # Errors
+/// A truncated or damaged file.
+pub(crate) fn open_records(name: &str, content: Content, file: File) -> Result<(Batches, SchemaRef, Provenance)> {
+    if content == Content::ArrowFile {
+        let file = MappedFile::new(name.to_owned(), &file)?;
+        let schema = file.schema();
+        let provenance = Provenance::from_metadata(schema.metadata());
+        return Ok((Batches::Mapped(file, 0), schema, provenance));
+    }
+    let builder = open_parquet(name, file)?;
+    let (schema, provenance) = (builder.schema().clone(), provenance_in(&builder));
+    let batches = foreign(name, || builder.with_batch_size(8192).build())?.map_err(Error::at(name))?;
+    Ok((Batches::Parquet(batches), schema, provenance))
 }
 
 /// The one of the `accepted` kinds whose columns a file of another program has.

@@ -14,6 +14,7 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use crate::behind::WriteBehind;
+use crate::dataset_writer::DatasetWriter;
 use crate::lists::TextWriter;
 use crate::{Format, Output, OutputFile, ipc};
 
@@ -31,6 +32,7 @@ enum Sink {
     File(Box<FileWriter<OutputFile>>),
     Parquet(WriteBehind),
     Text(TextWriter<OutputFile>),
+    Dataset(Box<DatasetWriter>),
 }
 
 impl Writer {
@@ -52,6 +54,14 @@ impl Writer {
             file.refuse_terminal("records are")?;
             Ok(file)
         };
+        if let Output::Folder(path, sharding) = output {
+            let Some(sharding) = sharding.clone() else {
+                return Err(Error::new(place, "is a folder, and only tokenize and embed write folders of shards")
+                    .hint("name a file: .parquet, .arrow or .arrows"));
+            };
+            let writer = DatasetWriter::create(path, sharding, kind, schema.clone(), &provenance)?;
+            return Ok(Writer { place, schema, provenance, sink: Sink::Dataset(Box::new(writer)), rows: 0 });
+        }
         let sink = match output.format() {
             Format::Stream => {
                 Sink::Stream(Box::new(StreamWriter::try_new(create()?, &stamped).map_err(arrow(&place))?))
@@ -84,6 +94,7 @@ impl Writer {
             Sink::File(writer) => writer.write(batch).map_err(arrow(place))?,
             Sink::Parquet(writer) => writer.write(batch)?,
             Sink::Text(writer) => writer.write(batch)?,
+            Sink::Dataset(writer) => writer.write(batch)?,
         }
         self.rows += batch.num_rows() as u64;
         Ok(())
@@ -129,6 +140,7 @@ impl Writer {
                 writer.into_inner().map_err(Error::at(place))?.commit()?;
             }
             Sink::Text(writer) => writer.into_inner().commit()?,
+            Sink::Dataset(writer) => writer.finish(&self.provenance)?,
         }
         Ok(self.rows)
     }

@@ -39,6 +39,9 @@ impl PqIndex {
 
 /// The index in `input`, or what else is there.
 fn open(input: &Input) -> Result<std::result::Result<PqIndex, String>> {
+    if input.is_dataset() {
+        return Ok(Err("records".to_owned()));
+    }
     let source = input.open()?;
     if source.content != Content::Text {
         return Ok(Err("records".to_owned()));

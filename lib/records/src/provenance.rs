@@ -166,14 +166,17 @@ impl Provenance {
     }
 }
 
+/// Options that say where the output goes, and into how many files.
+const ELSEWHERE: [&str; 5] = ["-o", "--output", "--per-query", "--shards", "--shard-rows"];
+
 /// The command line without what doesn't change the result: folders, and where the output goes.
 fn command_line(arguments: impl Iterator<Item = String>) -> String {
     let mut kept: Vec<String> = Vec::new();
     let mut arguments = arguments.peekable();
     while let Some(argument) = arguments.next() {
-        if ["-o", "--output", "--per-query"].contains(&argument.as_str()) {
+        if ELSEWHERE.contains(&argument.as_str()) {
             arguments.next();
-        } else if !(["--output=", "--per-query="].iter().any(|option| argument.starts_with(option))
+        } else if !(argument.split_once('=').is_some_and(|(option, _)| ELSEWHERE[1..].contains(&option))
             || argument.starts_with("-o") && argument.len() > 2)
         {
             kept.push(without_folder(&argument));

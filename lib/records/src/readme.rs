@@ -52,6 +52,27 @@ const METADATA: [(&str, &str); 26] = [
     (FILES, "in a training log: JSON list of the other files that `train` wrote into its model folder"),
 ];
 
+/// How a folder of shards is one table.
+const DATASETS: &str = r#"
+## Datasets
+
+A dataset is a folder of shards, which are Arrow (`.arrow`) or Parquet files of one kind with the same columns, and a `manifest.json`. Its rows are those of the shards in the order of the manifest. Ids of tokens, embeddings and codes go on from shard to shard.
+
+```json
+{
+  "version": 1,
+  "rows": 300,
+  "shards": [
+    {"file": "00000.arrow", "rows": 150, "sha256": "4c1329dd5accfc69f95d2c3053e78025094e5ddea3ef8f8ae88ac193cf3a3ebd"},
+    {"file": "00001.arrow", "rows": 150, "sha256": "cd3b28d53aba6e88b9548b2e1c63b79bdd1ebd73382a9b2abb2c5557c840614a"}
+  ],
+  "provenance": {"hardmine.kind": "tokens", "hardmine.schema_version": "1", "hardmine.keys": "f1c6da36fe9da6f25a1a28bc8f9505c5"}
+}
+```
+
+`rows` is the sum over the shards, each of which has one row at least. `sha256` is what `sha256sum` prints for the file. `provenance` has the entries below, of the whole; a shard that has an entry of its own must have the same value, except for `hardmine.program`, `hardmine.command` and `hardmine.keys`, which our shards leave to the whole. A manifest that another program writes may do without `sha256`, in which case a changed shard may go unnoticed, and without `provenance`, which then is that of the first shard. The folder holds nothing else; hidden files are left aside.
+"#;
+
 /// The text of `schemas/README.md`: every kind with its columns.
 fn readme() -> String {
     let mut text = String::from(
@@ -69,7 +90,7 @@ fn readme() -> String {
             text += &format!("| `{name}` | {}{null}{optional} | {about} |\n", type_name(*type_));
         }
     }
-    text + OTHER_PROGRAMS + &metadata()
+    text + OTHER_PROGRAMS + DATASETS + &metadata()
 }
 
 fn type_name(type_: ColumnType) -> &'static str {

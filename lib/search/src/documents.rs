@@ -197,6 +197,9 @@ pub(crate) fn block_rows(memory: usize, dim: usize) -> usize {
 
 /// Whether faiss wrote the file: the bytes of all its kinds of index start with an I.
 pub(crate) fn is_faiss(input: &Input) -> Result<bool> {
+    if input.is_dataset() {
+        return Ok(false);
+    }
     let mut source = input.open()?;
     let head = source.reader.fill_buf().map_err(Error::io(input))?;
     Ok(source.content == Content::Text && head.starts_with(b"I"))
