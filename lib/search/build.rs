@@ -1,5 +1,5 @@
-//! Tells the linker where faiss's BLAS and LAPACK are (see lib/scripts/fetch.py), and the room's tests where the libraries
-//! are that they load.
+//! Tells the linker where faiss's BLAS and LAPACK are (see lib/scripts/fetch.py), and the room's tests where the
+//! libraries are that they load.
 
 fn main() {
     println!("cargo:rerun-if-env-changed=CMAKE_PREFIX_PATH");

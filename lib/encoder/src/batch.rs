@@ -245,8 +245,8 @@ impl Group {
     }
 
     /// What is added to attention scores (n, H, Q, L): 0 where a token is looked at, −∞ elsewhere, in a shape that
-    /// spreads to theirs. The tokens that look are all of a text (Q = L), or those at `places` (n,), one of each (Q = 1).
-    /// None where everything is looked at.
+    /// spreads to theirs. The tokens that look are all of a text (Q = L), or those at `places` (n,), one of each (Q =
+    /// 1). None where everything is looked at.
     pub(crate) fn mask(&self, sight: Sight, places: Option<&Tensor>, kind: Kind) -> Option<Tensor> {
         let present = || self.padding.as_ref().map(|padding| padding.present.gt(0.5).unsqueeze(1).unsqueeze(1));
         let within = sight.within.filter(|&within| within + 1 < self.length);

@@ -101,7 +101,8 @@ impl Config {
 }
 
 impl DenseConfig {
-    /// The pooling that is stated, and whether vectors are compared by cosine; none if this is no folder of that release.
+    /// The pooling that is stated, and whether vectors are compared by cosine; none if this is no folder of that
+    /// release.
     ///
     /// # Errors
     /// A pooling or a similarity that is not known here.

@@ -1,7 +1,7 @@
-//! Which kernels Intel's MKL takes for libtorch's matrix products on a CPU. On processors of other makers MKL takes those
-//! for AVX2 even where there is AVX-512; it does so when this function of its own says no. A program that exports the
-//! function is asked instead, and MKL then goes by what the processor can do. (`lib/link.rs` exports it; measured on an
-//! AMD EPYC with AVX-512: float32 products 1.3 to 1.5 times as fast.)
+//! Which kernels Intel's MKL takes for libtorch's matrix products on a CPU. On processors of other makers MKL takes
+//! those for AVX2 even where there is AVX-512; it does so when this function of its own says no. A program that exports
+//! the function is asked instead, and MKL then goes by what the processor can do. (`lib/link.rs` exports it; measured
+//! on an AMD EPYC with AVX-512: float32 products 1.3 to 1.5 times as fast.)
 //!
 //! With `HARDMINE_MKL=vendor` in the environment MKL goes by the processor's maker, as it does by itself.
 

@@ -181,7 +181,8 @@ impl Encoder {
     }
 
     /// What is needed to encode, and no more: it can be neither trained nor saved. The transformer's matrices are cast
-    /// to the precision once, instead of for every batch; only here are they rounded to int8, where that is the precision.
+    /// to the precision once, instead of for every batch; only here are they rounded to int8, where that is the
+    /// precision.
     pub fn for_inference(self) -> Network {
         let Encoder { mut network, .. } = self;
         let precision = network.precision;

@@ -105,7 +105,8 @@ impl Layout {
         modules.last().is_some_and(|module| module.step == Step::Normalize)
     }
 
-    /// Adds a Normalize module at the end, or takes out those at the end, so that vectors are compared by `similarity`. A RobertaDot has no modules, and says no if it is to be compared by cosine.
+    /// Adds a Normalize module at the end, or takes out those at the end, so that vectors are compared by `similarity`.
+    /// A RobertaDot has no modules, and says no if it is to be compared by cosine.
     pub fn compare_by(&mut self, similarity: Similarity) -> std::result::Result<(), &'static str> {
         match (self, similarity) {
             (Layout::RobertaDot, Similarity::Dot) => Ok(()),

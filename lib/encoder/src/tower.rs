@@ -1,7 +1,7 @@
-//! A tower: an encoder whose folder also holds the rotation and the centroids of a product quantizer, as JPQ and RepCONC
-//! write it (their `JPQTower` and `QuantDot`). Beside the weights of the encoder there are two more tensors, `rotation`
-//! (D, D) and `centroids` (M, 256, D/M), and `config.json` has `MCQ_M` and `MCQ_K`. Programs that know nothing of towers
-//! load the same folder as the encoder that it is.
+//! A tower: an encoder whose folder also holds the rotation and the centroids of a product quantizer, as JPQ and
+//! RepCONC write it (their `JPQTower` and `QuantDot`). Beside the weights of the encoder there are two more tensors,
+//! `rotation` (D, D) and `centroids` (M, 256, D/M), and `config.json` has `MCQ_M` and `MCQ_K`. Programs that know
+//! nothing of towers load the same folder as the encoder that it is.
 
 use hardmine_quantization::{CENTROIDS, Codebook, Rotation};
 use hardmine_records::{Error, Result};

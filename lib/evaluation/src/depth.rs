@@ -3,8 +3,9 @@
 use crate::{Metric, Ranking};
 
 impl Ranking {
-    /// A note where most lists are shorter than the cut of a metric, and relevant documents are missing that might stand
-    /// between: R@1000 of lists of 100 is R@100. `level` is the least grade that is relevant. The note calls the run
+    /// A note where most lists are shorter than the cut of a metric, and relevant documents are missing that might
+    /// stand between: R@1000 of lists of 100 is R@100. `level` is the least grade that is relevant. The note calls the
+    /// run
     /// `name`.
     pub fn note_on_depth(&self, name: &str, metrics: &[Metric], level: i32) -> Option<String> {
         let longest = self.lengths.iter().copied().max().unwrap_or(0);

@@ -22,8 +22,8 @@ pub(crate) fn sha256() -> ScalarUDF {
     create_udf("sha256", vec![DataType::Utf8], DataType::Utf8, Volatility::Immutable, Arc::new(digest))
 }
 
-/// `get_byte(bytes, n)`: the byte of this number, from 0, as PostgreSQL's function of that name, but null behind the last
-/// byte. It takes codes apart.
+/// `get_byte(bytes, n)`: the byte of this number, from 0, as PostgreSQL's function of that name, but null behind the
+/// last byte. It takes codes apart.
 pub(crate) fn get_byte() -> ScalarUDF {
     let byte = |arguments: &[ColumnarValue]| {
         let columns = ColumnarValue::values_to_arrays(arguments)?;

@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 /// Lines that are decoded at once.
 const BATCH: usize = 1024;
 
-/// Finds the columns of `input`, for which all of its lines are read. A field that has values of kinds that have nothing
-/// in common, such as lists here and objects there, is left aside with a warning.
+/// Finds the columns of `input`, for which all of its lines are read. A field that has values of kinds that have
+/// nothing in common, such as lists here and objects there, is left aside with a warning.
 ///
 /// # Errors
 /// A line that is no JSON object.

@@ -61,8 +61,8 @@ impl Ranking {
         Ok(ranking)
     }
 
-    /// Ranks the lists of a run that is in memory. Its ids are of the same space, and of the same texts, as those of the
-    /// judgements. Errors call it `name`.
+    /// Ranks the lists of a run that is in memory. Its ids are of the same space, and of the same texts, as those of
+    /// the judgements. Errors call it `name`.
     ///
     /// # Errors
     /// As [`Ranking::open`] finds them in the rows.

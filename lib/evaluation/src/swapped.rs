@@ -29,7 +29,8 @@ fn of<'a, K: Id<'a>>(judgements: &'a Judgements, run: &'a [RunBatch]) -> bool {
     };
     let rows: usize = run.iter().map(RunBatch::len).sum();
     let docs_that_are_queries = rows_in(|batch| &batch.docs, &queries);
-    // Numbered queries and documents have numbers in common: the swapped sides must agree better than the straight ones.
+    // Numbered queries and documents have numbers in common: the swapped sides must agree better than the straight
+    // ones.
     2 * docs_that_are_queries >= rows
         && docs_that_are_queries > rows_in(|batch| &batch.docs, &docs)
         && rows_in(|batch| &batch.queries, &docs) > rows_in(|batch| &batch.queries, &queries)

@@ -1,5 +1,5 @@
-//! Files as tables: Parquet through DataFusion's own scan, JSON lines and texts as they are, everything else through the
-//! records' reader.
+//! Files as tables: Parquet through DataFusion's own scan, JSON lines and texts as they are, everything else through
+//! the records' reader.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -70,8 +70,8 @@ impl NamedTable {
         }
     }
 
-    /// The table `name` with the rows of a file, folder or glob. Other than on the command line, the name may be anything
-    /// that SQL can quote.
+    /// The table `name` with the rows of a file, folder or glob. Other than on the command line, the name may be
+    /// anything that SQL can quote.
     pub fn new(name: &str, path: &Path) -> Self {
         NamedTable { name: name.to_owned(), input: Input::Path(path.to_owned()) }
     }
@@ -217,7 +217,8 @@ fn foreign_text(input: &Input, content: Content) -> Result<Option<Arc<dyn TableP
     }
 }
 
-/// An `.arrow` file, or a dataset of such files, stays where it is, in memory maps; anything else is read anew by every scan.
+/// An `.arrow` file, or a dataset of such files, stays where it is, in memory maps; anything else is read anew by every
+/// scan.
 fn register_records(context: &SessionContext, name: &str, input: &Input) -> Result<Provenance> {
     let table = Table::open(input, &KINDS)?;
     let (kind, schema, place) = (table.kind(), table.schema(), table.name().to_owned());

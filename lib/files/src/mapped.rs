@@ -5,8 +5,8 @@ use hardmine_records::{Kind, Provenance, Result};
 
 use crate::{Input, Table};
 
-/// All batches of an `.arrow` file, or of all shards of a dataset of such files, pointing into memory maps. Anything else
-/// (Parquet, a stream, a pipe) is copied to a temporary file first.
+/// All batches of an `.arrow` file, or of all shards of a dataset of such files, pointing into memory maps. Anything
+/// else (Parquet, a stream, a pipe) is copied to a temporary file first.
 pub struct Mapped {
     name: String,
     provenance: Provenance,

@@ -17,8 +17,8 @@ impl MappedBytes {
     /// # Errors
     /// A file that can't be mapped, such as a pipe.
     pub fn new(name: &str, file: &File) -> Result<Self> {
-        // SAFETY: as every reader of mapped files, we rely on nobody changing the file while it is read; our own writers
-        // never change one in place.
+        // SAFETY: as every reader of mapped files, we rely on nobody changing the file while it is read; our own
+        // writers never change one in place.
         let map = unsafe { Mmap::map(file) }.map_err(Error::io(name))?;
         Ok(MappedBytes(Arc::new(map)))
     }

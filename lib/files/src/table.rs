@@ -216,7 +216,8 @@ impl Table {
         notes
     }
 
-    /// Checks the order of the ids of a dataset, and ranks and scores of a run or of negatives; puts positions in the place of ranks that are none.
+    /// Checks the order of the ids of a dataset, and ranks and scores of a run or of negatives; puts positions in the
+    /// place of ranks that are none.
     fn checked(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
         if let Batches::Dataset(dataset) = &mut self.batches {
             match self.kind {

@@ -60,9 +60,9 @@ impl Codebook {
         digest(&self.centroids)
     }
 
-    /// The codes, (N, M), of `vectors`, (N, D), in rotated space: for each subvector the centroid at the least Euclidean
-    /// distance, computed in float32 as Σ(x − c)² in the order of the dimensions; of several the one with the lowest
-    /// number.
+    /// The codes, (N, M), of `vectors`, (N, D), in rotated space: for each subvector the centroid at the least
+    /// Euclidean distance, computed in float32 as Σ(x − c)² in the order of the dimensions; of several the one with the
+    /// lowest number.
     pub fn nearest(&self, vectors: &[f32]) -> Vec<u8> {
         let width = self.subvector_dim();
         let mut codes = vec![0; vectors.len() / self.dim * self.subvectors];
@@ -112,8 +112,8 @@ impl Codebook {
     }
 }
 
-/// The number of the centroid nearest to `part`, (D/M,), among `columns`, (D/M, K). The widest registers of the processor
-/// are used, and every processor gets the same number.
+/// The number of the centroid nearest to `part`, (D/M,), among `columns`, (D/M, K). The widest registers of the
+/// processor are used, and every processor gets the same number.
 fn nearest_of(columns: &[f32], part: &[f32]) -> u8 {
     #[cfg(target_arch = "x86_64")]
     {

@@ -13,8 +13,8 @@ const ROWS: usize = 8192;
 
 impl PqIndex {
     /// An index of the codes in `input` with the centroids of a tower, which `place` names in errors. It has one list,
-    /// whose coarse centroid is 0, and not the tower's rotation, so that queries come rotated; that is how RepCONC keeps
-    /// codes. They are collected in a temporary file. `added` is called with the number of codes of each batch.
+    /// whose coarse centroid is 0, and not the tower's rotation, so that queries come rotated; that is how RepCONC
+    /// keeps codes. They are collected in a temporary file. `added` is called with the number of codes of each batch.
     ///
     /// # Errors
     /// Input that is not codes, codes of another length or space than the tower's, ids that don't ascend.
@@ -91,7 +91,8 @@ impl PqIndex {
     }
 }
 
-/// Refuses codes of vectors in another space than that of the tower `place`, and warns of codes that other centroids made.
+/// Refuses codes of vectors in another space than that of the tower `place`, and warns of codes that other centroids
+/// made.
 fn check_made_for(name: &str, about: &Provenance, space: &str, centroids: &str, place: &str) -> Result<()> {
     let of_codes = about.get(provenance::SPACE);
     // Where the encoder is known, so is the space of its vectors.

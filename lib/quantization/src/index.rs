@@ -9,8 +9,8 @@ use crate::lists::CodeLists;
 use crate::rotation::Rotation;
 
 /// The codes of documents, and all that is needed to score them: s(q, d) = ⟨R·q, c⟩ + ⟨R·q, decode(z)⟩, where R is the
-/// rotation, z the code of d, and c, which belongs to codes of residuals only, the coarse centroid of its list. The codes
-/// stay in the file, in a memory map.
+/// rotation, z the code of d, and c, which belongs to codes of residuals only, the coarse centroid of its list. The
+/// codes stay in the file, in a memory map.
 #[derive(Clone)]
 pub struct PqIndex {
     pub(crate) name: String,
@@ -61,7 +61,8 @@ impl Coarse {
         Coarse { centroids, by_distance: false, nprobe: 1, by_residual: false, sparse_sizes: false }
     }
 
-    /// The same centroids for codes of residuals: of what is left of a vector when the centroid of its list is taken away.
+    /// The same centroids for codes of residuals: of what is left of a vector when the centroid of its list is taken
+    /// away.
     pub fn residual(self) -> Self {
         Coarse { by_residual: true, ..self }
     }
@@ -175,8 +176,8 @@ impl PqIndex {
         &mut self.provenance
     }
 
-    /// The numbers of the `nprobe` lists to search for `query`, (D,), in rotated space, the best first; of equal ones the
-    /// one with the lower number.
+    /// The numbers of the `nprobe` lists to search for `query`, (D,), in rotated space, the best first; of equal ones
+    /// the one with the lower number.
     pub fn best_lists(&self, query: &[f32], nprobe: usize) -> Vec<usize> {
         let Form::Inverted(coarse) = &self.form else { return vec![0] };
         let merit = |centroid: &[f32]| match coarse.by_distance {
@@ -259,8 +260,8 @@ fn inner_product(a: &[f32], b: &[f32]) -> f32 {
     sum_of(a, b, |a, b| a * b)
 }
 
-/// The sum of `term` over the numbers of two vectors, in float32. Lane l sums the terms l, l+16, l+32, … in that order, as
-/// a processor does with many at once; then the lanes are summed in order.
+/// The sum of `term` over the numbers of two vectors, in float32. Lane l sums the terms l, l+16, l+32, … in that order,
+/// as a processor does with many at once; then the lanes are summed in order.
 fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0; 16];
     let (a_parts, a_rest) = a.as_chunks::<16>();

@@ -1,7 +1,7 @@
-//! Product quantization. A vector of D dimensions, which a rotation may turn first, is cut into M subvectors, and of each
-//! only the number of the nearest of 256 centroids is kept: M bytes a document. Here are centroids ([`Codebook`]), the
-//! rotation ([`Rotation`]), and the files in which faiss keeps them with the codes of all documents ([`PqIndex`]), read
-//! and written without faiss. Nothing here searches or trains.
+//! Product quantization. A vector of D dimensions, which a rotation may turn first, is cut into M subvectors, and of
+//! each only the number of the nearest of 256 centroids is kept: M bytes a document. Here are centroids ([`Codebook`]),
+//! the rotation ([`Rotation`]), and the files in which faiss keeps them with the codes of all documents ([`PqIndex`]),
+//! read and written without faiss. Nothing here searches or trains.
 //!
 //! ```
 //! use hardmine_quantization::{CENTROIDS, Codebook};

@@ -63,7 +63,8 @@ impl Rotation {
     }
 }
 
-/// The product of `vectors`, (N, `rows`), and `matrix`, (`rows`, columns), in float32, each sum in the order of the rows.
+/// The product of `vectors`, (N, `rows`), and `matrix`, (`rows`, columns), in float32, each sum in the order of the
+/// rows.
 fn multiply(vectors: &[f32], matrix: &[f32], rows: usize) -> Vec<f32> {
     let columns = matrix.len() / rows;
     let mut products = vec![0.0; vectors.len() / rows * columns];

@@ -18,7 +18,8 @@ pub enum Role {
 }
 
 impl Role {
-    /// The names in use, our own first, in lower case with underscores. Where a table has several of them, the first of this list is taken.
+    /// The names in use, our own first, in lower case with underscores. Where a table has several of them, the first of
+    /// this list is taken.
     fn names(self) -> &'static [&'static str] {
         match self {
             Role::Query => &["query_id", "qid", "q_id", "queryid", "topic_id", "topic", "query"],

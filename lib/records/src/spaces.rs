@@ -1,13 +1,13 @@
-//! Whether ids of two files can be compared: internal ids are row numbers, and mean a text only together with the tokens
-//! file whose rows they number.
+//! Whether ids of two files can be compared: internal ids are row numbers, and mean a text only together with the
+//! tokens file whose rows they number.
 
 use crate::ids::IdSpace;
 use crate::provenance::{DOCS, Provenance, QUERIES};
 use crate::{Error, Result};
 
-/// Refuses two files whose internal ids number the rows of different tokens files. Each side is given by the entry of its
-/// provenance that has the fingerprint, its name for errors, and its provenance. Where one of them has no fingerprint,
-/// nothing can be compared, and the files are accepted.
+/// Refuses two files whose internal ids number the rows of different tokens files. Each side is given by the entry of
+/// its provenance that has the fingerprint, its name for errors, and its provenance. Where one of them has no
+/// fingerprint, nothing can be compared, and the files are accepted.
 ///
 /// # Errors
 /// The fingerprints differ, or one of them is not a fingerprint.
@@ -27,9 +27,9 @@ pub fn check_same_space(
     }
 }
 
-/// Refuses the file `place`, whose ids are of the space `ids`, where a document with the id of its query need not be the
-/// same text. Equal official ids mean the same text; equal row numbers do so only if queries and documents are rows of
-/// the same tokens file.
+/// Refuses the file `place`, whose ids are of the space `ids`, where a document with the id of its query need not be
+/// the same text. Equal official ids mean the same text; equal row numbers do so only if queries and documents are rows
+/// of the same tokens file.
 ///
 /// # Errors
 /// The ids are row numbers, and the provenance does not say that they are of the same tokens file.

@@ -1,8 +1,8 @@
-//! One HTML page for a folder of results, as make leaves it: the table, how the models were trained, how two rows differ
-//! query by query, what each stage took, and where every file came from.
+//! One HTML page for a folder of results, as make leaves it: the table, how the models were trained, how two rows
+//! differ query by query, what each stage took, and where every file came from.
 //!
-//! The numbers are read with SQL from the records in the folder. The page needs nothing but itself: plots are SVG in it,
-//! and there is no script. It has no time and no path of the machine in it, so the same folder gives the same page.
+//! The numbers are read with SQL from the records in the folder. The page needs nothing but itself: plots are SVG in
+//! it, and there is no script. It has no time and no path of the machine in it, so the same folder gives the same page.
 
 mod changed;
 mod choice;

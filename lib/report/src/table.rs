@@ -10,7 +10,8 @@ use crate::page::{Cell, Header, Table, TableRow};
 /// What marks a significant difference, as in the tables of score.
 const MARK: &str = "†";
 
-/// Differences are tested as score does it by default, with the t-test of pairs. The page shows nothing of Fisher's test.
+/// Differences are tested as score does it by default, with the t-test of pairs. The page shows nothing of Fisher's
+/// test.
 fn settings() -> Settings {
     Settings { permutations: 0, ..Settings::default() }
 }

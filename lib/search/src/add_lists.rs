@@ -19,10 +19,10 @@ const ROWS: usize = 8192;
 /// Iterations of k-means, as faiss has them for inverted lists.
 const ITERATIONS: u32 = 10;
 
-/// Gives the documents of `index`, which has one list or none, `lists` of them: spherical k-means of decoded vectors, of
-/// which `train_rows` are drawn at random (by default 65,536, or 39 for each list if that is more), puts each document
-/// into the list whose centroid has the largest inner product with its decoded vector. `added` is called with the number
-/// of documents of each block that is put into its lists.
+/// Gives the documents of `index`, which has one list or none, `lists` of them: spherical k-means of decoded vectors,
+/// of which `train_rows` are drawn at random (by default 65,536, or 39 for each list if that is more), puts each
+/// document into the list whose centroid has the largest inner product with its decoded vector. `added` is called with
+/// the number of documents of each block that is put into its lists.
 ///
 /// # Errors
 /// An index that has several lists already, and one of fewer documents than `lists`.
@@ -73,8 +73,8 @@ pub fn add_lists(
     PqIndex::new(&name, rotation, codebook, Coarse::new(centroids), builder.finish()?, about)
 }
 
-/// Spherical k-means of decoded vectors, of which `rows` are drawn at random; the centroids, (lists, D), and what finds the
-/// one with the largest inner product.
+/// Spherical k-means of decoded vectors, of which `rows` are drawn at random; the centroids, (lists, D), and what finds
+/// the one with the largest inner product.
 fn train(index: &PqIndex, lists: u32, rows: usize) -> std::result::Result<(FlatIndex, Vec<f32>), faiss::error::Error> {
     let mut random = Pcg64Mcg::seed_from_u64(SEED);
     let mut drawn = sample(&mut random, index.len(), rows).into_vec();

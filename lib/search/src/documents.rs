@@ -1,4 +1,5 @@
-//! What is searched: a faiss index, one of product quantization, a flat one, or an embeddings file, told apart by content.
+//! What is searched: a faiss index, one of product quantization, a flat one, or an embeddings file, told apart by
+//! content.
 
 use std::io::BufRead;
 
@@ -127,8 +128,8 @@ impl Documents {
         }
     }
 
-    /// Whether the documents' vectors may be rotated without anything saying so: another program that keeps the rotation
-    /// in the model writes such an index.
+    /// Whether the documents' vectors may be rotated without anything saying so: another program that keeps the
+    /// rotation in the model writes such an index.
     pub fn may_be_rotated(&self) -> bool {
         let says_nothing = self.rotation().is_none() && self.provenance().get(provenance::KIND).is_none();
         says_nothing && matches!(self, Documents::Compressed(_))

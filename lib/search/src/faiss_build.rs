@@ -28,9 +28,9 @@ pub(crate) const SEED: u64 = 1234;
 
 impl FaissIndex {
     /// Builds an index from embeddings, with `train_rows` of them drawn at random where its kind needs training (by
-    /// default 65,536, or 39 for each inverted list if that is more). The index, the training vectors and a few thousand
-    /// vectors more are in memory; a pipe is copied to a temporary file if it has to be read twice. `added` is called
-    /// with the number of vectors of each block that has been added.
+    /// default 65,536, or 39 for each inverted list if that is more). The index, the training vectors and a few
+    /// thousand vectors more are in memory; a pipe is copied to a temporary file if it has to be read twice. `added` is
+    /// called with the number of vectors of each block that has been added.
     ///
     /// # Errors
     /// Input that is not embeddings, a factory string that faiss does not know, too few vectors to train on, ids that
@@ -133,8 +133,8 @@ fn sample(blocks: EmbeddingBlocks, rows: usize) -> Result<EmbeddingBlock> {
     Ok(sample)
 }
 
-/// Refuses fewer training vectors than a rotation has dimensions: where they are fewer, faiss writes behind the end of its
-/// memory (`OPQMatrix::train` has d·n numbers for a matrix of d·d).
+/// Refuses fewer training vectors than a rotation has dimensions: where they are fewer, faiss writes behind the end of
+/// its memory (`OPQMatrix::train` has d·n numbers for a matrix of d·d).
 fn check_rotation(name: &str, factory: &str, dim: usize, rows: usize) -> Result<()> {
     match rotated_dim(factory, dim) {
         Some(rotated) if rows < rotated => {

@@ -135,9 +135,9 @@ impl FaissIndex {
         self.index.search(queries, top_k)
     }
 
-    /// The best `top_k` documents, at least 1, that faiss finds for each of `queries`, (Q, E) row by row; fewer where it
-    /// finds fewer. Each list is ordered by score descending, then by id ascending. Which of several documents with the
-    /// same score is the last in the list is faiss's choice.
+    /// The best `top_k` documents, at least 1, that faiss finds for each of `queries`, (Q, E) row by row; fewer where
+    /// it finds fewer. Each list is ordered by score descending, then by id ascending. Which of several documents with
+    /// the same score is the last in the list is faiss's choice.
     ///
     /// # Errors
     /// Those of faiss.

@@ -1,5 +1,5 @@
-//! What faiss writes to standard error. For each k-means with few vectors it writes a line, and a product quantizer with
-//! a rotation has a thousand of them; one line of ours says it once.
+//! What faiss writes to standard error. For each k-means with few vectors it writes a line, and a product quantizer
+//! with a rotation has a thousand of them; one line of ours says it once.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -53,8 +53,8 @@ pub struct PairsSummary {
 
 impl PairScorer {
     /// Reads the pairs, qrels or a run with internal ids, which are held in memory; and opens the embeddings of queries
-    /// and of `documents`. Blocks of embeddings take about `memory` bytes. With `other_prompt`, queries may have another
-    /// prompt than the documents' encoder asks for.
+    /// and of `documents`. Blocks of embeddings take about `memory` bytes. With `other_prompt`, queries may have
+    /// another prompt than the documents' encoder asks for.
     ///
     /// # Errors
     /// Unreadable files, other kinds of records, a faiss index in place of embeddings, official ids, pairs of other
@@ -94,9 +94,9 @@ impl PairScorer {
     /// ordered by score descending, then by id ascending. A pair that was named twice is scored once.
     ///
     /// # Errors
-    /// A query or a document that has no embedding, with the row that named it; NaN or infinite numbers in a vector, ids
-    /// that do not ascend, scores too large for float32, errors of `write`, and what can only be known at the end of a
-    /// stream.
+    /// A query or a document that has no embedding, with the row that named it; NaN or infinite numbers in a vector,
+    /// ids that do not ascend, scores too large for float32, errors of `write`, and what can only be known at the end
+    /// of a stream.
     pub fn run(mut self, mut write: impl FnMut(&RecordBatch) -> Result<()>) -> Result<PairsSummary> {
         let mut pairs = std::mem::take(&mut self.pairs);
         pairs.sort_unstable_by_key(|pair| (pair.query, pair.doc, pair.row));

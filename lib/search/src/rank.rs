@@ -99,8 +99,8 @@ impl Ranker {
     /// descending, then by id ascending.
     ///
     /// # Errors
-    /// NaN or infinite numbers in a vector, ids that do not ascend, scores too large for float32, a document without the
-    /// embedding to score it again, errors of `write`, and what can only be known at the end of a stream.
+    /// NaN or infinite numbers in a vector, ids that do not ascend, scores too large for float32, a document without
+    /// the embedding to score it again, errors of `write`, and what can only be known at the end of a stream.
     pub fn run(self, mut write: impl FnMut(&RecordBatch) -> Result<()>) -> Result<RankSummary> {
         let Ranker { settings, mut queries, mut documents, reranker, name } = self;
         let per_query = documents.bytes_per_query(&settings) + reranker.as_ref().map_or(0, Reranker::bytes_per_query);
@@ -170,8 +170,8 @@ pub(crate) fn check_vectors(
 }
 
 /// Refuses queries with another prompt than the documents' encoder asks for. Where it asks for none, or a file does not
-/// say, there is nothing to compare. Nor is there for queries with an encoder of their own, as ADORE trains it: `embed` compared their prompt
-/// with what that encoder asks for.
+/// say, there is nothing to compare. Nor is there for queries with an encoder of their own, as ADORE trains it: `embed`
+/// compared their prompt with what that encoder asks for.
 fn check_prompts(name: &str, queries: &Provenance, documents_name: &str, documents: &Provenance) -> Result<()> {
     let own_encoder = queries.get(provenance::DOCUMENT_MODEL).is_some();
     match (queries.prompt(), documents.get(provenance::QUERY_PROMPT)) {

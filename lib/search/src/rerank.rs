@@ -27,9 +27,9 @@ pub(crate) struct Reranker {
 }
 
 impl Reranker {
-    /// Maps an embeddings file of the documents in lists. Anything but an `.arrow` file is first copied into a temporary
-    /// one. Queries and the documents that are searched are given by name and provenance; a `rotation` leads from plain
-    /// queries to rotated vectors, and from rotated queries to plain vectors.
+    /// Maps an embeddings file of the documents in lists. Anything but an `.arrow` file is first copied into a
+    /// temporary one. Queries and the documents that are searched are given by name and provenance; a `rotation` leads
+    /// from plain queries to rotated vectors, and from rotated queries to plain vectors.
     ///
     /// # Errors
     /// As [`Mapped::open`]; no embeddings, ids that do not ascend, embeddings of other documents or in another space.
@@ -76,8 +76,8 @@ impl Reranker {
         self.mapped.provenance()
     }
 
-    /// Gives every document of the `lists` of `queries`, (Q, E), the inner product of the two vectors for its score, and
-    /// puts the lists in the order of these scores. One that is too large for float32 is infinite.
+    /// Gives every document of the `lists` of `queries`, (Q, E), the inner product of the two vectors for its score,
+    /// and puts the lists in the order of these scores. One that is too large for float32 is infinite.
     ///
     /// # Errors
     /// A document without embedding, or one with NaN or infinite numbers.

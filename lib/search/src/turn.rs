@@ -1,5 +1,5 @@
-//! How queries get into the space of what they are compared with. Vectors are plain, or a rotation has turned them; their
-//! provenance says which.
+//! How queries get into the space of what they are compared with. Vectors are plain, or a rotation has turned them;
+//! their provenance says which.
 
 use std::borrow::Cow;
 
@@ -53,8 +53,8 @@ impl Turn {
         }
     }
 
-    /// How queries get into the space of `vectors`; both are given by name and provenance. A `rotation` leads from plain
-    /// vectors to rotated ones and back.
+    /// How queries get into the space of `vectors`; both are given by name and provenance. A `rotation` leads from
+    /// plain vectors to rotated ones and back.
     ///
     /// # Errors
     /// Spaces that differ, unless it is by this rotation.

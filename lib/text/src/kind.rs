@@ -76,9 +76,9 @@ pub enum Fields {
 }
 
 impl Fields {
-    /// The text that encoders in sentence-transformers layout expect. A text in one piece is taken as it is, white space
-    /// included. A title and its text are joined with a space and stripped, as BEIR does. Of a document the fields are
-    /// stripped, empty ones are left out, and the others are joined with a space.
+    /// The text that encoders in sentence-transformers layout expect. A text in one piece is taken as it is, white
+    /// space included. A title and its text are joined with a space and stripped, as BEIR does. Of a document the
+    /// fields are stripped, empty ones are left out, and the others are joined with a space.
     pub fn joined(&self) -> Cow<'_, str> {
         match self {
             Fields::Text(text) => Cow::Borrowed(text),
@@ -90,8 +90,8 @@ impl Fields {
         }
     }
 
-    /// The text that the encoders of Zhan et al. (SIGIR 2021) were trained on. The fields are stripped at their end only
-    /// and joined with a literal `<sep>`, and the whole is cut to 10,000 characters.
+    /// The text that the encoders of Zhan et al. (SIGIR 2021) were trained on. The fields are stripped at their end
+    /// only and joined with a literal `<sep>`, and the whole is cut to 10,000 characters.
     pub fn joined_for_transformers2(&self) -> String {
         let mut text = match self {
             Fields::Text(text) => python::strip_end(text).to_owned(),

@@ -20,7 +20,8 @@ const SPECIAL: [&str; 5] = ["<s>", "</s>", "<unk>", "<pad>", "<mask>"];
 pub(crate) struct Transformers2 {
     /// The symbol of each byte.
     bytes: [u32; 256],
-    /// For two neighbouring symbols, the rank of their merge (a lower one comes earlier) and the symbol that they become.
+    /// For two neighbouring symbols, the rank of their merge (a lower one comes earlier) and the symbol that they
+    /// become.
     merges: HashMap<(u32, u32), (u32, u32)>,
     /// The token id of each symbol.
     ids: Vec<i32>,
@@ -161,8 +162,8 @@ fn byte_names() -> [char; 256] {
     })
 }
 
-/// Lower-cases every code point of `text` on its own, and puts a space in front unless the text begins with white space.
-/// Special tokens are lower case already, so they come out as they are.
+/// Lower-cases every code point of `text` on its own, and puts a space in front unless the text begins with white
+/// space. Special tokens are lower case already, so they come out as they are.
 fn lowercase_after_space(text: &str) -> String {
     let mut lower = String::with_capacity(text.len() + 1);
     if text.chars().next().is_some_and(|c| !python::is_space(c)) {

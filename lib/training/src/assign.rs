@@ -1,5 +1,5 @@
-//! Constrained clustering, RepCONC's choice of codes: the documents of a batch are shared out evenly among the centroids of
-//! each subvector, at as little distance as that allows (Sinkhorn's algorithm; Cuturi 2013).
+//! Constrained clustering, RepCONC's choice of codes: the documents of a batch are shared out evenly among the
+//! centroids of each subvector, at as little distance as that allows (Sinkhorn's algorithm; Cuturi 2013).
 
 use hardmine_encoder::Workers;
 use serde::Serialize;
@@ -23,8 +23,8 @@ pub enum Constraint {
     None,
     /// Even shares, as the paper's release of RepCONC computes them: in float32, so that a small epsilon overflows.
     Even,
-    /// Even shares, as the second release computes them: at distances that are scaled into \[-1, 1\], in float64, so that
-    /// nothing overflows.
+    /// Even shares, as the second release computes them: at distances that are scaled into \[-1, 1\], in float64, so
+    /// that nothing overflows.
     EvenOfScaled,
 }
 
@@ -60,8 +60,8 @@ impl Assignment {
         })
     }
 
-    /// How much of each document goes to each centroid, (B, K), at these `distances`, (B, K). Every row has the sum 1 and,
-    /// with enough iterations, every column B/K.
+    /// How much of each document goes to each centroid, (B, K), at these `distances`, (B, K). Every row has the sum 1
+    /// and, with enough iterations, every column B/K.
     fn plan(&self, distances: &Tensor) -> Tensor {
         let (rows, columns) = (distances.size()[0] as f64, distances.size()[1] as f64);
         let (of_column, of_row): (&[i64], &[i64]) = (&[0], &[1]);

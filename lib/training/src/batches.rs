@@ -1,4 +1,5 @@
-//! What a step looks at, and how it goes from the documents that a method has drawn or retrieved to a loss and to gradients.
+//! What a step looks at, and how it goes from the documents that a method has drawn or retrieved to a loss and to
+//! gradients.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! The frozen side of JPQ: the codes of all documents, searched exactly at every step with the centroids of that moment.
+//! The frozen side of JPQ: the codes of all documents, searched exactly at every step with the centroids of that
+//! moment.
 
 use hardmine_encoder::{Encoder, Workers};
 use hardmine_files::{Input, OutputFile};
@@ -10,7 +11,8 @@ use tch::{Device, Kind, Tensor, no_grad};
 use crate::quantizer::{Quantizer, check_model, decode, rotation_of};
 use crate::top;
 
-/// Documents that are decoded at once: on a GPU as many as its arithmetic wants, and on a CPU as many as its caches hold.
+/// Documents that are decoded at once: on a GPU as many as its arithmetic wants, and on a CPU as many as its caches
+/// hold.
 const BLOCK: i64 = 65_536;
 const BLOCK_ON_CPU: i64 = 8192;
 
@@ -23,8 +25,9 @@ pub struct Compressed {
 }
 
 impl Compressed {
-    /// Opens an index for search on the device of `encoder`, and folds its coarse centroid into the others. An index that
-    /// has no rotation has been made of vectors that were rotated by that of `encoder`, which must then be a tower.
+    /// Opens an index for search on the device of `encoder`, and folds its coarse centroid into the others. An index
+    /// that has no rotation has been made of vectors that were rotated by that of `encoder`, which must then be a
+    /// tower.
     ///
     /// # Errors
     /// No index of product quantization; several lists, or ids other than 0, 1, 2, …; an index of another model, of
@@ -69,8 +72,8 @@ impl Compressed {
         &self.quantizer
     }
 
-    /// Ids of the `top_k` documents (no more than there are) of highest score for each of the rotated `queries`, (B, E),
-    /// best first, as (B, top_k). Equal scores are ordered by id.
+    /// Ids of the `top_k` documents (no more than there are) of highest score for each of the rotated `queries`, (B,
+    /// E), best first, as (B, top_k). Equal scores are ordered by id.
     pub fn search(&self, queries: &Tensor, top_k: i64, workers: &Workers) -> Tensor {
         let size = if queries.device() == Device::Cpu { BLOCK_ON_CPU } else { BLOCK };
         let centroids = self.quantizer.centroids().detach();

@@ -24,8 +24,8 @@ impl<'a> TextRows<'a> {
         TextRows { name: tokens.name(), rows: tokens.len(), provenance: tokens.provenance(), keys: Some(tokens) }
     }
 
-    /// The documents of a file of embeddings or codes, by its name, their number and its provenance. Their official ids are
-    /// known only with their `tokens`.
+    /// The documents of a file of embeddings or codes, by its name, their number and its provenance. Their official ids
+    /// are known only with their `tokens`.
     ///
     /// # Errors
     /// The tokens are of other documents.
@@ -207,8 +207,8 @@ struct Row {
     index: usize,
 }
 
-/// Reads a file of pairs, batch by batch. `take` is given a batch with the pairs of its rows, except those that are left
-/// out because they are unknown. Returns what the user should know of how the file was read.
+/// Reads a file of pairs, batch by batch. `take` is given a batch with the pairs of its rows, except those that are
+/// left out because they are unknown. Returns what the user should know of how the file was read.
 fn read(
     input: &Input,
     kind: Kind,

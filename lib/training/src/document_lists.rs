@@ -9,8 +9,8 @@ pub struct DocumentLists {
 }
 
 impl DocumentLists {
-    /// Lists for `queries` queries, made of (query, document) pairs; documents are below `docs`. A list keeps the order of
-    /// its pairs (ADORE appends relevant documents in it) and names a document once.
+    /// Lists for `queries` queries, made of (query, document) pairs; documents are below `docs`. A list keeps the order
+    /// of its pairs (ADORE appends relevant documents in it) and names a document once.
     pub fn new(queries: usize, docs: usize, pairs: &[(u32, u32)]) -> Self {
         let mut starts = vec![0; queries + 1];
         for &(query, _) in pairs {

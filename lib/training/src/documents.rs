@@ -110,8 +110,8 @@ impl Documents {
     }
 
     /// Ids of the `top_k` documents (no more than there are) of highest inner product with each of `queries`
-    /// (B, E), best first, as (B, top_k). Equal scores are ordered by id; which of several equal scores stands last in a
-    /// list and which is cut off is up to libtorch. Vectors that were not quantized hardly ever have equal scores.
+    /// (B, E), best first, as (B, top_k). Equal scores are ordered by id; which of several equal scores stands last in
+    /// a list and which is cut off is up to libtorch. Vectors that were not quantized hardly ever have equal scores.
     pub fn search(&self, queries: &Tensor, top_k: i64, workers: &Workers) -> Tensor {
         let blocks = self.blocks(workers.count()).map(|parts| {
             let views = self.parts[parts.clone()].iter().map(Tensor::shallow_clone).collect();

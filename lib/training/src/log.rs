@@ -38,7 +38,8 @@ pub struct Clustered {
     /// The mean over all centroids of |1 − K · share|, where the share is that of the batch's documents: 0 where all
     /// centroids have the same share.
     pub imbalance: f32,
-    /// Batches whose documents got their nearest centroids, because numbers of the constrained clustering were not finite.
+    /// Batches whose documents got their nearest centroids, because numbers of the constrained clustering were not
+    /// finite.
     pub fallbacks: u32,
 }
 

@@ -48,8 +48,8 @@ pub enum Method {
         /// The last position that counts in the metric that is optimized.
         metric_cut: Option<i64>,
     },
-    /// JPQ: as ADORE, among documents that are kept as codes, and with their centroids trained beside the query encoder.
-    /// With a loss that draws one relevant document, it is the second stage of RepCONC.
+    /// JPQ: as ADORE, among documents that are kept as codes, and with their centroids trained beside the query
+    /// encoder. With a loss that draws one relevant document, it is the second stage of RepCONC.
     Jpq {
         /// The codes of all documents, which stay as they are, and the centroids.
         documents: Compressed,
@@ -159,8 +159,8 @@ impl Method {
         }
     }
 
-    /// What the trained encoder can't do for its documents, because they stay as another model encoded them: that model's
-    /// digest, where the documents tell it. None if the trained encoder encodes documents itself.
+    /// What the trained encoder can't do for its documents, because they stay as another model encoded them: that
+    /// model's digest, where the documents tell it. None if the trained encoder encodes documents itself.
     pub fn document_model(&self) -> Option<&str> {
         match self {
             Method::Adore { .. } | Method::Jpq { .. } => self.provenance().get(MODEL),

@@ -10,8 +10,8 @@ use hardmine_records::{Error, Result};
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
-/// Running averages of gradients and of their squares by the name of the parameter, and the number of updates. The file is
-/// safetensors and has PyTorch's names: `exp_avg.NAME`, `exp_avg_sq.NAME` and `step`.
+/// Running averages of gradients and of their squares by the name of the parameter, and the number of updates. The file
+/// is safetensors and has PyTorch's names: `exp_avg.NAME`, `exp_avg_sq.NAME` and `step`.
 pub struct Moments {
     name: String,
     digest: String,

@@ -84,8 +84,8 @@ impl Quantizer {
         self.centroids.detach().set_requires_grad(true)
     }
 
-    /// What is left of `vectors`, (N, E) before the rotation, when they are kept as codes: rotated, and then the nearest
-    /// centroids in their place.
+    /// What is left of `vectors`, (N, E) before the rotation, when they are kept as codes: rotated, and then the
+    /// nearest centroids in their place.
     pub(crate) fn quantized(&self, vectors: &Tensor, workers: &Workers) -> Tensor {
         let nearest = Assignment { epsilon: 1.0, iterations: 0, constraint: Constraint::None };
         no_grad(|| decode(&self.centroids, &nearest.of(&self.rotate(vectors), &self.centroids, workers).codes))

@@ -34,8 +34,8 @@ pub fn dropout_seed(seed: u64, step: u64, part: u64) -> u64 {
     mix(mix(mix(mix(seed) ^ Stream::Dropout as u64) ^ step) ^ part)
 }
 
-/// The documents `wanted` (ascending) and `number` others of `collection`, or all if there are no more, drawn uniformly;
-/// ascending.
+/// The documents `wanted` (ascending) and `number` others of `collection`, or all if there are no more, drawn
+/// uniformly; ascending.
 pub fn with_others(seed: u64, wanted: &[u32], number: usize, collection: usize) -> Vec<u32> {
     let mut rng = generator(seed, Stream::DevDocuments, 0);
     let mut others = collection - wanted.len();

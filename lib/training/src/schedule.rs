@@ -27,8 +27,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Rate of the update at `step` (from 0), where `rate` is the highest: rate · step / warmup, then as the decay says. The very first update has
-    /// rate 0 when there is a warm-up.
+    /// Rate of the update at `step` (from 0), where `rate` is the highest: rate · step / warmup, then as the decay
+    /// says. The very first update has rate 0 when there is a warm-up.
     pub fn of(&self, rate: f64, step: u64) -> f64 {
         if step < self.warmup {
             rate * step as f64 / self.warmup as f64

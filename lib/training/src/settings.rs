@@ -66,8 +66,8 @@ pub struct CentroidSettings {
     pub learning_rate: f64,
     /// What share of themselves, times the rate, they lose at each update.
     pub weight_decay: f64,
-    /// Whether their gradient is clipped together with that of the encoder. Else it is not clipped, and does not count in
-    /// the norm.
+    /// Whether their gradient is clipped together with that of the encoder. Else it is not clipped, and does not count
+    /// in the norm.
     pub clipped: bool,
 }
 
@@ -111,8 +111,8 @@ impl TrainingSettings {
         }
     }
 
-    /// JPQ's settings for the published M nearest to `subvectors`; with a loss that draws one relevant document, those of
-    /// the second stage of RepCONC, in the release that has the loss.
+    /// JPQ's settings for the published M nearest to `subvectors`; with a loss that draws one relevant document, those
+    /// of the second stage of RepCONC, in the release that has the loss.
     pub fn jpq(subvectors: i64, loss: Loss) -> Self {
         let second_stage = loss.draws_one();
         let rate = match subvectors {

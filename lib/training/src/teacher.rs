@@ -99,7 +99,8 @@ impl Teacher {
         }
     }
 
-    /// Refuses to do without the score of a pair that is trained on. What the masks leave out needs none, and becomes 0.
+    /// Refuses to do without the score of a pair that is trained on. What the masks leave out needs none, and becomes
+    /// 0.
     fn check(&mut self, name: &str, pairs: TaughtPairs, hint: &str) -> Result<()> {
         let TaughtPairs { relevant, negatives, .. } = pairs;
         let (mut missing, mut first) = (0, None);

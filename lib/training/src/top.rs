@@ -1,13 +1,13 @@
-//! The best of many scores, with a total order: equal scores are ordered by id wherever a list is cut. Documents with the
-//! same code always have equal scores, so that this is no rare case.
+//! The best of many scores, with a total order: equal scores are ordered by id wherever a list is cut. Documents with
+//! the same code always have equal scores, so that this is no rare case.
 
 use tch::{Kind, Tensor};
 
 /// What is left of 2³² in the lower half of a key.
 const LOWEST: i64 = i32::MAX as i64;
 
-/// Keys, (B, n) of int64, that are in the order of the `scores`, (B, n) of float32; of equal scores the document with the
-/// lower id has the higher key. Ids are `first`, `first` + 1, …
+/// Keys, (B, n) of int64, that are in the order of the `scores`, (B, n) of float32; of equal scores the document with
+/// the lower id has the higher key. Ids are `first`, `first` + 1, …
 pub fn keys(scores: &Tensor, first: i64) -> Tensor {
     // Adding 0 makes -0 the same as 0. The bits of other numbers have their order once those below the sign are turned
     // where the sign is set.

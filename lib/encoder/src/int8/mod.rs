@@ -1,13 +1,13 @@
 //! Products with a matrix of int8, for encoding on a CPU.
 //!
-//! A weight w is kept as a whole number in \[-127, 127\] times a scale, one scale for each output. The numbers of a token
-//! are rounded in the same way before each product (dynamic quantization, symmetric), with a scale for each
+//! A weight w is kept as a whole number in \[-127, 127\] times a scale, one scale for each output. The numbers of a
+//! token are rounded in the same way before each product (dynamic quantization, symmetric), with a scale for each
 //! [`PART`] of them. What is summed up are products of whole numbers, so that a product is the same to the bit in every
 //! batch and on every processor.
 //!
-//! What costs precision is that numbers share a scale: the largest of them decides how fine the others are. With one scale
-//! for all numbers of a token, the vectors of a MiniLM are 2.6 times as far from those of float32 (1 - cosine in the
-//! mean: 0.0018 and 0.0007), because a few of its dimensions are always large.
+//! What costs precision is that numbers share a scale: the largest of them decides how fine the others are. With one
+//! scale for all numbers of a token, the vectors of a MiniLM are 2.6 times as far from those of float32 (1 - cosine in
+//! the mean: 0.0018 and 0.0007), because a few of its dimensions are always large.
 
 mod plain;
 #[cfg(target_arch = "x86_64")]
@@ -39,7 +39,8 @@ pub(crate) struct Int8Matrix {
     outputs: usize,
 }
 
-/// What the weights of a panel's outputs are for a group of inputs, (32, 4), where a register can load it from one place.
+/// What the weights of a panel's outputs are for a group of inputs, (32, 4), where a register can load it from one
+/// place.
 #[derive(Clone)]
 #[repr(align(64))]
 struct Cell([[u8; GROUP]; PANEL]);
@@ -125,8 +126,8 @@ impl Int8Matrix {
 }
 
 impl Rows {
-    /// Rounds the rows of `x` (rows, `inputs`). `round_part` writes the whole numbers of a part, and returns their scale and
-    /// their sum.
+    /// Rounds the rows of `x` (rows, `inputs`). `round_part` writes the whole numbers of a part, and returns their
+    /// scale and their sum.
     fn round(x: &[f32], inputs: usize, round_part: impl Fn(&[f32], &mut [i8]) -> (f32, i32)) -> Rows {
         let width = inputs.next_multiple_of(GROUP);
         let mut rounded = Rows { numbers: vec![0; x.len() / inputs * width], scales: Vec::new(), sums: Vec::new() };
@@ -141,8 +142,8 @@ impl Rows {
     }
 }
 
-/// The scale of a part whose largest absolute number has these bits, and what its numbers are multiplied by. Of a part with
-/// NaN or an infinite number the scale is NaN, and so are its products.
+/// The scale of a part whose largest absolute number has these bits, and what its numbers are multiplied by. Of a part
+/// with NaN or an infinite number the scale is NaN, and so are its products.
 fn scale_of(largest: u32) -> (f32, f32) {
     let largest = f32::from_bits(largest);
     match largest {

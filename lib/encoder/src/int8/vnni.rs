@@ -1,6 +1,6 @@
-//! The products for processors with AVX-512 VNNI, whose instruction multiplies 64 pairs of bytes, and sums them up by four.
-//! One of its sides has no sign: those are the weights, to which 128 is added. What that adds to a product is 128 times the
-//! sum of the whole numbers, which the sums of products therefore begin with, negative.
+//! The products for processors with AVX-512 VNNI, whose instruction multiplies 64 pairs of bytes, and sums them up by
+//! four. One of its sides has no sign: those are the weights, to which 128 is added. What that adds to a product is 128
+//! times the sum of the whole numbers, which the sums of products therefore begin with, negative.
 
 use std::arch::x86_64::*;
 

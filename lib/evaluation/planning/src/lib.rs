@@ -1,8 +1,8 @@
 //! From an SQL text to a DataFusion query.
 //!
 //! An async function is compiled into the crate that awaits it. Behind these two lies DataFusion's whole planner, which
-//! is minutes of work for the compiler: awaited here, behind a pointer, it is compiled once, and not with every change of
-//! the evaluation.
+//! is minutes of work for the compiler: awaited here, behind a pointer, it is compiled once, and not with every change
+//! of the evaluation.
 
 use std::pin::Pin;
 

@@ -65,8 +65,8 @@ impl Metric {
         self.family.sql
     }
 
-    /// What the query calls `$k`, `$level`, and the like; `level` is the least grade that is relevant, unless the metric
-    /// has one of its own.
+    /// What the query calls `$k`, `$level`, and the like; `level` is the least grade that is relevant, unless the
+    /// metric has one of its own.
     pub(crate) fn parameters(&self, level: i32) -> Vec<(&'static str, ScalarValue)> {
         let mut parameters = vec![
             ("k", ScalarValue::Int32(Some(self.cut.unwrap_or(i32::MAX)))),

@@ -31,7 +31,8 @@ pub enum ReportFormat {
     Msmarco,
 }
 
-/// The means of `runs`, all scored with the same metrics, as text; with their comparison with a baseline, if there is one.
+/// The means of `runs`, all scored with the same metrics, as text; with their comparison with a baseline, if there is
+/// one.
 ///
 /// # Errors
 /// msmarco_eval's form of a metric it doesn't have.

@@ -37,9 +37,9 @@ pub struct Compared {
 }
 
 impl Baseline {
-    /// Compares `runs`, all scored with the same metrics, with the one at `place`; none where there is only one query, of
-    /// which no test is possible. A query that one run has a list for and another has not is refused, unless `complete`
-    /// says that it counts 0.
+    /// Compares `runs`, all scored with the same metrics, with the one at `place`; none where there is only one query,
+    /// of which no test is possible. A query that one run has a list for and another has not is refused, unless
+    /// `complete` says that it counts 0.
     ///
     /// # Errors
     /// Such a query.

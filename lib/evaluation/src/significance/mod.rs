@@ -28,7 +28,8 @@ pub enum Test {
 pub struct Settings {
     /// The test that decides which differences are marked.
     pub test: Test,
-    /// A difference is significant if its p is less than this, after correction. Intervals cover the rest: 95 % for 0.05.
+    /// A difference is significant if its p is less than this, after correction. Intervals cover the rest: 95 % for
+    /// 0.05.
     pub alpha: f64,
     /// How many random exchanges of the runs' values Fisher's test makes.
     pub permutations: u32,

@@ -5,8 +5,8 @@ use rand_pcg::Pcg64;
 
 use super::Settings;
 
-/// How much smaller than the difference seen a difference may be and count as as large, relatively: the same summands in
-/// another order do not add up to the same bits. scipy allows this much, too.
+/// How much smaller than the difference seen a difference may be and count as as large, relatively: the same summands
+/// in another order do not add up to the same bits. scipy allows this much, too.
 const ROUNDING: f64 = 1e-14;
 
 /// Two-sided p for the mean of `differences` (Smucker, Allan and Carterette 2007): how probable a mean at least as far

@@ -1,11 +1,11 @@
-//! Search of the codes of product quantization. A document's score is ⟨q', c⟩ + Σₘ T[m, zₘ]: q' is the query in the space
-//! of the codes, c the centroid of the document's list where codes stand for residuals (else the term is 0), z its code,
-//! and T[m, k] the inner product of subvector m of q' and centroid k. The sum is made in float32 in the order of m, and
-//! the term before it is added last, so that the score has the same bits on every machine.
+//! Search of the codes of product quantization. A document's score is ⟨q', c⟩ + Σₘ T[m, zₘ]: q' is the query in the
+//! space of the codes, c the centroid of the document's list where codes stand for residuals (else the term is 0), z
+//! its code, and T[m, k] the inner product of subvector m of q' and centroid k. The sum is made in float32 in the order
+//! of m, and the term before it is added last, so that the score has the same bits on every machine.
 //!
 //! Unlike the scores of whole vectors, these need no approximate first look: with the tables of sixteen queries side by
-//! side, one read of a table's row adds an entry to the sums of all sixteen, in that very order. What is kept of a query
-//! is the best documents so far, and most scores are done with after one comparison.
+//! side, one read of a table's row adds an entry to the sums of all sixteen, in that very order. What is kept of a
+//! query is the best documents so far, and most scores are done with after one comparison.
 
 mod best;
 mod group;
@@ -62,8 +62,8 @@ impl CompressedSearcher {
         Ok(CompressedSearcher { index, turn: Turn::Nothing, nprobe, top_k: settings.top_k, threads: threads()? })
     }
 
-    /// Prepares for these queries, given by name and provenance, and returns the dimension that they must have. The index
-    /// is called `name`.
+    /// Prepares for these queries, given by name and provenance, and returns the dimension that they must have. The
+    /// index is called `name`.
     ///
     /// # Errors
     /// Queries in another space, from which nothing leads into that of the codes.
@@ -84,8 +84,8 @@ impl CompressedSearcher {
         numbers * size_of::<f32>() + Best::bytes(self.top_k) + self.top_k * size_of::<Hit>()
     }
 
-    /// The ranked lists of `queries`, (Q, E) row by row: score descending, then id ascending. A score too large for float32
-    /// is infinite, whatever its sign, and ranks first.
+    /// The ranked lists of `queries`, (Q, E) row by row: score descending, then id ascending. A score too large for
+    /// float32 is infinite, whatever its sign, and ranks first.
     pub fn search(&self, queries: &[f32]) -> Vec<Vec<Hit>> {
         let queries = self.threads.install(|| self.turn.apply(queries));
         let dim = self.index.codebook().dim();

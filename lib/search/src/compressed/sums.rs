@@ -1,5 +1,5 @@
-//! The score itself, but for the offset of its list: a sum of table entries in float32, in one fixed order, so that every
-//! machine gives the same bits.
+//! The score itself, but for the offset of its list: a sum of table entries in float32, in one fixed order, so that
+//! every machine gives the same bits.
 
 /// Documents that are summed at once: their sums do not wait for each other.
 const DOCUMENTS: usize = 4;
@@ -7,12 +7,12 @@ const DOCUMENTS: usize = 4;
 /// nearest caches.
 const TABLE_BYTES: usize = 64 << 10;
 
-/// Tables of up to `L` queries side by side: for each subvector and centroid, (M, 256), an entry of each query. One read
-/// finds the entries of all queries for a byte of a code.
+/// Tables of up to `L` queries side by side: for each subvector and centroid, (M, 256), an entry of each query. One
+/// read finds the entries of all queries for a byte of a code.
 pub(super) type Table<const L: usize> = [[f32; L]; 256];
 
-/// Adds to `sums`, (N, L), the table entries of N documents with these `codes`, (N, M): those of subvector 0 first, then
-/// those of subvector 1, and so on.
+/// Adds to `sums`, (N, L), the table entries of N documents with these `codes`, (N, M): those of subvector 0 first,
+/// then those of subvector 1, and so on.
 pub(super) fn add_entries<const L: usize>(tables: &[Table<L>], codes: &[u8], sums: &mut [[f32; L]]) {
     #[cfg(target_arch = "x86_64")]
     {

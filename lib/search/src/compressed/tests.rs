@@ -10,8 +10,8 @@ use rayon::ThreadPoolBuilder;
 use super::*;
 use crate::hit::rank_best;
 
-/// An index of `documents` in `lists`, drawn from `seed`. With few different codes there are many ties; ids are three times
-/// the number in which a document was drawn.
+/// An index of `documents` in `lists`, drawn from `seed`. With few different codes there are many ties; ids are three
+/// times the number in which a document was drawn.
 fn index(documents: usize, lists: usize, subvectors: usize, codes: usize, by_residual: bool, seed: u64) -> PqIndex {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let dim = 2 * subvectors;

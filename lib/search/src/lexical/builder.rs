@@ -101,8 +101,8 @@ struct Count {
     documents: u64,
 }
 
-/// Cuts `documents` into pieces, which do not depend on how many cores there are, and hands them to `take` until it wants
-/// no more.
+/// Cuts `documents` into pieces, which do not depend on how many cores there are, and hands them to `take` until it
+/// wants no more.
 fn cut(
     documents: impl Iterator<Item = Result<(String, String)>>,
     keys: &mut KeyFile,

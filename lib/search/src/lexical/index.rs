@@ -97,8 +97,8 @@ impl LexicalIndex {
     }
 }
 
-/// Opens tantivy's side: the postings, and the number of words of each document. Damaged files are found by the sums that
-/// tantivy keeps of them.
+/// Opens tantivy's side: the postings, and the number of words of each document. Damaged files are found by the sums
+/// that tantivy keeps of them.
 fn open_segment(folder: &Path) -> tantivy::Result<(Arc<InvertedIndexReader>, Vec<u32>)> {
     let damaged = |what: &str| tantivy::TantivyError::InternalError(what.into());
     let index = Index::open_in_dir(folder)?;

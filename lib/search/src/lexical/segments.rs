@@ -65,8 +65,8 @@ pub(crate) fn write_piece(folder: &Path, texts: &[String], analyzer: &mut Analyz
     Ok(empty)
 }
 
-/// Merges the indexes of the folders `pieces` into one in `folder`: one segment, whose documents are those of the pieces
-/// one after the other, and whose files are the same for the same documents.
+/// Merges the indexes of the folders `pieces` into one in `folder`: one segment, whose documents are those of the
+/// pieces one after the other, and whose files are the same for the same documents.
 ///
 /// # Errors
 /// The folder can't be written.

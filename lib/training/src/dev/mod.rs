@@ -22,8 +22,8 @@ pub use curve::Measured;
 pub(crate) use curve::{Best, Curve, beside_start};
 use search::Side;
 
-/// Documents that are found for each query, unless the metric looks at more. As with `rank --top-k 1000`, documents with
-/// equal scores are then ordered by id wherever the metric looks.
+/// Documents that are found for each query, unless the metric looks at more. As with `rank --top-k 1000`, documents
+/// with equal scores are then ordered by id wherever the metric looks.
 const DEPTH: usize = 1000;
 
 /// Queries that are searched for at once among embeddings that stay as they are.
@@ -166,8 +166,8 @@ impl DevSet {
         format!("{} {plan:?} {others:?} {:?}", self.metric(), grades.rows)
     }
 
-    /// The value of the metric for `encoder` as it is now, without dropout. Texts are cut as in training, and the search
-    /// is by inner product.
+    /// The value of the metric for `encoder` as it is now, without dropout. Texts are cut as in training, and the
+    /// search is by inner product.
     ///
     /// # Errors
     /// Vectors that are not finite, and errors of the metric.

@@ -3,8 +3,8 @@
 
 use tch::{Kind, Tensor};
 
-/// Mean over the pairs (i, k) that count of ((sᵢ₀ − sᵢₖ) − (tᵢ₀ − tᵢₖ))² for the `scores` s and the `teacher`'s scores t,
-/// both (B, 1 + K): a query's positive first, then its own K negatives. `mask` (B, K) is 1 where there is such a
+/// Mean over the pairs (i, k) that count of ((sᵢ₀ − sᵢₖ) − (tᵢ₀ − tᵢₖ))² for the `scores` s and the `teacher`'s scores
+/// t, both (B, 1 + K): a query's positive first, then its own K negatives. `mask` (B, K) is 1 where there is such a
 /// negative. 0 without any.
 pub fn loss(scores: &Tensor, teacher: &Tensor, mask: &Tensor) -> Tensor {
     let negatives = mask.size()[1];

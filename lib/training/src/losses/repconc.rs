@@ -1,5 +1,5 @@
-//! RepCONC (WSDM 2022): how far documents are from what their codes stand for, and the losses of its second stage, which
-//! set one relevant document of each query against what was retrieved. The second stage's loss `list` is that of
+//! RepCONC (WSDM 2022): how far documents are from what their codes stand for, and the losses of its second stage,
+//! which set one relevant document of each query against what was retrieved. The second stage's loss `list` is that of
 //! [`super::infonce::of_lists`].
 //!
 //! Lists of the second stage are (B, 1 + k): first the drawn relevant document g, then the k documents n₁…n_k that were

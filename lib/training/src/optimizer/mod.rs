@@ -110,8 +110,8 @@ impl Piece {
     }
 }
 
-/// Whether a parameter decays: matrices do, biases and the weights of norms don't. The paper's own model with the paper's
-/// optimizers is an exception, since the norm of its head decays in the reference.
+/// Whether a parameter decays: matrices do, biases and the weights of norms don't. The paper's own model with the
+/// paper's optimizers is an exception, since the norm of its head decays in the reference.
 fn decays(name: &str, parameter: &Tensor, rule: Rule, is_roberta_dot: bool) -> bool {
     parameter.dim() >= 2 || is_roberta_dot && rule != Rule::TorchAdamW && name == "norm.weight"
 }
