@@ -34,7 +34,8 @@ pub(crate) struct Args {
     #[arg(default_value = "-", hide_default_value = true)]
     tokens: Input,
 
-    /// File to write the embeddings to: .arrow (best for rank and train), .parquet or .arrows. Without this option, or
+    /// File to write the embeddings to: .arrow (best for rank and train), .parquet or .arrows. A name that ends in a
+    /// slash is a folder of shards, with the same rows in each as in the shards of the tokens. Without this option, or
     /// with -, the embeddings go to standard output
     #[arg(short, long, default_value = "-", hide_default_value = true, value_parser = command::output())]
     output: Output,

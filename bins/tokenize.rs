@@ -37,8 +37,8 @@ pub(crate) struct Args {
     #[arg(default_value = "-", hide_default_value = true)]
     texts: Input,
 
-    /// File to write the tokens to: .arrow (best for train), .parquet or .arrows. Without this option, or with -, the
-    /// tokens go to standard output
+    /// File to write the tokens to: .arrow (best for train), .parquet or .arrows, or a folder (see --shards). Without
+    /// this option, or with -, the tokens go to standard output
     #[arg(short, long, default_value = "-", hide_default_value = true, value_parser = command::output())]
     output: Output,
 

@@ -30,6 +30,10 @@ pub(crate) struct Dataset {
     schema: SchemaRef,
 }
 
+/// What tells the bytes of a file from those of others and from its own of another time, without a look at them: device,
+/// inode, length and time of its last change; and their SHA-256.
+type Version = (u64, u64, u64, i64, i64, String);
+
 struct Shard {
     name: String,
     rows: u64,
@@ -138,11 +142,11 @@ impl Shard {
         if !matches!(source.content, Content::ArrowFile | Content::Parquet) || source.packed {
             return Err(Error::new(name, "is no shard of a dataset: it is neither an Arrow file nor Parquet"));
         }
+        let content = source.content;
         let file = source.into_file()?;
         if let Some(expected) = &entry.sha256 {
             check_digest(&name, &file, expected)?;
         }
-        let content = input.open()?.content;
         let (batches, schema, about) = open_records(&name, content, file)?;
         Ok((Shard { name, rows: entry.rows, batches }, schema, about))
     }
@@ -171,7 +175,7 @@ fn check_alike(name: &str, shard: &Provenance, whole: &Provenance) -> Result<()>
 /// Refuses a shard whose bytes are not those that the manifest was written for. Bytes that were looked at before, and
 /// have not changed since, are not read again.
 fn check_digest(name: &str, file: &File, expected: &str) -> Result<()> {
-    static SEEN: Mutex<Option<HashSet<(u64, u64, u64, i64, i64, String)>>> = Mutex::new(None);
+    static SEEN: Mutex<Option<HashSet<Version>>> = Mutex::new(None);
     let found = file.metadata().map_err(Error::io(name))?;
     let version =
         (found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec(), expected.to_ascii_lowercase());

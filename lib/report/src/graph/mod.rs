@@ -98,6 +98,9 @@ fn of_lexical_index(index: &Path) -> Result<Provenance> {
 /// What a file says of where it came from.
 fn provenance(path: &Path) -> Result<Provenance> {
     let input = Input::from(path);
+    if input.is_dataset() {
+        return Ok(Table::open(&input, &KINDS)?.provenance().clone());
+    }
     match input.open()?.content {
         Content::Parquet => {
             let file = File::open(path).map_err(Error::io(path.display()))?;
