@@ -3,12 +3,10 @@
 /// Settings for the whole process, to be made once before anything is computed:
 ///
 /// - libtorch uses as many threads as there are cores, or as many as `OMP_NUM_THREADS` says.
-/// - glibc's allocator keeps memory that is freed, up to 1 GiB of it. Activations are allocated and freed by the
-/// hundred
+/// - glibc's allocator keeps memory that is freed, up to 1 GiB of it. Activations are allocated and freed by the hundred
 ///   a second; without this each of them is returned to the system, and zeroed anew when it comes back (7 % of the time
 ///   of a MiniLM).
-/// - Intel's MKL, which does libtorch's matrix products on a CPU, takes its fastest kernels on processors of other
-/// makers,
+/// - Intel's MKL, which does libtorch's matrix products on a CPU, takes its fastest kernels on processors of other makers,
 ///   too. This is not set here but by linking: see `mkl.rs`, which also says how to turn it off.
 pub fn prepare_process() {
     use_all_cores();
