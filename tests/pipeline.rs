@@ -76,7 +76,7 @@ fn all_rows_of_the_passage_table() {
     let unkept = [&unkept[..], &["PAPER", "PUBLISHED", "DOCUMENT_LENGTH", "TRAIN_DOCUMENT_LENGTH"]].concat();
     // These are of rows that were not made here.
     let unkept = [&unkept[..], &["BM25_K1", "BM25_B", "FUSION"]].concat();
-    let codes = ["PQ_M", "M", "JPQ", "JPQ_INDEX", "LAMBDA_CUT"];
+    let codes = ["PQ_M", "M", "INDEX_THREADS", "JPQ", "JPQ_INDEX", "LAMBDA_CUT"];
     let of_codes = |name: &str| codes.contains(&name) || name.starts_with("JPQ_") || name.starts_with("CONC_");
     // These say how to do what DEV_EVERY asks for, and are kept with it.
     let unkept = [&unkept[..], &["DEV_EVERY", "DEV_METRIC", "DEV_DOCS", "KEEP", "PATIENCE"]].concat();
