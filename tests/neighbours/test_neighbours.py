@@ -37,7 +37,7 @@ COLUMNS = {
     "run": ["query_id", "doc_id", "rank", "score"],
     "negatives": ["query_id", "doc_id", "rank", "score"],
     "metrics": ["run", "metric", "query_id", "value"],
-    "training-log": ["step", "epoch", "loss", "learning_rate", "gradient_norm", "mrr_10", "recall_10", "queries_per_second", "dev"],
+    "training-log": ["step", "epoch", "loss", "learning_rate", "gradient_norm", "mrr_10", "recall_10", "queries_per_second", "dev", "mse", "imbalance", "fallbacks"],
 }
 PIPELINE = """
 tokenize --tokenizer $MODEL $DATA/collection.tsv -o docs.tokens.arrow
