@@ -71,12 +71,11 @@ impl Int8Matrix {
         };
         matrix.bias.resize(padded, 0.0);
         for (output, row) in weights.chunks(inputs).enumerate() {
-            let scale = row.iter().fold(0f32, |largest, w| largest.max(w.abs())) / LARGEST;
-            matrix.scales[output] = scale;
+            let mut whole = vec![0; inputs];
+            (matrix.scales[output], _) = plain::round_part(row, &mut whole);
             let panel = &mut matrix.panels[output / PANEL * groups..][..groups];
-            for (input, w) in row.iter().enumerate() {
-                let whole = if scale == 0.0 { 0.0 } else { (w / scale).round_ties_even() };
-                panel[input / GROUP].0[output % PANEL][input % GROUP] = (whole as i16 + 128) as u8;
+            for (input, whole) in whole.into_iter().enumerate() {
+                panel[input / GROUP].0[output % PANEL][input % GROUP] = (i16::from(whole) + 128) as u8;
             }
         }
         matrix
@@ -228,5 +227,10 @@ mod tests {
         for row in [1, 2] {
             assert!(out.get(row).isfinite().any().int64_value(&[]) == 0, "{row}");
         }
+        // A broken weight breaks its output, and is not taken for 0.
+        let weight = random(40, 50, 11);
+        let _ = weight.get(3).get(7).fill_(f64::NAN);
+        let out = Int8Matrix::new(&weight, None).forward(&random(2, 50, 12));
+        assert_eq!(out.isfinite().logical_not().sum(Kind::Int64).int64_value(&[]), 2);
     }
 }
