@@ -25,7 +25,7 @@ def run(bench):
         for family, model in [("WordPiece", bench.minilm), ("byte-level BPE", roberta), ("Unigram", unigram)]:
             mine = bench.work / "tokens.parquet"
             theirs = {kind: bench.work / f"tokens-{kind}.parquet" for kind in ("batch", "fast", "one", "all")}
-            ours = Program("tokenize", bench.ours("tokenize", "--tokenizer", model, texts, "-o", mine))
+            ours = Program("tokenize", bench.ours("tokenize", "--tokenizer", model, "--max-length", "512", texts, "-o", mine))
             script = bench.baseline("tokenize_hf", texts, model / "tokenizer.json", theirs["batch"])
             fast = bench.baseline("tokenize_hf", texts, model / "tokenizer.json", theirs["fast"], "--fast")
             baselines = [
