@@ -93,6 +93,7 @@ wheel: build $(DEPS)/patchelf/patchelf
 ## quickstart: the whole pipeline on a small real collection: data, model, all rows, the table (minutes)
 ## quickstart-cosine: its second form: trained by InfoNCE with a temperature, and compared by cosine
 ## quickstart-compressed: the quick start's collection as codes of 96, 48 and 24 bytes a document: OPQ, JPQ and RepCONC
+## cluster-demo: the quick start by a scheduler and three workers on this machine, one of which is killed on the way
 ## quickstart-ance: ROUNDS of mining and training on the quick start's collection
 ## quickstart-mining: the quick start's STAR with negatives by several rules, and their table
 all_rows := $(ROWS) $(MORE_ROWS) $(GIVEN_ROWS) $(LEXICAL_ROWS) $(ANCE_ROWS) ance $(COMPRESSED_ROWS) compressed
@@ -101,7 +102,7 @@ passage_goals := passage $(all_rows:%=passage-%) passage-leaderboard reproduce-p
 doc_goals := doc $(all_rows:%=doc-%) doc-leaderboard reproduce-doc reproduce-doc-jpq $(TRAINERS:%=doc-export-%)
 beir_goals := beir $(all_rows:%=beir-%) $(TRAINERS:%=beir-export-%)
 collection_goals := collection $(all_rows:%=collection-%) $(TRAINERS:%=collection-export-%)
-.PHONY: $(passage_goals) $(doc_goals) $(beir_goals) $(collection_goals) quickstart quickstart-cosine quickstart-mining $(all_rows:%=quickstart-%)
+.PHONY: cluster-demo $(passage_goals) $(doc_goals) $(beir_goals) $(collection_goals) quickstart quickstart-cosine quickstart-mining $(all_rows:%=quickstart-%)
 $(passage_goals): rows-of-passage ; @:
 $(doc_goals): rows-of-doc ; @:
 $(beir_goals): rows-of-beir ; @:
@@ -116,6 +117,9 @@ quickstart: rows-of-quickstart
 	@cp -p $(QUICKSTART)/passage/table.tsv $(QUICKSTART)/passage/table.parquet $(QUICKSTART)/
 	+@$(call REPORT,quickstart,$(QUICKSTART)/passage)
 	@sed 's|BIN|$(BIN)|; s|QUICKSTART|$(QUICKSTART)|g' lib/experiments/next.txt
+
+cluster-demo: build
+	MAKE="$(MAKE)" python3 lib/scripts/cluster_demo.py $(BIN) out/cluster-demo $(QUICKSTART)
 
 quickstart-cosine: rows-of-quickstart-cosine ; @:
 

@@ -1,5 +1,9 @@
 //! Encodes tokenized texts into vectors, or into codes of product quantization.
 
+#[path = "embed/shards.rs"]
+mod shards;
+
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,12 +12,13 @@ use clap::{Parser, ValueEnum};
 use hardmine_command::{self as command, Common, Report};
 use hardmine_encoder::{
     DeviceChoice, Embedding, Encoder, Form, Network, Pooling, Precision, Similarity, Truncation, default_batch_tokens,
-    digest, prepare_process,
+    digest, prepare_process, window_texts,
 };
-use hardmine_files::{Input, Output, Sharding, Table, Writer};
+use hardmine_files::{Input, Output, Sharding, Table, Writer, shards_near};
 use hardmine_quantization::{Codebook, PqIndex, Rotation};
 use hardmine_records::{Error, Kind, Provenance, provenance, schema};
 use hardmine_text::{FolderSettings, TextKind, Tokenizer};
+use hardmine_units::Cluster;
 
 /// Encodes tokenized texts into vectors
 ///
@@ -35,8 +40,8 @@ pub(crate) struct Args {
     tokens: Input,
 
     /// File to write the embeddings to: .arrow (best for rank and train), .parquet or .arrows. A name that ends in a
-    /// slash is a folder of shards, with the same rows in each as in the shards of the tokens. Without this option, or
-    /// with -, the embeddings go to standard output
+    /// slash is a folder of shards: those of the tokens, but that each ends at a multiple of 2,048 rows (with another
+    /// --batch-tokens, of that number). Without this option, or with -, the embeddings go to standard output
     #[arg(short, long, default_value = "-", hide_default_value = true, value_parser = command::output())]
     output: Output,
 
@@ -105,6 +110,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IDS", value_parser = clap::value_parser!(u32).range(1..))]
     batch_tokens: Option<u32>,
 
+    /// Encode only these rows of the tokens, counted from 0: --rows 0..65536 is the first 65,536 texts. Parts that begin
+    /// at multiples of 2,048 (with another --batch-tokens, of that number) are, to the last bit, parts of the whole
+    #[arg(long, value_name = "FROM..TO", value_parser = command::row_range)]
+    rows: Option<Range<u64>>,
+
+    /// Divide the work among the workers of the scheduler at df://HOST:PORT (see worker --help), who must see the same
+    /// folders under the same paths; or do it on this machine, with here. It is done shard by shard, so that a run that
+    /// was cut off goes on where it was when it is started again. The output must be a folder, and gets the same bytes
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "rows")]
+    cluster: Option<Cluster>,
+
     /// Accept texts whose prompt is not the one that the model asks for
     #[arg(long)]
     other_prompt: bool,
@@ -126,7 +142,13 @@ fn main() -> ExitCode {
 fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let inputs: Vec<&Input> = [&args.tokens].into_iter().chain(&args.quantizer).collect();
     args.output.check_differs(&inputs)?;
-    let mut tokens = Table::open(&args.tokens, &[Kind::Tokens])?;
+    if let Some(cluster) = &args.cluster {
+        return shards::embed(cluster, &args, report);
+    }
+    let mut tokens = match args.rows.clone() {
+        Some(rows) => Table::open_rows(&args.tokens, &[Kind::Tokens], rows)?,
+        None => Table::open(&args.tokens, &[Kind::Tokens])?,
+    };
     let settings = FolderSettings::read(&args.model)?;
     check_tokenizer(&tokens, &args.model, &settings)?;
     let kind = TextKind::of(tokens.provenance());
@@ -181,13 +203,16 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     about.set_some(provenance::SPACE, rotation.as_ref().map(Rotation::digest));
     about.set_some(provenance::CENTROIDS, codebook.as_ref().map(Codebook::digest));
     let (kind, schema) = record(form, encoder.dimension());
-    let sharding = tokens.shards().map_or(Sharding::Whole, Sharding::Like);
-    let mut writer = Writer::create(&args.output.clone().sharded(sharding), kind, schema, about)?;
+    let batch_tokens = args.batch_tokens.map_or(default_batch_tokens(encoder.device()), |tokens| tokens as usize);
+    let shards = if args.rows.is_none() { tokens.shards() } else { None };
+    let sharding = shards.map(|rows| Sharding::Like(shards_near(&rows, window_texts(batch_tokens) as u64)));
+    let mut writer =
+        Writer::create(&args.output.clone().sharded(sharding.unwrap_or(Sharding::Whole)), kind, schema, about)?;
 
     report.progress(None, "texts");
     let place = tokens.name().to_owned();
-    let batch_tokens = args.batch_tokens.map_or(default_batch_tokens(encoder.device()), |tokens| tokens as usize);
-    let embedding = Embedding { encoder: &encoder, truncation, batch_tokens, form, place: &place };
+    let first_row = args.rows.as_ref().map_or(0, |rows| rows.start as usize);
+    let embedding = Embedding { encoder: &encoder, truncation, batch_tokens, form, place: &place, first_row };
     let embedded = embedding.run(tokens.by_ref(), |records| writer.write(&records), |texts| report.add(texts))?;
 
     let known = tokens.provenance().get(provenance::KEYS).map(str::to_owned);

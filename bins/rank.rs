@@ -2,6 +2,8 @@
 
 #[path = "rank/lexical.rs"]
 mod lexical;
+#[path = "rank/shards.rs"]
+mod shards;
 
 use std::num::NonZero;
 use std::process::ExitCode;
@@ -9,10 +11,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use hardmine_command::{self as command, Common, ForeignIds, Report};
 use hardmine_encoder::{DeviceChoice, prepare_process};
-use hardmine_files::{Input, Output, Table, Writer};
+use hardmine_files::{Input, Output, Sharding, Table, Writer};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, schema};
 use hardmine_search::lexical::LexicalIndex;
 use hardmine_search::{PairScorer, RankSettings, Ranker};
+use hardmine_units::Cluster;
 
 use self::lexical::LexicalArgs;
 
@@ -103,6 +106,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=VALUE,…")]
     search_parameters: Option<String>,
 
+    /// Divide the documents among the workers of the scheduler at df://HOST:PORT (see worker --help), who must see the
+    /// same folders under the same paths; or search them on this machine shard by shard, with here. Each shard of the
+    /// documents is searched by a command of its own, so that a run that was cut off goes on where it was when it is
+    /// started again. --index must be embeddings. The run has the same bytes
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["pairs", "rerank", "search_parameters", "exclude_self"])]
+    cluster: Option<Cluster>,
+
     #[command(flatten)]
     lexical: LexicalArgs,
 
@@ -119,6 +129,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let inputs: Vec<&Input> = [&args.queries, &args.index].into_iter().chain(options).collect();
     command::check_inputs::<Args>(&inputs);
     args.output.check_differs(&inputs)?;
+    if let Some(cluster) = &args.cluster {
+        return shards::rank(cluster, &args, report);
+    }
     if args.index.path().is_dir() && !args.index.is_dataset() {
         check_for_vectors(&args)?;
         let index = LexicalIndex::open(args.index.path())?;
@@ -164,7 +177,8 @@ fn search(args: Args, report: &mut Report) -> anyhow::Result<()> {
     // SAFETY: no other thread is at work yet. One waits for signals, and those that libraries started wait for work.
     let ranker = unsafe { Ranker::open(&args.queries, &args.index, args.rerank.as_ref(), settings)? };
     let run = schema::run(IdSpace::Internal);
-    let mut writer = Writer::create(&args.output, Kind::Run, run, Provenance::default())?;
+    let output = args.output.sharded(Sharding::Whole);
+    let mut writer = Writer::create(&output, Kind::Run, run, Provenance::default())?;
     report.progress(None, "rows");
     let ranked = ranker.run(|batch| {
         report.add(batch.num_rows() as u64);

@@ -1,5 +1,9 @@
 //! Turns texts into token ids.
 
+#[path = "tokenize/shards.rs"]
+mod shards;
+
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +13,7 @@ use hardmine_command::{self as command, Common, ForeignIds, Report, TextColumns}
 use hardmine_files::{Input, Output, Sharding, Writer};
 use hardmine_records::{Error, Kind, Provenance, provenance, schema};
 use hardmine_text::{Columns, Corpus, FolderSettings, Judged, Prompts, TextKind, Tokenizer, tokenize};
+use hardmine_units::Cluster;
 
 /// Turns the texts of a collection or of queries into token ids
 ///
@@ -93,6 +98,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MIB|BYTES", default_value = "64", value_parser = line_length)]
     max_line: usize,
 
+    /// Tokenize only these rows of the texts, counted from 0: --rows 0..65536 is the first 65,536 texts. The others are
+    /// read all the same
+    #[arg(long, value_name = "FROM..TO", value_parser = command::row_range, conflicts_with = "judged")]
+    rows: Option<Range<u64>>,
+
+    /// Divide the work among the workers of the scheduler at df://HOST:PORT (see worker --help), who must see the same
+    /// folders under the same paths; or do it on this machine, with here. It is done shard by shard, so that a run that
+    /// was cut off goes on where it was when it is started again. The output must be a folder of shards of --shard-rows,
+    /// and gets the same bytes
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["rows", "judged", "shards"], requires = "shard_rows")]
+    cluster: Option<Cluster>,
+
     /// Keep only the queries that have a row in this qrels file, whose ids are the collection's own
     #[arg(long, value_name = "QRELS")]
     judged: Option<Input>,
@@ -120,6 +137,9 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         command::wrong_usage::<Args>("--shards and --shard-rows write a folder: -o FOLDER/, with the slash".to_owned());
     }
     args.output.check_differs(&inputs)?;
+    if let Some(cluster) = &args.cluster {
+        return shards::tokenize(cluster, &args, report);
+    }
     let output = args.output.clone().sharded(sharding);
     let settings = FolderSettings::read(&args.tokenizer)?;
     let tokenizer = match args.compat {
@@ -153,7 +173,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     let mut writer = Writer::create(&output, Kind::Tokens, schema::tokens(), about)?;
 
     report.progress(None, "texts");
-    let summary = tokenize(corpus, &tokenizer, max_length, judged.as_ref(), |batch| {
+    let summary = tokenize(corpus, &tokenizer, max_length, args.rows.clone(), judged.as_ref(), |batch| {
         report.add(batch.num_rows() as u64);
         writer.write(batch)
     })?;

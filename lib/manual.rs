@@ -33,8 +33,10 @@ mod sql;
 mod tokenize;
 #[path = "../bins/train.rs"]
 mod train;
+#[path = "../bins/worker.rs"]
+mod worker;
 
-fn commands() -> [Command; 10] {
+fn commands() -> [Command; 11] {
     [
         embed::Args::command().name("embed"),
         index::Args::command().name("index"),
@@ -46,6 +48,7 @@ fn commands() -> [Command; 10] {
         sql::Args::command().name("sql"),
         tokenize::Args::command().name("tokenize"),
         train::Args::command().name("train"),
+        worker::Args::command().name("worker"),
     ]
 }
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod baseline;
 mod behaviour;
 mod checkpoints;
+mod cluster;
 mod collection;
 mod compressed;
 mod damaged;

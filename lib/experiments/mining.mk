@@ -23,7 +23,7 @@ earlier  = $(filter $(negatives)/ance-%,$(call negatives_of,$(call from,$(row_of
 of_queries   = $(@:.parquet=.queries.arrow)
 of_positives = $(@:.parquet=.positives.parquet)
 LISTS  = $(RANK) --index $(word 2,$^) --top-k $$(($(NEGATIVES) + $(MARGIN))) $(of_queries)
-SCORES = $(RANK) --index $(word 2,$^) --pairs $(qrels)/train.parquet $(of_queries)
+SCORES = $(BIN)/rank $(OTHER_PROMPT) --device $(DEVICE) --index $(word 2,$^) --pairs $(qrels)/train.parquet $(of_queries)
 MINE   = $(BIN)/mine-negatives --positives $(of_positives) --top-k $(NEGATIVES) $(rules_of) \
 	  --report $(@:.parquet=.report.parquet) $(if $(DOC_ID)$(DOC_TEXT),,--texts $(docs))
 # What is behind $$ is looked up for each target, when its name is known.

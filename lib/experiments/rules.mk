@@ -108,7 +108,11 @@ TOKENIZE = $(BIN)/tokenize --tokenizer $(INIT) $(if $(COMPAT),--compat $(lastwor
 prompt = $(if $($(1)),--prompt $(call quoted,$($(1))))
 OTHER_PROMPT = $(if $(QUERY_PROMPT)$(DOC_PROMPT),--other-prompt)
 EMBED = $(BIN)/embed $(OTHER_PROMPT) --device $(DEVICE) --precision $(PRECISION)
-RANK = $(BIN)/rank $(OTHER_PROMPT) --device $(DEVICE)
+RANK = $(BIN)/rank $(OTHER_PROMPT) --device $(DEVICE) $(ON_CLUSTER)
+# On a cluster, the documents are folders of shards, which have the names of the files that they stand for.
+ON_CLUSTER = $(if $(CLUSTER),--cluster $(CLUSTER))
+SHARDS = $(if $(CLUSTER),$(ON_CLUSTER) --shard-rows $(SHARD_ROWS))
+AS_SHARDS = $(if $(CLUSTER),/)
 SCORE = $(BIN)/score $(if $(EXCLUDE_SELF),--exclude-self)
 # The columns that a collection of yours has its ids and texts in.
 DOC_COLUMNS   = $(if $(DOC_ID),--id-column $(DOC_ID)) $(if $(DOC_TEXT),--text-column $(DOC_TEXT))
@@ -209,7 +213,7 @@ $(HERE) $(qrels) $(models) $(metrics):
 # ---- tokens and judgements ----------------------------------------------------------------------------------
 
 $(tokens)/docs.arrow: $(docs) | $(tokens)
-	$(TOKENIZE) --kind $(KIND) $(DOC_COLUMNS) $(call prompt,DOC_PROMPT) $< -o $@
+	$(TOKENIZE) --kind $(KIND) $(DOC_COLUMNS) $(call prompt,DOC_PROMPT) $(SHARDS) $< -o $@$(AS_SHARDS)
 
 $(tokens)/train.arrow: $(train_queries) $(or $(train_qrels),/train)
 $(tokens)/dev.arrow: $(dev_queries) $(dev_qrels)
@@ -269,7 +273,7 @@ $(as_given): | $(models)
 # ---- embeddings, runs and metrics ---------------------------------------------------------------------------
 
 $(all_rows:%=$(embeddings)/%.arrow): $(embeddings)/%.arrow: $(models)/%/config.json $(tokens)/docs.arrow | $(embeddings)
-	$(EMBED) --model $(<D) --max-length $($(LENGTH)) $(tokens)/docs.arrow -o $@
+	$(EMBED) --model $(<D) --max-length $($(LENGTH)) $(ON_CLUSTER) $(tokens)/docs.arrow -o $@$(AS_SHARDS)
 
 # The queries are encoded by the row's model (the first prerequisite) and searched among documents (the second).
 SEARCH = $(EMBED) --model $(<D) --max-length $(query_length) $(document_model) $(word 3,$^) \

@@ -73,6 +73,11 @@ DEVICE ?= auto
 PRECISION ?= f32
 SEED ?= 42
 
+# The scheduler of workers (df://HOST:PORT) that tokenize, encode and search the documents in shards of so many rows; the
+# rest is done here. Without it, all is. Results have the same bytes.
+CLUSTER ?=
+SHARD_ROWS ?= 1000000
+
 # Tokens kept: when encoding for retrieval, and in training.
 PASSAGE_LENGTH ?= 256
 DOCUMENT_LENGTH ?= 512

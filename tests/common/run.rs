@@ -8,9 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-/// Our ten.
-pub const BINARIES: [&str; 10] =
-    ["tokenize", "embed", "index", "rank", "mine-negatives", "train", "score", "remap-ids", "sql", "report"];
+/// Our eleven.
+pub const BINARIES: [&str; 11] =
+    ["tokenize", "embed", "index", "rank", "mine-negatives", "train", "score", "remap-ids", "sql", "report", "worker"];
 
 fn bin() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_tokenize")).parent().unwrap()

@@ -2,18 +2,23 @@
 //! libraries know nothing of it.
 
 use std::ffi::OsString;
+use std::ops::Range;
 
 use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgAction, Args, CommandFactory, ValueEnum};
 use hardmine_files::{Input, Output, named_twice};
 use hardmine_records::IdSpace;
 
 use crate::program_name;
 
+/// Heading of the options that every command has.
+const MESSAGES: &str = "Messages";
+
 /// Options that every command has.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Messages")]
+#[command(next_help_heading = MESSAGES)]
 pub struct Common {
     /// Log more: -v tells what is done, -vv tells details. RUST_LOG overrides this
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
@@ -90,6 +95,38 @@ where
 /// An output: a file whose ending chooses its form, or `-`.
 pub fn output() -> impl TypedValueParser<Value = Output> {
     os_text(|text| Output::parse(&text))
+}
+
+/// Rows from one up to another that is no longer one of them, as `0..100`.
+///
+/// # Errors
+/// The text is no such range, or there are no rows in it.
+pub fn row_range(text: &str) -> Result<Range<u64>, String> {
+    let ends = text.split_once("..").and_then(|(from, to)| Some(from.trim().parse().ok()?..to.trim().parse().ok()?));
+    ends.filter(|rows| rows.start < rows.end).ok_or_else(|| "expected two numbers, such as 0..65536".into())
+}
+
+/// The options that were given on the command line, but for those `without`, as arguments of a command that does a part
+/// of the work. Options of messages are never among them, nor are arguments without a name.
+pub fn options_given<A: CommandFactory>(without: &[&str]) -> Vec<String> {
+    let command = A::command();
+    let matches = command.clone().get_matches();
+    let mut given = Vec::new();
+    for argument in command.get_arguments() {
+        let id = argument.get_id().as_str();
+        let messages = argument.get_help_heading() == Some(MESSAGES);
+        let Some(name) = argument.get_long().filter(|_| !messages && !without.contains(&id)) else { continue };
+        if matches.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        match argument.get_action() {
+            ArgAction::SetTrue => given.push(format!("--{name}")),
+            _ => given.extend(
+                matches.get_raw(id).into_iter().flatten().map(|value| format!("--{name}={}", value.to_string_lossy())),
+            ),
+        }
+    }
+    given
 }
 
 /// Ends the program as wrong usage where two of `inputs` name standard input, or the same pipe: the second reader would

@@ -15,7 +15,10 @@ use hardmine_files::{panic_text, stdout_was_closed};
 use hardmine_records::{Error, ErrorKind, one_line};
 use tracing_subscriber::EnvFilter;
 
-pub use arguments::{Common, ForeignIds, TextColumns, check_inputs, id_space, one_of, os_text, output, wrong_usage};
+pub use arguments::{
+    Common, ForeignIds, TextColumns, check_inputs, id_space, one_of, options_given, os_text, output, row_range,
+    wrong_usage,
+};
 pub use report::Report;
 
 use arguments::LogFormat;

@@ -71,6 +71,11 @@ impl Report {
         self.bar.inc(rows);
     }
 
+    /// Moves the progress bar where it counts something else than rows, such as shards.
+    pub fn advance(&self, units: u64) {
+        self.bar.inc(units);
+    }
+
     /// Adds something the user should know to the closing line.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());

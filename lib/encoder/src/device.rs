@@ -48,6 +48,14 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// The device that is meant on other machines, which nobody can look at: a GPU only if one was named.
+    pub fn expected(self) -> Device {
+        match self {
+            DeviceChoice::Auto | DeviceChoice::Cpu => Device::Cpu,
+            DeviceChoice::Cuda(number) => Device::Cuda(number),
+        }
+    }
+
     /// Opens the device. CUDA is loaded where it may be needed.
     ///
     /// # Errors

@@ -15,10 +15,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{Network, Truncation, Workers, check_token_ids, cut_by_tokens};
 
-/// A window ends with so many batches' worth of tokens, or so many texts. Sorting texts by length
-/// inside it leaves attention little padding; much larger windows only take memory and delay the output.
-const WINDOW_BATCHES: usize = 64;
-const WINDOW_TEXTS: usize = 32_768;
+/// Fewest and most texts of a window. Sorting texts by length inside it leaves attention little padding; much larger
+/// windows only take memory and delay the output.
+const WINDOW_TEXTS: (usize, usize) = (64, 32_768);
 
 /// Rows of a record batch.
 const RECORDS: usize = 4_096;
@@ -35,6 +34,8 @@ pub struct Embedding<'a> {
     pub form: Form<'a>,
     /// The name of the tokens in errors.
     pub place: &'a str,
+    /// The row number of the first text in `place`.
+    pub first_row: usize,
 }
 
 /// What is written of a vector.
@@ -84,6 +85,13 @@ pub fn default_batch_tokens(device: Device) -> usize {
     if device.is_cuda() { 65_536 } else { 2_048 }
 }
 
+/// How many consecutive texts are encoded in batches of `batch_tokens` tokens among themselves. The last bits of a vector
+/// depend on the texts of its window, and on no others: parts of a collection that begin at a multiple of this number
+/// get the vectors that they get as parts of the whole.
+pub fn window_texts(batch_tokens: usize) -> usize {
+    batch_tokens.clamp(WINDOW_TEXTS.0, WINDOW_TEXTS.1)
+}
+
 impl Embedding<'_> {
     /// Encodes `tokens`, records of kind tokens. `write` is given records of kind embeddings or codes, `done`
     /// the number of texts encoded since it was last called.
@@ -115,8 +123,9 @@ impl Embedding<'_> {
         let reading = WindowReader {
             vocabulary: self.encoder.vocabulary(),
             truncation: self.truncation,
-            window_tokens: self.batch_tokens.saturating_mul(WINDOW_BATCHES),
+            window_texts: window_texts(self.batch_tokens),
             place: self.place,
+            first_row: self.first_row,
         };
         let writing = VectorWriter { form: self.form, dimension: self.encoder.dimension(), place: self.place };
         let (window_sender, windows) = sync_channel(1);
@@ -222,16 +231,16 @@ impl Window {
 struct WindowReader<'a> {
     vocabulary: usize,
     truncation: Truncation,
-    window_tokens: usize,
+    window_texts: usize,
     place: &'a str,
+    first_row: usize,
 }
 
 impl WindowReader<'_> {
     fn run(&self, tokens: impl Iterator<Item = Result<RecordBatch>>, windows: SyncSender<Window>) -> Result<Embedded> {
         let mut keys = KeyHasher::default();
         let mut cut = 0;
-        let mut window = Window::default();
-        let mut weight = 0;
+        let mut window = Window { first_row: self.first_row, ..Window::default() };
         'tokens: for records in tokens {
             let records = records?;
             let texts = TokensBatch::new(&records)?;
@@ -243,18 +252,16 @@ impl WindowReader<'_> {
                 window.token_ids.extend_from_slice(text);
                 window.ends.push(window.token_ids.len());
                 let kept = self.truncation.kept(text.len());
-                weight += kept;
                 cut += u64::from(kept < text.len());
-                if weight >= self.window_tokens || window.ids.len() >= WINDOW_TEXTS {
+                if window.ids.len() >= self.window_texts {
                     let next = Window { first_row: window.first_row + window.ids.len(), ..Window::default() };
-                    weight = 0;
                     if windows.send(std::mem::replace(&mut window, next)).is_err() {
                         break 'tokens;
                     }
                 }
             }
         }
-        let texts = (window.first_row + window.ids.len()) as u64;
+        let texts = (window.first_row + window.ids.len() - self.first_row) as u64;
         if !window.ids.is_empty() {
             // A closed channel means that encoding has failed, which is reported there.
             let _ = windows.send(window);

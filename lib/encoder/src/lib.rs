@@ -34,7 +34,7 @@ mod workers;
 pub use batch::{Batch, Truncation, check_token_ids, cut_by_tokens, cut_evenly};
 pub use device::DeviceChoice;
 pub use digest::digest;
-pub use embedding::{Embedded, Embedding, Form, default_batch_tokens};
+pub use embedding::{Embedded, Embedding, Form, default_batch_tokens, window_texts};
 pub use model::Encoder;
 pub use network::Network;
 pub use pooling::{Pooling, PoolingMode};

@@ -1,10 +1,7 @@
 //! Reads datasets: folders of shards, which are Arrow or Parquet files, with one manifest.
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{Field, SchemaRef};
@@ -12,7 +9,8 @@ use hardmine_records::{Error, Provenance, Result, provenance};
 
 use crate::Input;
 use crate::input::Content;
-use crate::manifest::{Manifest, ShardEntry, sha256};
+use crate::manifest::{Manifest, ShardEntry};
+use crate::parts::check_digest;
 use crate::table::{Batches, open_records};
 
 /// What a shard says of itself only, so that it may differ from what the whole says.
@@ -28,11 +26,9 @@ pub(crate) struct Dataset {
     last_id: Option<i64>,
     provenance: Provenance,
     schema: SchemaRef,
+    /// Rows of the shards before those that are open.
+    first_row: u64,
 }
-
-/// What tells the bytes of a file from those of others and from its own of another time, without a look at them: device,
-/// inode, length and time of its last change; and their SHA-256.
-type Version = (u64, u64, u64, i64, i64, String);
 
 struct Shard {
     name: String,
@@ -48,6 +44,14 @@ impl Dataset {
     /// There is no manifest, or it and the files disagree; shards that are not of one kind, with the same columns, and
     /// of one model, tokenizer and so on.
     pub(crate) fn open(folder: &Path) -> Result<Dataset> {
+        Dataset::open_rows(folder, &(0..u64::MAX))
+    }
+
+    /// [`Dataset::open`], but only of the shards that have some of `rows`.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`]; there are not so many rows.
+    pub(crate) fn open_rows(folder: &Path, rows: &Range<u64>) -> Result<Dataset> {
         let manifest = Manifest::read(folder)?;
         if let Some(name) = manifest.stranger(folder)? {
             let text = "lies in the folder of a dataset, but its manifest.json does not name it";
@@ -57,7 +61,16 @@ impl Dataset {
         let mut whole = manifest.provenance();
         let mut schema: Option<SchemaRef> = None;
         let mut shards: Vec<Shard> = Vec::new();
+        let (mut first_row, mut end) = (0, 0);
         for entry in &manifest.shards {
+            let start = end;
+            end += entry.rows;
+            if end <= rows.start || start >= rows.end {
+                continue;
+            }
+            if shards.is_empty() {
+                first_row = start;
+            }
             let (shard, columns, about) = Shard::open(folder, entry)?;
             if shards.is_empty() && whole.iter().next().is_none() {
                 whole = shared(&about);
@@ -75,8 +88,11 @@ impl Dataset {
             }
             shards.push(shard);
         }
-        let schema = schema.ok_or_else(|| Error::new(folder.display(), "is a dataset without shards"))?;
-        Ok(Dataset { shards, present: 0, read: 0, last_id: None, provenance: whole, schema })
+        let schema = schema.ok_or_else(|| {
+            let text = format!("has {end} rows, so that there are no rows {}..{}", rows.start, rows.end);
+            Error::new(folder.display(), text)
+        })?;
+        Ok(Dataset { shards, present: 0, read: 0, last_id: None, provenance: whole, schema, first_row })
     }
 
     /// The next batch of the present shard, or of the next one.
@@ -117,6 +133,11 @@ impl Dataset {
     /// Rows of each shard.
     pub(crate) fn rows(&self) -> Vec<u64> {
         self.shards.iter().map(|shard| shard.rows).collect()
+    }
+
+    /// The number of the first row of the first shard that is open.
+    pub(crate) fn first_row(&self) -> u64 {
+        self.first_row
     }
 
     pub(crate) fn provenance(&self) -> &Provenance {
@@ -170,25 +191,4 @@ fn check_alike(name: &str, shard: &Provenance, whole: &Provenance) -> Result<()>
     let entry = (entry.trim_start_matches("hardmine.").replace('_', " "), whole.get(&entry).unwrap_or("not there"));
     let text = format!("is a shard whose {} is {value}, but that of the dataset is {}", entry.0, entry.1);
     Err(Error::new(name, text).hint("shards of different kinds, schema versions or models can't be mixed"))
-}
-
-/// Refuses a shard whose bytes are not those that the manifest was written for. Bytes that were looked at before, and
-/// have not changed since, are not read again.
-fn check_digest(name: &str, file: &File, expected: &str) -> Result<()> {
-    static SEEN: Mutex<Option<HashSet<Version>>> = Mutex::new(None);
-    let found = file.metadata().map_err(Error::io(name))?;
-    let version =
-        (found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec(), expected.to_ascii_lowercase());
-    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let seen = seen.get_or_insert_default();
-    if seen.contains(&version) {
-        return Ok(());
-    }
-    if sha256(file).map_err(Error::io(name))? != version.5 {
-        let text = "is not the shard that the dataset's manifest.json was written for: its SHA-256 is another";
-        return Err(Error::new(name, text)
-            .hint("it was cut off, changed, exchanged with another shard, or is being written right now"));
-    }
-    seen.insert(version);
-    Ok(())
 }

@@ -9,8 +9,9 @@ use arrow::datatypes::SchemaRef;
 use hardmine_records::{Error, Kind, Provenance, Result};
 
 use crate::dataset::shared;
-use crate::manifest::{MANIFEST, Manifest, ShardEntry, sha256};
+use crate::manifest::{MANIFEST, Manifest, ShardEntry, UNITS, sha256};
 use crate::output_folder::{contents, put_folder, put_folder_back};
+use crate::parts::Part;
 use crate::paths::resolve;
 use crate::temporary::{Temporary, folder_of, sync_folder};
 use crate::{Format, Input, Mapped, Output, Writer};
@@ -110,6 +111,16 @@ impl DatasetWriter {
         Ok(())
     }
 
+    /// Takes in a file that is a shard already.
+    pub(crate) fn adopt(&mut self, part: &Part) -> Result<()> {
+        let file = self.file();
+        let target = self.folder.path().join(&file);
+        let linked = fs::hard_link(&part.path, &target).or_else(|_| fs::copy(&part.path, &target).map(drop));
+        linked.map_err(Error::io(part.path.display()))?;
+        self.done.push(ShardEntry { file, rows: part.rows, sha256: Some(part.sha256.clone()) });
+        Ok(())
+    }
+
     /// Ends the dataset, whose whole came from where `provenance` says.
     pub(crate) fn finish(mut self, provenance: &Provenance) -> Result<()> {
         if let Sharding::Shards(count) = self.sharding {
@@ -161,7 +172,10 @@ fn check_replaceable(place: &str, target: &Path) -> Result<()> {
     }
     let files = contents(target).map_err(Error::io(place))?;
     let known = match target.join(MANIFEST).exists() {
-        true => Manifest::read(target)?.shards.into_iter().map(|shard| PathBuf::from(shard.file)).collect(),
+        true => {
+            let shards = Manifest::read(target)?.shards.into_iter().map(|shard| PathBuf::from(shard.file));
+            shards.chain([PathBuf::from(UNITS)]).collect()
+        }
         false => Vec::new(),
     };
     match files.iter().find(|file| !known.contains(file) && (known.is_empty() || file.as_os_str() != MANIFEST)) {

@@ -14,6 +14,10 @@ use crate::input::read_small;
 /// The name of the manifest in the folder of a dataset.
 pub(crate) const MANIFEST: &str = "manifest.json";
 
+/// The name of the file beside the manifest that says of which unit of work each shard came, where the dataset was made
+/// of such. It is there for whoever makes more of them, and no part of the dataset.
+pub(crate) const UNITS: &str = ".units.json";
+
 /// The version of the manifest's form.
 const VERSION: u32 = 1;
 /// Bytes that a manifest may have: enough for a few hundred thousand shards.

@@ -1,6 +1,7 @@
 //! Reads records: one reader for every kind, format and origin.
 
 use std::fs::File;
+use std::ops::Range;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::min;
@@ -31,6 +32,8 @@ pub struct Table {
     ranks: Ranks,
     /// Whether integer ids were taken for official ones without being told so.
     assumed: bool,
+    /// Rows that are passed over before the first one that is given, and how many are given from there on.
+    cut: Option<(u64, u64)>,
 }
 
 /// What integer ids mean in a file of another program.
@@ -74,6 +77,25 @@ impl Table {
         Table::open_any(input, accepted, ForeignIds::AsTyped)
     }
 
+    /// [`Table::open`], but only the `rows` of it, counted from 0. Of a dataset, only the shards that have some of them
+    /// are opened.
+    ///
+    /// # Errors
+    /// As [`Table::open`]. Reading fails at the end where there are not so many rows.
+    pub fn open_rows(input: &Input, accepted: &[Kind], rows: Range<u64>) -> Result<Table> {
+        let mut before = 0;
+        let mut table = match input.folder() {
+            None => Table::open(input, accepted)?,
+            Some(folder) => {
+                let dataset = Dataset::open_rows(folder, &rows)?;
+                before = dataset.first_row();
+                Table::of_dataset(input, dataset, accepted, ForeignIds::AsTyped)?
+            }
+        };
+        table.cut = Some((rows.start - before, rows.end - rows.start));
+        Ok(table)
+    }
+
     /// As [`Table::open`], of an input that is open already.
     ///
     /// # Errors
@@ -94,7 +116,10 @@ impl Table {
     /// Opens a file, a pipe, or a folder of shards.
     fn open_any(input: &Input, accepted: &[Kind], foreign_ids: ForeignIds) -> Result<Table> {
         let Some(folder) = input.folder() else { return Table::read_with_ids(input.open()?, accepted, foreign_ids) };
-        let dataset = Dataset::open(folder)?;
+        Table::of_dataset(input, Dataset::open(folder)?, accepted, foreign_ids)
+    }
+
+    fn of_dataset(input: &Input, dataset: Dataset, accepted: &[Kind], foreign_ids: ForeignIds) -> Result<Table> {
         let (schema, provenance) = (dataset.schema(), dataset.provenance().clone());
         let batches = Batches::Dataset(Box::new(dataset));
         Table::new(input.to_string(), accepted, &schema, batches, provenance, None, foreign_ids)
@@ -174,7 +199,7 @@ impl Table {
             Kind::Run | Kind::Negatives => Ranks::Unknown,
             _ => Ranks::Unread,
         };
-        Ok(Table { name, kind, conform, provenance, first, batches, ranks, assumed })
+        Ok(Table { name, kind, conform, provenance, first, batches, ranks, assumed, cut: None })
     }
 
     /// Whether the file has scores. Those of a run that has none are made of the ranks.
@@ -274,7 +299,7 @@ impl Table {
         }
     }
 
-    /// Rows of each shard of a dataset; none for a file.
+    /// Rows of each shard of a dataset that was opened; none for a file.
     pub fn shards(&self) -> Option<Vec<u64>> {
         match &self.batches {
             Batches::Dataset(dataset) => Some(dataset.rows()),
@@ -332,6 +357,36 @@ impl Iterator for Table {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Result<RecordBatch>> {
+        loop {
+            match (self.next_whole(), &mut self.cut) {
+                (Some(Ok(batch)), Some((skipped, left))) => {
+                    let rows = batch.num_rows() as u64;
+                    let from = rows.min(*skipped);
+                    let taken = (rows - from).min(*left);
+                    (*skipped, *left) = (*skipped - from, *left - taken);
+                    if taken > 0 {
+                        return Some(Ok(batch.slice(from as usize, taken as usize)));
+                    }
+                    // Only at its end does a stream say where its rows came from.
+                    if *left == 0 && !matches!(self.batches, Batches::Stream(_)) {
+                        return None;
+                    }
+                }
+                (None, Some((skipped, left))) if *skipped + *left > 0 => {
+                    let missing = *skipped + std::mem::take(left);
+                    *skipped = 0;
+                    let text = format!("ends {missing} rows before the last one that is asked for");
+                    return Some(Err(Error::new(&self.name, text)));
+                }
+                (next, _) => return next,
+            }
+        }
+    }
+}
+
+impl Table {
+    /// The next batch, whether or not its rows are among those that are asked for.
+    fn next_whole(&mut self) -> Option<Result<RecordBatch>> {
         let next = match self.first.take() {
             Some(batch) => Ok(Some(batch)),
             None => self.batches.next(&self.name),

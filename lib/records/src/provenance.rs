@@ -146,7 +146,7 @@ impl Provenance {
     /// Sets how a file was made: by this program, with its command line.
     pub fn stamp_program(&mut self) {
         self.set(PROGRAM, concat!("hardmine ", env!("CARGO_PKG_VERSION")));
-        self.set(COMMAND, command_line(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())));
+        self.set(COMMAND, command());
     }
 
     /// Takes the provenance out of the metadata of a schema or of a Parquet footer. Other entries are left out.
@@ -166,8 +166,17 @@ impl Provenance {
     }
 }
 
-/// Options that say where the output goes, and into how many files.
-const ELSEWHERE: [&str; 5] = ["-o", "--output", "--per-query", "--shards", "--shard-rows"];
+/// The variable of the environment that has the command line of the whole, for a program that makes a part of its output.
+pub const COMMAND_OF_WHOLE: &str = "HARDMINE_COMMAND";
+
+/// The command line of this program, or of the one whose output it makes a part of.
+pub fn command() -> String {
+    let ours = || command_line(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()));
+    std::env::var(COMMAND_OF_WHOLE).unwrap_or_else(|_| ours())
+}
+
+/// Options that say where the output goes, into how many files, and on which machines it is made.
+const ELSEWHERE: [&str; 6] = ["-o", "--output", "--per-query", "--shards", "--shard-rows", "--cluster"];
 
 /// The command line without what doesn't change the result: folders, and where the output goes.
 fn command_line(arguments: impl Iterator<Item = String>) -> String {

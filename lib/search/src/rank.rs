@@ -11,6 +11,7 @@ use crate::blocks::EmbeddingBlocks;
 use crate::documents::Documents;
 use crate::hit::Hit;
 use crate::rerank::Reranker;
+use crate::run_batches::RunBatches;
 use crate::settings::RankSettings;
 
 /// Fewest and most queries searched for at once.
@@ -106,7 +107,7 @@ impl Ranker {
         let per_query = documents.bytes_per_query(&settings) + reranker.as_ref().map_or(0, Reranker::bytes_per_query);
         queries.set_rows((settings.memory / 2 / per_query).clamp(QUERIES.0, QUERIES.1));
         let top_k = settings.top_k - usize::from(settings.exclude_self);
-        let mut short = 0;
+        let (mut short, mut batches) = (0, RunBatches::new(settings.top_k));
         while let Some(block) = queries.next().transpose()? {
             let mut lists = documents.search(&block.vectors, &settings)?;
             check_overflow(queries.name(), &name, &block.ids, &lists)?;
@@ -123,9 +124,10 @@ impl Ranker {
             short += lists.iter().filter(|hits| hits.len() < top_k).count();
             let at_once = (RUN_ROWS / settings.top_k).max(1);
             for (ids, lists) in block.ids.chunks(at_once).zip(lists.chunks(at_once)) {
-                write(&run_batch(ids, lists)?)?;
+                batches.push(&run_batch(ids, lists)?, &mut write)?;
             }
         }
+        batches.flush(&mut write)?;
         // Streams tell their model and keys at the latest at their end.
         let of_queries = (queries.name(), queries.provenance());
         check_vectors(of_queries, (&name, documents.provenance()), settings.other_prompt)?;

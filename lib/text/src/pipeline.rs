@@ -2,6 +2,7 @@
 //! in order and in constant memory.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use arrow::array::RecordBatch;
@@ -34,25 +35,30 @@ pub struct Summary {
 }
 
 /// Tokenizes the texts of `corpus`, those in `judged` if that is given, and hands batches of tokens
-/// (`id, key, token_ids`, ids from 0 on) to `write` in order. No list is longer than `max_length`.
+/// (`id, key, token_ids`, ids from 0 on) to `write` in order. No list is longer than `max_length`. With `range`, only
+/// the texts of these rows are tokenized, whose ids are the numbers of these rows; the others are only read.
 ///
 /// # Errors
-/// The first error of reading, tokenizing or `write`. It is an error, too, if no text is judged.
+/// The first error of reading, tokenizing or `write`. It is an error, too, if no text is judged, or if there are fewer
+/// rows than `range` says.
 pub fn tokenize(
     corpus: Corpus,
     tokenizer: &Tokenizer,
     max_length: usize,
+    range: Option<Range<u64>>,
     judged: Option<&Judged>,
     mut write: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<Summary> {
     let name = corpus.name().to_owned();
     let mut hasher = KeyHasher::default();
-    let (mut rows, mut empty, mut cut, mut unjudged) = (0, 0, 0, 0);
+    let range = range.unwrap_or(0..u64::MAX);
+    let first = range.start as i64;
+    let (mut rows, mut empty, mut cut, mut unjudged) = (first, 0, 0, 0);
     let mut without_text: HashSet<&str> = judged.iter().flat_map(|judged| judged.ids()).collect();
     std::thread::scope(|scope| {
         let (read, texts) = sync_channel::<Result<Batch>>(1);
         let (encoded, tokens) = sync_channel(1);
-        scope.spawn(move || read_batches(corpus, judged, &read));
+        scope.spawn(move || read_batches(corpus, range, judged, &read));
         scope.spawn(move || {
             for batch in texts {
                 if encoded.send(batch.and_then(|batch| encode(batch, tokenizer, max_length))).is_err() {
@@ -76,14 +82,14 @@ pub fn tokenize(
         Ok(())
     })?;
     match judged {
-        Some(judged) if rows == 0 => {
+        Some(judged) if rows == first => {
             let message = format!("none of its {unjudged} queries is among the {} in {}", judged.len(), judged.name());
             Err(Error::new(name, message).hint("are the qrels those of this split?"))
         }
         _ => {
             let mut without_text: Vec<String> = without_text.into_iter().map(str::to_owned).collect();
             without_text.sort_unstable();
-            Ok(Summary { keys: hasher.finish(), rows: rows as u64, empty, cut, unjudged, without_text })
+            Ok(Summary { keys: hasher.finish(), rows: (rows - first) as u64, empty, cut, unjudged, without_text })
         }
     }
 }
@@ -95,11 +101,18 @@ struct Batch {
     unjudged: u64,
 }
 
-/// Sends the corpus in batches, until its end, an error, or until nobody listens.
-fn read_batches(corpus: Corpus, judged: Option<&Judged>, batches: &SyncSender<Result<Batch>>) {
+/// Sends the texts of `range` in batches, until their end, an error, or until nobody listens.
+fn read_batches(corpus: Corpus, range: Range<u64>, judged: Option<&Judged>, batches: &SyncSender<Result<Batch>>) {
     let mut batch = Batch::default();
+    let name = corpus.name().to_owned();
+    let mut row = 0;
     for text in corpus {
+        if row == range.end {
+            break;
+        }
+        row += 1;
         match text {
+            Ok(_) if row <= range.start => {}
             Ok(text) if judged.is_some_and(|judged| !judged.contains(&text.key)) => batch.unjudged += 1,
             Ok(text) => {
                 batch.bytes += text.key.len() + text.fields.len();
@@ -116,6 +129,11 @@ fn read_batches(corpus: Corpus, judged: Option<&Judged>, batches: &SyncSender<Re
                 return;
             }
         }
+    }
+    if range.end != u64::MAX && row < range.end {
+        let text = format!("has {row} texts, so that there are no rows {}..{}", range.start, range.end);
+        drop(batches.send(Err(Error::new(name, text))));
+        return;
     }
     drop(batches.send(Ok(batch)));
 }
@@ -191,7 +209,7 @@ mod tests {
         let lines: String = (0..WORDS).map(|word| format!("q{word}\tw{word}\n")).collect();
         let (_folder, tokenizer, corpus) = words(&lines);
         let (mut row, mut batches) = (0, 0);
-        let summary = tokenize(corpus, &tokenizer, 8, None, |batch| {
+        let summary = tokenize(corpus, &tokenizer, 8, None, None, |batch| {
             batches += 1;
             let texts = TokensBatch::new(batch)?;
             for i in 0..texts.len() {
@@ -216,7 +234,7 @@ mod tests {
         std::fs::write(&qrels, "b 0 d1 0\nc 0 d1 1\nzzz 0 d1 1\n".replace(' ', "\t")).unwrap();
         let judged = Judged::open(&Input::Path(qrels.clone()), None).unwrap();
         let mut keys = Vec::new();
-        let summary = tokenize(corpus, &tokenizer, 8, Some(&judged), |batch| {
+        let summary = tokenize(corpus, &tokenizer, 8, None, Some(&judged), |batch| {
             keys.extend(TokensBatch::new(batch)?.keys.iter().flatten().map(str::to_owned));
             Ok(())
         });
@@ -225,7 +243,7 @@ mod tests {
         assert_eq!((summary.rows, summary.empty, summary.unjudged), (2, 1, 1));
 
         let (_folder, tokenizer, corpus) = words("x\tw1\n");
-        let error = tokenize(corpus, &tokenizer, 8, Some(&judged), |_| Ok(())).unwrap_err().to_string();
+        let error = tokenize(corpus, &tokenizer, 8, None, Some(&judged), |_| Ok(())).unwrap_err().to_string();
         assert!(error.contains("none of its 1 queries is among the 3 in "), "{error}");
     }
 
@@ -233,10 +251,10 @@ mod tests {
     fn the_first_error_ends_it() {
         let lines: String = (0..3 * BATCH_ROWS).map(|row| format!("{row}\tw1\n")).collect();
         let (_folder, tokenizer, corpus) = words(&lines);
-        let error = tokenize(corpus, &tokenizer, 8, None, |_| Err(Error::new("disk", "full"))).unwrap_err();
+        let error = tokenize(corpus, &tokenizer, 8, None, None, |_| Err(Error::new("disk", "full"))).unwrap_err();
         assert_eq!(error.to_string(), "disk: full");
         let (_folder, tokenizer, corpus) = words(&(lines + "broken"));
-        let error = tokenize(corpus, &tokenizer, 8, None, |_| Ok(())).unwrap_err().to_string();
+        let error = tokenize(corpus, &tokenizer, 8, None, None, |_| Ok(())).unwrap_err().to_string();
         assert!(error.contains(&format!("line {}: expected 2 fields", 3 * BATCH_ROWS + 1)), "{error}");
     }
 }

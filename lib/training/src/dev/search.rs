@@ -30,6 +30,7 @@ impl Side<'_> {
             batch_tokens: default_batch_tokens(self.encoder.device()),
             form: Form::F32,
             place: "training",
+            first_row: 0,
         };
         // The rows that errors count are not those of the file. What can be wrong with a text was looked for before, so
         // that it is the model that is at fault.

@@ -1,0 +1,66 @@
+//! Encodes a collection shard by shard, each by a command of its own.
+
+use hardmine_command::{self as command, Report};
+use hardmine_encoder::{default_batch_tokens, digest, window_texts};
+use hardmine_files::{Output, parts, sha256_of, shards_near};
+use hardmine_records::{Error, Kind, provenance};
+use hardmine_units::{Cluster, Job, Unit, assemble, run};
+
+use super::Args;
+
+/// Options that say where the work is done, or that each command has for itself.
+const ELSEWHERE: [&str; 4] = ["output", "cluster", "device", "batch_tokens"];
+/// Options that name files, whose bytes count and not their names.
+const FILES: [&str; 3] = ["model", "document_model", "quantizer"];
+
+pub(crate) fn embed(cluster: &Cluster, args: &Args, report: &mut Report) -> anyhow::Result<()> {
+    let Output::Folder(output, _) = &args.output else {
+        command::wrong_usage::<Args>("--cluster writes a folder: -o FOLDER/, with the slash".to_owned());
+    };
+    let (shards, about) = parts(&args.tokens)?;
+    if about.get(provenance::KEYS).is_none() {
+        let text = "does not say of which texts it is, so that it can't be encoded in parts";
+        return Err(Error::new(&args.tokens, text).hint("make it with tokenize").into());
+    }
+    let batch_tokens = args.batch_tokens.map_or(default_batch_tokens(args.device.expected()), |tokens| tokens as usize);
+    let batch_option = format!("--batch-tokens={batch_tokens}");
+
+    let mut job = Job::new("embed", &args.output)?;
+    job.options = command::options_given::<Args>(&ELSEWHERE);
+    job.options.push(batch_option.clone());
+    job.settings = command::options_given::<Args>(&[&ELSEWHERE[..], &FILES].concat());
+    job.settings.push(batch_option);
+    job.expected.push((provenance::MODEL.to_owned(), digest(&args.model)?));
+    if let Some(model) = &args.document_model {
+        job.settings.push(digest(model)?);
+    }
+    if let Some(index) = &args.quantizer {
+        job.settings.push(sha256_of(index.path())?);
+    }
+    let rows: Vec<u64> = shards.iter().map(|shard| shard.rows).collect();
+    let mut from = 0;
+    for rows in shards_near(&rows, window_texts(batch_tokens) as u64) {
+        let range = format!("{from}..{}", from + rows);
+        let (mut end, tokens) = (0, args.tokens.path().to_string_lossy().into_owned());
+        let read = shards.iter().filter(|shard| {
+            let start = end;
+            end += shard.rows;
+            start < from + rows && end > from
+        });
+        let unit = Unit {
+            name: format!("rows {range} of {tokens}"),
+            arguments: vec![format!("--rows={range}"), tokens.clone()],
+            reads: Vec::new(),
+            settings: vec![range],
+        };
+        job.units.push(unit.reading(read));
+        from += rows;
+    }
+    job.recall(output)?;
+    report.progress(Some(job.units.len() as u64), "shards");
+    let made = run(cluster, &job, |units| report.advance(units))?;
+    let kind = if args.codes { Kind::Codes } else { Kind::Embeddings };
+    report.add(made.iter().map(|part| part.rows).sum());
+    assemble(job, output, kind, &made, |whole| whole.set_some(provenance::KEYS, about.get(provenance::KEYS)))?;
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Tokenizes a collection shard by shard, each by a command of its own.
+
+use hardmine_command::{self as command, Report};
+use hardmine_files::{Output, Part, sha256_of};
+use hardmine_records::{Error, KeyHasher, Kind, provenance};
+use hardmine_text::{Columns, Corpus, FolderSettings, Tokenizer};
+use hardmine_units::{Cluster, Job, Unit, assemble, run};
+
+use super::Args;
+
+/// Options that say where the work is done, or that each command has for itself.
+const ELSEWHERE: [&str; 3] = ["output", "cluster", "shard_rows"];
+
+pub(crate) fn tokenize(cluster: &Cluster, args: &Args, report: &mut Report) -> anyhow::Result<()> {
+    let (Output::Folder(output, _), Some(shard_rows)) = (&args.output, args.shard_rows) else {
+        command::wrong_usage::<Args>("--cluster writes a folder: -o FOLDER/, with the slash".to_owned());
+    };
+    if !args.texts.is_reopenable() {
+        let text = "can be read only once, and every shard reads it";
+        return Err(Error::new(&args.texts, text).hint("name a file").into());
+    }
+    // One look at all texts finds what is wrong with one of them, ids that are there twice, and the fingerprint.
+    let columns = Columns { id: args.columns.id_column.clone(), text: args.columns.text_columns.clone() };
+    let corpus = Corpus::open_columns(&args.texts, args.kind, &columns)?.with_max_line(args.max_line);
+    let (mut keys, mut rows) = (KeyHasher::default(), 0);
+    for text in corpus {
+        keys.update(&text?.key);
+        rows += 1;
+    }
+    let collection = Part { path: args.texts.path().into(), rows, sha256: sha256_of(args.texts.path())? };
+
+    let mut job = Job::new("tokenize", &args.output)?;
+    job.options = command::options_given::<Args>(&ELSEWHERE);
+    job.settings = command::options_given::<Args>(&[&ELSEWHERE[..], &["tokenizer"]].concat());
+    if args.compat.is_none() {
+        let tokenizer = Tokenizer::open(&args.tokenizer, &FolderSettings::read(&args.tokenizer)?)?;
+        job.expected.push((provenance::TOKENIZER.to_owned(), tokenizer.digest()?));
+    }
+    for from in (0..rows).step_by(shard_rows.try_into().unwrap_or(usize::MAX)) {
+        let range = format!("{from}..{}", rows.min(from + shard_rows));
+        let texts = args.texts.path().to_string_lossy().into_owned();
+        let unit = Unit {
+            name: format!("rows {range} of {texts}"),
+            arguments: vec![format!("--rows={range}"), texts],
+            reads: Vec::new(),
+            settings: vec![range],
+        };
+        job.units.push(unit.reading([&collection]));
+    }
+    report.progress(Some(job.units.len() as u64), "shards");
+    let made = run(cluster, &job, |units| report.advance(units))?;
+    report.add(rows);
+    assemble(job, output, Kind::Tokens, &made, |whole| whole.set(provenance::KEYS, keys.finish()))?;
+    Ok(())
+}

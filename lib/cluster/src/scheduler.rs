@@ -1,0 +1,46 @@
+//! The scheduler: Ballista's, with our units of work known to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ballista_core::config::TaskSchedulingPolicy;
+use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::config::SchedulerConfig;
+use ballista_scheduler::scheduler_process::start_server;
+use hardmine_records::{Error, Result};
+
+use crate::client::runtime;
+use crate::codec::Codec;
+
+/// A busy worker is heard of every five seconds. After so many seconds of silence its units go to others.
+const SILENCE: u64 = 20;
+/// So often, in seconds, is looked for silent workers.
+const LOOK: u64 = 2;
+/// So long, in seconds, jobs wait for a worker when the last one is gone.
+const PATIENCE: u64 = 120;
+/// How often a unit is tried where workers fail, as by a full disk.
+const TRIES: usize = 4;
+
+/// Schedules the work of clients among workers, until the process is ended.
+///
+/// # Errors
+/// The address is not free.
+pub fn serve(listen: SocketAddr) -> Result<()> {
+    let config = SchedulerConfig {
+        bind_host: listen.ip().to_string(),
+        bind_port: listen.port(),
+        external_host: listen.ip().to_string(),
+        // Workers ask for work, so that only the scheduler needs an address that all can reach.
+        scheduling_policy: TaskSchedulingPolicy::PullStaged,
+        executor_timeout_seconds: SILENCE,
+        expire_dead_executor_interval_seconds: LOOK,
+        no_executors_grace_period_seconds: PATIENCE,
+        task_max_failures: TRIES,
+        override_physical_codec: Some(Arc::new(Codec::default())),
+        ..SchedulerConfig::default()
+    };
+    runtime()?.block_on(async {
+        let cluster = BallistaCluster::new_from_config(&config).await.map_err(Error::at("scheduler"))?;
+        start_server(cluster, listen, Arc::new(config)).await.map_err(Error::at(listen))
+    })
+}

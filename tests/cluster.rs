@@ -1,0 +1,256 @@
+//! Stages on a cluster: the same bytes as by one process, whoever is killed on the way.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use crate::common::Folder;
+
+/// The stages by one process, each with an output of its own.
+const STAGES: [&str; 4] = [
+    "tokenize --tokenizer bert collection.tsv --shard-rows 45 -o ONE/tokens/",
+    "embed --model bert --batch-tokens 64 one/tokens -o ONE/docs/",
+    "rank --index one/docs --top-k 50 train.arrow -o ONE/run.arrow",
+    "rank --index one/docs --top-k 7 train.arrow -o ONE/run.parquet",
+];
+
+/// A scheduler and workers on this machine, which end with it.
+struct Cluster<'a> {
+    folder: &'a Folder,
+    port: u16,
+    scheduler: Child,
+    workers: Vec<Child>,
+}
+
+impl<'a> Cluster<'a> {
+    fn start(folder: &'a Folder, workers: usize) -> Cluster<'a> {
+        let port = free_port();
+        let mut cluster = Cluster { folder, port, scheduler: scheduler(folder, port), workers: Vec::new() };
+        (0..workers).for_each(|_| cluster.add_worker());
+        cluster
+    }
+
+    fn add_worker(&mut self) {
+        let line = format!("worker --cluster {} --listen 127.0.0.1:{}", self.address(), free_port());
+        self.workers.push(quiet(self.folder, &line));
+    }
+
+    fn address(&self) -> String {
+        format!("df://127.0.0.1:{}", self.port)
+    }
+
+    /// The stage `line` by this cluster, into the folder `two`.
+    fn stage(&self, line: &str) -> String {
+        format!("{} --cluster {}", line.replace("ONE", "two"), self.address())
+    }
+}
+
+impl Drop for Cluster<'_> {
+    fn drop(&mut self) {
+        for child in self.workers.iter_mut().chain([&mut self.scheduler]) {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+fn scheduler(folder: &Folder, port: u16) -> Child {
+    let child = quiet(folder, &format!("worker --scheduler --listen 127.0.0.1:{port}"));
+    wait_until("the scheduler listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    child
+}
+
+/// Starts `line`; what it says goes nowhere.
+fn quiet(folder: &Folder, line: &str) -> Child {
+    let mut child = folder.run(&format!("{line} --quiet")).start();
+    // Pipes that nobody reads would stop it.
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    std::thread::spawn(move || out.map(|mut pipe| std::io::copy(&mut pipe, &mut std::io::sink())));
+    std::thread::spawn(move || err.map(|mut pipe| std::io::copy(&mut pipe, &mut std::io::sink())));
+    child
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !ready() {
+        assert!(started.elapsed() < Duration::from_secs(60), "still not so after a minute: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The folder `one`, made by one process, and an empty folder `two`.
+fn made_by_one() -> Folder {
+    let folder = Folder::made();
+    ["one", "two"].iter().for_each(|name| fs::create_dir(folder.path(name)).unwrap());
+    STAGES.iter().for_each(|stage| drop(folder.run(&stage.replace("ONE", "one")).ok()));
+    folder
+}
+
+/// Shards that a job has made so far.
+fn parts(folder: &Folder, of: &str) -> usize {
+    let entries = fs::read_dir(folder.path(&format!("two/.{of}.parts"))).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().join("manifest.json").exists()).count()
+}
+
+/// Asserts that `two` has, to the byte, what is in `one` under this name, and nothing of the way there.
+#[track_caller]
+fn assert_same(folder: &Folder, name: &str) {
+    folder.sh(&format!("diff -r --exclude .units.json one/{name} two/{name}")).ok();
+    assert!(!folder.path(&format!("two/.{name}.parts")).exists());
+}
+
+const OUTPUTS: [&str; 4] = ["tokens", "docs", "run.arrow", "run.parquet"];
+
+#[test]
+fn shard_by_shard_on_one_machine_gives_the_same_bytes() {
+    let folder = made_by_one();
+    for (stage, output) in STAGES.iter().zip(OUTPUTS) {
+        folder.run(&format!("{} --cluster here", stage.replace("ONE", "two"))).ok();
+        assert_same(&folder, output);
+    }
+}
+
+#[test]
+fn any_number_of_workers_gives_the_same_bytes() {
+    let folder = made_by_one();
+    for workers in [1, 3, 7] {
+        let cluster = Cluster::start(&folder, workers);
+        for (stage, output) in STAGES.iter().zip(OUTPUTS) {
+            folder.run(&cluster.stage(stage)).ok();
+            assert_same(&folder, output);
+        }
+        drop(cluster);
+        folder.sh("rm -r two && mkdir two").ok();
+    }
+}
+
+#[test]
+fn a_killed_worker_is_replaced_by_the_others() {
+    let folder = made_by_one();
+    for (stage, output) in [(1, "docs"), (2, "run.arrow")] {
+        let mut cluster = Cluster::start(&folder, 2);
+        let mut client = folder.run(&cluster.stage(STAGES[stage])).start();
+        wait_until("a shard is made", || parts(&folder, output) > 0);
+        cluster.workers[0].kill().unwrap();
+        assert!(client.wait().unwrap().success());
+        assert_same(&folder, output);
+    }
+}
+
+#[test]
+fn what_a_killed_client_left_is_taken_up() {
+    let folder = made_by_one();
+    let cluster = Cluster::start(&folder, 1);
+    let mut client = folder.run(&cluster.stage(STAGES[1])).start();
+    wait_until("a shard is made", || parts(&folder, "docs") > 0);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    assert!(!folder.path("two/docs").exists());
+    folder.run(&cluster.stage(STAGES[1])).ok();
+    assert_same(&folder, "docs");
+}
+
+#[test]
+fn all_may_go_and_come_back() {
+    let folder = made_by_one();
+    let mut cluster = Cluster::start(&folder, 1);
+    let mut client = folder.run(&cluster.stage(STAGES[1])).start();
+    wait_until("a shard is made", || parts(&folder, "docs") > 0);
+    cluster.scheduler.kill().unwrap();
+    cluster.scheduler.wait().unwrap();
+    cluster.workers[0].kill().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    cluster.scheduler = scheduler(&folder, cluster.port);
+    cluster.add_worker();
+    assert!(client.wait().unwrap().success());
+    assert_same(&folder, "docs");
+}
+
+#[test]
+fn a_collection_that_has_grown_encodes_its_new_shards_only() {
+    let folder = Folder::made();
+    let lines: Vec<String> = folder.text("collection.tsv").lines().map(|line| format!("{line}\n")).collect();
+    folder.write("grown.tsv", lines[..128].concat());
+    let stages = [
+        "tokenize --tokenizer bert grown.tsv --shard-rows 64 -o tokens/ --cluster here",
+        "embed --model bert --batch-tokens 64 tokens -o docs/ --cluster here",
+    ];
+    stages.iter().for_each(|stage| drop(folder.run(stage).ok()));
+    let inode = |name: &str| fs::metadata(folder.path(name)).unwrap().ino();
+    let before = ["docs/00000.arrow", "docs/00001.arrow"].map(inode);
+    folder.write("grown.tsv", lines[..200].concat());
+    stages.iter().for_each(|stage| drop(folder.run(stage).ok()));
+    assert_eq!(["docs/00000.arrow", "docs/00001.arrow"].map(inode), before, "they were made again");
+    folder.run("embed --model bert --batch-tokens 64 tokens -o whole/").ok();
+    folder.sh("sed -i s/whole/docs/ whole/manifest.json; diff -r --exclude .units.json docs whole").ok();
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line_and_does_no_harm() {
+    let folder = made_by_one();
+    let nobody = format!("df://127.0.0.1:{}", free_port());
+    folder.run(&format!("{} --cluster {nobody}", STAGES[1].replace("ONE", "two"))).fails(&[&nobody, "no scheduler"]);
+    folder.run(&format!("worker --cluster {nobody} --listen 127.0.0.1:1 --cluster x")).fails_as_wrong_usage(&["df://"]);
+
+    // A shard that was changed is named; the others are kept.
+    let cluster = Cluster::start(&folder, 2);
+    let shard = folder.path("one/tokens/00003.arrow");
+    let whole = fs::read(&shard).unwrap();
+    let mut broken = whole.clone();
+    let middle = broken.len() / 2;
+    broken[middle] ^= 1;
+    fs::write(&shard, broken).unwrap();
+    folder.run(&cluster.stage(STAGES[1])).fails(&["00003.arrow", "SHA-256"]);
+    assert!(!folder.path("two/docs").exists());
+    fs::write(&shard, whole).unwrap();
+    let kept = parts(&folder, "docs");
+    assert!(kept > 0, "nothing was kept");
+    folder.run(&cluster.stage(STAGES[1])).ok();
+    assert_same(&folder, "docs");
+
+    // The error of a command is that of the command.
+    folder.run(&cluster.stage("embed --model nowhere one/tokens -o ONE/x/")).fails(&["nowhere"]);
+    folder.write("broken.tsv", "1\ta\n2\n");
+    folder.run(&cluster.stage("tokenize --tokenizer bert broken.tsv --shard-rows 1 -o ONE/x/")).fails(&["line 2"]);
+    folder.run(&cluster.stage("rank --index one/tokens train.arrow -o ONE/x.arrow")).fails(&["holds no embeddings"]);
+    assert!(!folder.path("two/x").exists());
+}
+
+#[test]
+fn a_model_that_changes_and_a_plan_of_another_version_are_refused() {
+    let folder = made_by_one();
+    folder.copy_model("bert", "changing");
+    let embed = "embed --model changing --batch-tokens 64 one/tokens -o ONE/docs/";
+    let mut cluster = Cluster::start(&folder, 0);
+    let client = folder.run(&cluster.stage(embed)).start();
+    let job = || {
+        let entries = fs::read_dir(folder.path("two/.docs.parts")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|ending| ending == "json"))
+    };
+    wait_until("the job is handed in", || job().is_some());
+    let config = folder.text("changing/config.json");
+    fs::write(folder.path("changing/config.json"), format!("{config}\n")).unwrap();
+    cluster.add_worker();
+    let output = client.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("its model is") && said.lines().count() == 1, "{said}");
+
+    drop(cluster);
+    folder.sh("rm -r two/.docs.parts").ok();
+    let mut cluster = Cluster::start(&folder, 0);
+    let client = folder.run(&cluster.stage(embed)).start();
+    wait_until("the job is handed in", || job().is_some());
+    let path = job().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("\"version\": \"", "\"version\": \"9", 1)).unwrap();
+    cluster.add_worker();
+    let output = client.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("is hardmine") && said.contains("same version"), "{said}");
+}
