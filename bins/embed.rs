@@ -111,7 +111,8 @@ pub(crate) struct Args {
     batch_tokens: Option<u32>,
 
     /// Encode only these rows of the tokens, counted from 0: --rows 0..65536 is the first 65,536 texts. Parts that begin
-    /// at multiples of 2,048 (with another --batch-tokens, of that number) are, to the last bit, parts of the whole
+    /// and end at multiples of 2,048 (with another --batch-tokens, of that number) have, to the last bit, the vectors of
+    /// the whole
     #[arg(long, value_name = "FROM..TO", value_parser = command::row_range)]
     rows: Option<Range<u64>>,
 

@@ -109,7 +109,7 @@ pub(crate) struct Args {
     /// Divide the documents among the workers of the scheduler at df://HOST:PORT (see worker --help), who must see the
     /// same folders under the same paths; or search them on this machine shard by shard, with here. Each shard of the
     /// documents is searched by a command of its own, so that a run that was cut off goes on where it was when it is
-    /// started again. --index must be embeddings. The run has the same bytes
+    /// started again. The documents must be embeddings. The run has the same bytes
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["pairs", "rerank", "search_parameters", "exclude_self"])]
     cluster: Option<Cluster>,
 

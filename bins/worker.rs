@@ -14,8 +14,8 @@ use hardmine_units::Cluster;
 ///
 /// A cluster is one scheduler and any number of workers, on machines that see the same folders under the same paths.
 /// The scheduler gives shards to workers, and those of a worker that is gone to others. A worker runs the programs that
-/// lie beside it, one process for each shard: what a shard needs of memory is what the program needs for it, and is given
-/// back when it is done.
+/// lie beside it, one process for each shard: what a shard needs of memory is what the program needs for it, and is
+/// given back when it is done.
 ///
 /// Nothing is encrypted, and whoever reaches the ports can have the programs run. Keep them within a network that you
 /// trust.
@@ -50,8 +50,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "1")]
     units: NonZeroUsize,
 
-    /// Device for embed and rank: cpu, cuda or cuda:N. Without this option each takes a GPU if there is one. Vectors that
-    /// different kinds of devices make differ in their last bits
+    /// Device for embed and rank: cpu, cuda or cuda:N. Without this option each takes a GPU if there is one. Vectors
+    /// that different kinds of devices make differ in their last bits
     #[arg(long)]
     device: Option<String>,
 

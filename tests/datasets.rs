@@ -200,7 +200,9 @@ fn outputs_that_can_be_no_dataset_are_refused() {
     folder.run(&format!("{tokenize} -o d/")).fails(&["d/: is a folder that holds notes"]);
     fs::remove_file(folder.path("d/notes")).unwrap();
     folder.run("embed --model bert d -o d/").fails(&["d/: is input and output at once"]);
-    folder.run("rank --index docs.arrow dev.arrow -o x/").fails(&["x/: is a folder, and only tokenize and embed"]);
+    folder
+        .run("mine-negatives --qrels train.qrels.parquet train.run.parquet -o x/")
+        .fails(&["x/: is a folder, and only"]);
     assert_eq!(folder.text("mine/notes"), "precious");
     assert!(!folder.path("x").exists());
     // An input that breaks off leaves the old dataset as it was.
@@ -209,4 +211,38 @@ fn outputs_that_can_be_no_dataset_are_refused() {
     folder.run("tokenize --tokenizer bert broken.tsv --shard-rows 1 -o d/").fails(&["broken.tsv: line 2"]);
     assert_eq!(folder.text("d/manifest.json"), before);
     folder.run("embed --model bert d -o whole.arrow").ok();
+}
+
+#[test]
+fn rows_are_a_part_of_the_whole() {
+    let folder = divided();
+    let vectors = |name: &str| Records::open(&folder.path(name)).vectors();
+    folder.run("embed --model bert --batch-tokens 64 docs.tokens.arrow -o whole.arrow").ok();
+    let whole = Records::open(&folder.path("whole.arrow"));
+    for (tokens, rows) in [("docs.tokens.arrow", 64..192), ("d", 128..192), ("d", 0..whole.len())] {
+        let line =
+            format!("embed --model bert --batch-tokens 64 {tokens} --rows {}..{} -o e.arrow", rows.start, rows.end);
+        folder.run(&line).ok();
+        assert_eq!(vectors("e.arrow"), whole.vectors()[rows.clone()]);
+        assert_eq!(Records::open(&folder.path("e.arrow")).i64s("id"), whole.i64s("id")[rows]);
+    }
+    folder
+        .sh("tokenize --tokenizer bert collection.tsv | embed --model bert --batch-tokens 64 --rows 64..128 -o e.arrow")
+        .ok();
+    assert_eq!(vectors("e.arrow"), whole.vectors()[64..128]);
+    folder.run("tokenize --tokenizer bert --rows 7..9 collection.tsv -o t.arrow").ok();
+    assert_eq!(Records::open(&folder.path("t.arrow")).i64s("id"), [7, 8]);
+    folder.sh("sql --format jsonl -t a=t.arrow -t b=docs.tokens.arrow 'SELECT * FROM a EXCEPT SELECT * FROM b' -o diff.jsonl").ok();
+    assert_eq!(folder.text("diff.jsonl"), "");
+
+    let end = whole.len() + 1;
+    folder
+        .run(&format!("embed --model bert docs.tokens.arrow --rows 0..{end} -o x.arrow"))
+        .fails(&["docs.tokens.arrow", "ends 1 rows"]);
+    folder.run("embed --model bert d --rows 9000..9001 -o x.arrow").fails(&["d: has", "no rows 9000..9001"]);
+    folder
+        .run(&format!("tokenize --tokenizer bert --rows 0..{end} collection.tsv -o x.arrow"))
+        .fails(&["collection.tsv: has"]);
+    folder.run("embed --model bert d --rows 5..5 -o x.arrow").fails_as_wrong_usage(&["0..65536"]);
+    assert!(!folder.path("x.arrow").exists());
 }

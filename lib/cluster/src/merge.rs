@@ -14,8 +14,8 @@ use hardmine_units::{Cluster, Job};
 use crate::client::plain;
 
 /// Ranks the documents of all shards of `job`, which are runs of the same queries, by the one order of ranked lists: by
-/// score descending, then by id ascending. [`Job::merged`] gets the best `top_k` of each query, by the ids of the queries
-/// ascending.
+/// score descending, then by id ascending. [`Job::merged`] gets the best `top_k` of each query, by the ids of the
+/// queries ascending.
 ///
 /// The ranking is a plan of DataFusion alone, which a scheduler divides among its workers by queries.
 ///

@@ -24,8 +24,8 @@ use hardmine_units::{Failure, Hands, Job};
 
 /// Runs the units whose numbers its input has, of the job in a file.
 ///
-/// The numbers are rows of the input rather than a field of this node because a scheduler of Ballista gives each task its
-/// own partitions of a table that it knows, but all of a leaf that it does not know.
+/// The numbers are rows of the input rather than a field of this node because a scheduler of Ballista gives each task
+/// its own partitions of a table that it knows, but all of a leaf that it does not know.
 #[derive(Clone, Debug)]
 pub(crate) struct UnitsExec {
     /// The file of the job.

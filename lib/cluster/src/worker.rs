@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
+use hardmine_files::Temporary;
 use hardmine_records::{Error, Result};
 use hardmine_units::Hands;
 
@@ -37,6 +38,10 @@ pub fn work(worker: Worker) -> Result<()> {
     let (ip, flight) = worker.listen;
     let name = format!("{}:{flight}", hostname());
     let hands = Hands::new(worker.device, worker.threads, name)?;
+    // Ballista would make one and remove it before it is used.
+    let temporary =
+        Temporary::folder(&std::env::temp_dir().join("hardmine-worker")).map_err(Error::io("temporary folder"))?;
+    let folder = worker.folder.unwrap_or_else(|| temporary.path().to_owned());
     let config = ExecutorProcessConfig {
         bind_host: ip.to_string(),
         external_host: (!ip.is_unspecified()).then(|| ip.to_string()),
@@ -48,7 +53,7 @@ pub fn work(worker: Worker) -> Result<()> {
         scheduler_connect_timeout_seconds: 30,
         vcores: worker.units,
         task_scheduling_policy: TaskSchedulingPolicy::PullStaged,
-        work_dir: worker.folder.map(|folder| folder.to_string_lossy().into_owned()),
+        work_dir: Some(folder.to_string_lossy().into_owned()),
         job_data_ttl_seconds: 3_600,
         job_data_clean_up_interval_seconds: 600,
         override_physical_codec: Some(Arc::new(Codec::of_worker(hands))),

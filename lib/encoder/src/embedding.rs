@@ -85,9 +85,9 @@ pub fn default_batch_tokens(device: Device) -> usize {
     if device.is_cuda() { 65_536 } else { 2_048 }
 }
 
-/// How many consecutive texts are encoded in batches of `batch_tokens` tokens among themselves. The last bits of a vector
-/// depend on the texts of its window, and on no others: parts of a collection that begin at a multiple of this number
-/// get the vectors that they get as parts of the whole.
+/// How many consecutive texts are encoded in batches of `batch_tokens` tokens among themselves. The last bits of a
+/// vector depend on the texts of its window, and on no others: parts of a collection that begin and end at multiples of
+/// this number get the vectors that they get as parts of the whole.
 pub fn window_texts(batch_tokens: usize) -> usize {
     batch_tokens.clamp(WINDOW_TEXTS.0, WINDOW_TEXTS.1)
 }

@@ -31,8 +31,8 @@ pub struct Part {
     pub sha256: String,
 }
 
-/// What tells the bytes of a file from those of others and from its own of another time, without a look at them: device,
-/// inode, length and time of its last change; and their SHA-256.
+/// What tells the bytes of a file from those of others and from its own of another time, without a look at them:
+/// device, inode, length and time of its last change; and their SHA-256.
 type Version = (u64, u64, u64, i64, i64, String);
 
 /// The file at `path`, an Arrow file or Parquet, which is read as a whole; and where its records came from.
@@ -82,8 +82,9 @@ pub fn parts(input: &Input) -> Result<(Vec<Part>, Provenance)> {
     Ok((parts.collect::<Result<_>>()?, provenance))
 }
 
-/// Puts a dataset of `parts` in their order into the folder `path`, in the place of a dataset that is there already. The
-/// files keep their names where they are; the dataset has links to them, or copies where the file system has no links.
+/// Puts a dataset of `parts` in their order into the folder `path`, in the place of a dataset that is there already.
+/// The files keep their names where they are; the dataset has links to them, or copies where the file system has no
+/// links.
 ///
 /// # Errors
 /// There is no part; a folder that is no dataset is in the way; the disk is full.

@@ -6,8 +6,8 @@ use hardmine_records::{Error, Ids, Result, RunBatch};
 
 use crate::rank::RUN_ROWS;
 
-/// Divides a run into batches with the lists of the same number of queries each, so that the bytes of its file depend on
-/// its rows alone.
+/// Divides a run into batches with the lists of the same number of queries each, so that the bytes of its file depend
+/// on its rows alone.
 pub struct RunBatches {
     lists: usize,
     /// Whole batches or slices of them that were not given yet, and of how many queries they are.

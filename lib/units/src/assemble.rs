@@ -32,8 +32,8 @@ pub fn assemble(
 }
 
 impl Job {
-    /// Takes the shards that units of this job would make out of the dataset in `output`, if units of an earlier job made
-    /// it: where a collection has grown, only the new shards are to be made.
+    /// Takes the shards that units of this job would make out of the dataset in `output`, if units of an earlier job
+    /// made it: where a collection has grown, only the new shards are to be made.
     ///
     /// # Errors
     /// The folder of the job's parts can't be written.

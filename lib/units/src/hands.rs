@@ -1,5 +1,5 @@
-//! Runs the command of a unit: our own program in a process of its own, which leaves nothing behind when it is killed and
-//! gives all of its memory back when it ends.
+//! Runs the command of a unit: our own program in a process of its own, which leaves nothing behind when it is killed
+//! and gives all of its memory back when it ends.
 
 use std::fs;
 use std::io;
@@ -39,8 +39,8 @@ pub enum Failure {
 }
 
 impl Hands {
-    /// The programs beside this one, on the device `device` and with `threads` threads each where these are given. `name`
-    /// is what this worker is called in errors.
+    /// The programs beside this one, on the device `device` and with `threads` threads each where these are given.
+    /// `name` is what this worker is called in errors.
     ///
     /// # Errors
     /// The system doesn't tell where this program is.
@@ -53,7 +53,8 @@ impl Hands {
     /// The shard of `unit` of `job`, whose command is only run if it is not there yet.
     ///
     /// # Errors
-    /// A file that the unit reads is not what it was; its command fails; its shard has other provenance than is expected.
+    /// A file that the unit reads is not what it was; its command fails; its shard has other provenance than is
+    /// expected.
     pub fn run(&self, job: &Job, unit: &Unit) -> std::result::Result<Part, Failure> {
         let started = Instant::now();
         let path = job.part(unit);

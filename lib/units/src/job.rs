@@ -67,8 +67,8 @@ impl Unit {
 }
 
 impl Job {
-    /// A job of `program` for `output`. What the commands make is kept beside it until it is whole, and in the folder that
-    /// the program runs in, as long as it runs, if it goes to standard output.
+    /// A job of `program` for `output`. What the commands make is kept beside it until it is whole, and in the folder
+    /// that the program runs in, as long as it runs, if it goes to standard output.
     ///
     /// # Errors
     /// The folder that the program runs in is gone.
@@ -103,7 +103,8 @@ impl Job {
         })
     }
 
-    /// The folder that the command of `unit` makes: a dataset of one shard, named by the digest of what decides its bytes.
+    /// The folder that the command of `unit` makes: a dataset of one shard, named by the digest of what decides its
+    /// bytes.
     pub fn part(&self, unit: &Unit) -> PathBuf {
         let digests: Vec<&String> = unit.reads.iter().map(|(_, sha256)| sha256).collect();
         let all =

@@ -14,9 +14,9 @@ use crate::{Cluster, Job};
 /// How often is looked for shards that were made.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Has all units of `job` done by `cluster`, for which the program `worker` speaks; returns their shards, in the order of
-/// the units. `done` is given the number of units that were done since it was last called. If the job has lists to merge,
-/// [`Job::merged`] is there afterwards.
+/// Has all units of `job` done by `cluster`, for which the program `worker` speaks; returns their shards, in the order
+/// of the units. `done` is given the number of units that were done since it was last called. If the job has lists to
+/// merge, [`Job::merged`] is there afterwards.
 ///
 /// # Errors
 /// The program is missing; there is no scheduler, or it went away and did not come back; the error of a unit, the first
