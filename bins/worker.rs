@@ -30,7 +30,8 @@ Examples:
 )]
 pub(crate) struct Args {
     /// Be the scheduler
-    #[arg(long, conflicts_with_all = ["cluster", "units", "device", "threads", "folder"], required_unless_present = "cluster")]
+    #[arg(long, required_unless_present = "cluster")]
+    #[arg(conflicts_with_all = ["cluster", "units", "device", "threads", "folder"])]
     scheduler: bool,
 
     /// Work for the scheduler at this address
