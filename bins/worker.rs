@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use hardmine_cluster::{Worker, serve, submit, work};
 use hardmine_command::{self as command, Common, Report};
+use hardmine_records::Error;
 use hardmine_units::Cluster;
 
 /// Works on the shards that tokenize, embed and rank hand out with --cluster, or schedules them
@@ -80,6 +81,11 @@ fn run(args: Args, _: &mut Report) -> anyhow::Result<()> {
     match args.cluster {
         None => serve(SocketAddr::new(ip, port.unwrap_or(50050)))?,
         Some(Cluster::Here) => command::wrong_usage::<Args>("a worker needs a scheduler: df://HOST:PORT".to_owned()),
+        Some(Cluster::Scheduler(scheduler)) if ip.is_loopback() && !is_loopback(&scheduler) => {
+            let text = format!("is another machine, which can't reach this worker at {ip}");
+            let error = Error::new(format!("df://{scheduler}"), text);
+            return Err(error.hint("--listen ADDRESS names the address of this machine").into());
+        }
         Some(Cluster::Scheduler(scheduler)) => work(Worker {
             scheduler,
             listen: (ip, port.unwrap_or(50051)),
@@ -90,6 +96,12 @@ fn run(args: Args, _: &mut Report) -> anyhow::Result<()> {
         })?,
     }
     Ok(())
+}
+
+/// Whether this machine is meant by a host and a port.
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// An address with or without a port.

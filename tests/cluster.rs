@@ -198,6 +198,8 @@ fn what_is_wrong_is_said_in_one_line_and_does_no_harm() {
     folder.run(&format!("{} --cluster {nobody}", STAGES[1].replace("ONE", "two"))).fails(&[&nobody, "no scheduler"]);
     folder.run(&format!("worker --cluster {nobody} --listen 127.0.0.1:1 --cluster x")).fails_as_wrong_usage(&["df://"]);
 
+    folder.run("worker --cluster df://10.0.0.1:50050").fails(&["df://10.0.0.1:50050: is another machine", "--listen"]);
+
     // A shard that was changed is named; the others are kept.
     let cluster = Cluster::start(&folder, 2);
     let shard = folder.path("one/tokens/00003.arrow");

@@ -23,6 +23,8 @@ use crate::plan::UnitsExec;
 
 /// How long a client that has met its scheduler before waits for it to come back.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How often units are handed in where the connection breaks again and again.
+const TRIES: usize = 20;
 
 /// Has all units of the job in the file `path` done by `cluster`, and their lists merged if the job says so.
 ///
@@ -54,7 +56,7 @@ pub fn submit(cluster: &Cluster, path: &Path) -> Result<()> {
 /// The rows of all `units`, by the workers of the scheduler at `address`. If it goes away, it is waited for, and the
 /// units are handed in again: those that are done are not done a second time.
 async fn on_scheduler(address: &str, job: &Path, units: &[usize]) -> Result<Vec<RecordBatch>> {
-    let (mut met, mut lost) = (false, Instant::now());
+    let (mut met, mut lost, mut broken) = (false, Instant::now(), 0);
     loop {
         let error = match hand_in(address, job, units).await {
             Ok(rows) => return Ok(rows),
@@ -70,10 +72,10 @@ async fn on_scheduler(address: &str, job: &Path, units: &[usize]) -> Result<Vec<
             true => {}
         }
         if !met || was_connected(&text) {
-            (met, lost) = (true, Instant::now());
+            (met, lost, broken) = (true, Instant::now(), broken + 1);
             tracing::warn!("df://{address}: the scheduler went away; waiting for it to come back");
         }
-        if lost.elapsed() > PATIENCE {
+        if lost.elapsed() > PATIENCE || broken > TRIES {
             let text = "the scheduler went away and did not come back; what was done is kept";
             return Err(Error::new(format!("df://{address}"), text).hint("run the same command again"));
         }

@@ -30,8 +30,10 @@ pub fn serve(listen: SocketAddr) -> Result<()> {
         bind_host: listen.ip().to_string(),
         bind_port: listen.port(),
         external_host: listen.ip().to_string(),
-        // Workers ask for work, so that only the scheduler needs an address that all can reach.
+        // Workers ask for work.
         scheduling_policy: TaskSchedulingPolicy::PullStaged,
+        // Clients get the rows of workers through the scheduler, too.
+        enable_embedded_flight_proxy: true,
         executor_timeout_seconds: SILENCE,
         expire_dead_executor_interval_seconds: LOOK,
         no_executors_grace_period_seconds: PATIENCE,
