@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hardmine_command::{self as command, Common, ForeignIds, Report, TextColumns};
-use hardmine_files::{Input, Output, Sharding, Writer};
+use hardmine_files::{Input, LineEnd, Output, Sharding, Writer};
 use hardmine_records::{Error, Kind, Provenance, provenance, schema};
 use hardmine_text::{Columns, Corpus, FolderSettings, Judged, Prompts, TextKind, Tokenizer, tokenize};
 use hardmine_units::Cluster;
@@ -28,10 +28,10 @@ use hardmine_units::Cluster;
 /// transformers and sentence-transformers follow them. A warning names those that are not followed.
 ///
 /// Many models were trained with a prompt such as "query: " in front of their queries, and lose much without it.
-/// tokenize reads the prompts from config_sentence_transformers.json in the model folder, and puts the one for --kind in
-/// front of every text: that named query for queries; that named document, passage or corpus (the first that is there)
-/// for other texts; otherwise the folder's default prompt. The prompt counts towards --max-length, and a long text is
-/// cut at its end. embed, train and rank refuse texts whose prompt is not the one that the model asks for.
+/// tokenize reads the prompts from config_sentence_transformers.json in the model folder, and puts the one for --kind
+/// in front of every text: that named query for queries; that named document, passage or corpus (the first that is
+/// there) for other texts; otherwise the folder's default prompt. The prompt counts towards --max-length, and a long
+/// text is cut at its end. embed, train and rank refuse texts whose prompt is not the one that the model asks for.
 #[derive(Parser)]
 #[command(
     version,
@@ -103,10 +103,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FROM..TO", value_parser = command::row_range, conflicts_with = "judged")]
     rows: Option<Range<u64>>,
 
+    /// Where the text before the first of --rows ended: bytes and lines of the file. --cluster gives it to its
+    /// commands, so that none of them reads what comes before
+    #[arg(long, value_name = "BYTES:LINES", value_parser = line_end, requires = "rows", hide = true)]
+    behind: Option<LineEnd>,
+
     /// Divide the work among the workers of the scheduler at df://HOST:PORT (see worker --help), who must see the same
     /// folders under the same paths; or do it on this machine, with here. It is done shard by shard, so that a run that
-    /// was cut off goes on where it was when it is started again. The output must be a folder of shards of --shard-rows,
-    /// and gets the same bytes
+    /// was cut off goes on where it was when it is started again. The output must be a folder of shards of
+    /// --shard-rows, and gets the same bytes
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["rows", "judged", "shards"], requires = "shard_rows")]
     cluster: Option<Cluster>,
 
@@ -159,7 +164,10 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     }
     let judged = args.judged.as_ref().map(|qrels| Judged::open(qrels, args.foreign.ids)).transpose()?;
     let columns = Columns { id: args.columns.id_column, text: args.columns.text_columns };
-    let corpus = Corpus::open_columns(&args.texts, args.kind, &columns)?.with_max_line(args.max_line);
+    let mut corpus = Corpus::open_columns(&args.texts, args.kind, &columns)?.with_max_line(args.max_line);
+    if let (Some(rows), Some(end)) = (&args.rows, args.behind) {
+        corpus.jump(rows.start, end)?;
+    }
 
     let mut about = Provenance::default();
     about.set(provenance::TOKENIZER, tokenizer.digest()?);
@@ -209,6 +217,12 @@ fn prompt<'a>(args: &'a Args, prompts: &'a Prompts) -> Result<&'a str, Error> {
             Ok(prompts.of(args.kind))
         }
     }
+}
+
+/// Two numbers with a colon between.
+fn line_end(text: &str) -> Result<LineEnd, String> {
+    let numbers = text.split_once(':').and_then(|(bytes, lines)| Some((bytes.parse().ok()?, lines.parse().ok()?)));
+    numbers.map(|(bytes, lines)| LineEnd { bytes, lines }).ok_or_else(|| "expected two numbers, as in 4096:12".into())
 }
 
 /// A length in MiB, such as 64, or in bytes, such as 4096B; as a number of bytes.

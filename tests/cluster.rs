@@ -117,6 +117,26 @@ fn shard_by_shard_on_one_machine_gives_the_same_bytes() {
 }
 
 #[test]
+fn texts_of_any_form_are_divided() {
+    let folder = Folder::new();
+    let lines = folder.text("collection.tsv");
+    let json = |line: &str| {
+        let (id, text) = line.split_once('\t').unwrap();
+        serde_json::json!({"_id": id, "text": text}).to_string() + "\r\n\n"
+    };
+    folder.write("c.jsonl", format!("\u{feff}\n{}", lines.lines().map(json).collect::<String>()));
+    folder.write("named.tsv", format!("key\tbody\n{lines}"));
+    folder.write("headed.tsv", format!("id\ttext\n{lines}"));
+    folder.sh("gzip < collection.tsv > c.tsv.gz; sql -q -t t=collection.tsv 'SELECT * FROM t' -o c.parquet").ok();
+    for texts in ["c.jsonl", "named.tsv --id-column key --text-column body", "headed.tsv", "c.tsv.gz", "c.parquet"] {
+        let line = format!("tokenize -q --tokenizer bert --shard-rows 45 {texts}");
+        folder.run(&format!("{line} -o one/")).ok();
+        folder.run(&format!("{line} -o two/ --cluster here")).ok();
+        folder.sh("diff -r --exclude .units.json one two && rm -r one two").ok();
+    }
+}
+
+#[test]
 fn any_number_of_workers_gives_the_same_bytes() {
     let folder = made_by_one();
     for workers in [1, 3, 7] {

@@ -1,7 +1,7 @@
 //! Tokenizes a collection shard by shard, each by a command of its own.
 
 use hardmine_command::{self as command, Report};
-use hardmine_files::{Output, Part, sha256_of};
+use hardmine_files::{LineEnd, Output, Part, sha256_of};
 use hardmine_records::{Error, KeyHasher, Kind, provenance};
 use hardmine_text::{Columns, Corpus, FolderSettings, Tokenizer};
 use hardmine_units::{Cluster, Job, Unit, assemble, run};
@@ -21,11 +21,14 @@ pub(crate) fn tokenize(cluster: &Cluster, args: &Args, report: &mut Report) -> a
     }
     // One look at all texts finds what is wrong with one of them, ids that are there twice, and the fingerprint.
     let columns = Columns { id: args.columns.id_column.clone(), text: args.columns.text_columns.clone() };
-    let corpus = Corpus::open_columns(&args.texts, args.kind, &columns)?.with_max_line(args.max_line);
-    let (mut keys, mut rows) = (KeyHasher::default(), 0);
-    for text in corpus {
+    let mut corpus = Corpus::open_columns(&args.texts, args.kind, &columns)?.with_max_line(args.max_line);
+    let (mut keys, mut rows, mut ends) = (KeyHasher::default(), 0, Vec::new());
+    while let Some(text) = corpus.next() {
         keys.update(&text?.key);
         rows += 1;
+        if rows % shard_rows == 0 {
+            ends.push(corpus.end());
+        }
     }
     let collection = Part { path: args.texts.path().into(), rows, sha256: sha256_of(args.texts.path())? };
 
@@ -39,9 +42,11 @@ pub(crate) fn tokenize(cluster: &Cluster, args: &Args, report: &mut Report) -> a
     for from in (0..rows).step_by(shard_rows.try_into().unwrap_or(usize::MAX)) {
         let range = format!("{from}..{}", rows.min(from + shard_rows));
         let texts = args.texts.path().to_string_lossy().into_owned();
+        let before = (from / shard_rows).checked_sub(1).and_then(|shard| ends[shard as usize]);
+        let before = before.map(|LineEnd { bytes, lines }| format!("--behind={bytes}:{lines}"));
         let unit = Unit {
             name: format!("rows {range} of {texts}"),
-            arguments: vec![format!("--rows={range}"), texts],
+            arguments: [format!("--rows={range}"), texts].into_iter().chain(before).collect(),
             reads: Vec::new(),
             settings: vec![range],
         };

@@ -235,7 +235,7 @@ impl Source {
 
     /// The input as text, to be read line by line.
     pub fn into_lines(self) -> Lines {
-        Lines::new(self.name, self.reader)
+        Lines::new(self.name, self.reader).in_file(self.file)
     }
 
     /// The whole input as text.

@@ -62,7 +62,7 @@ pub use foreign::{foreign, panic_text};
 pub use headers::names_texts;
 pub use input::{Content, Input, OpenedFile, Source, named_twice, read_small};
 pub use key_map::KeyMap;
-pub use lines::{BYTE_ORDER_MARK, Lines, MAX_LINE};
+pub use lines::{BYTE_ORDER_MARK, LineEnd, Lines, MAX_LINE};
 pub use mapped::Mapped;
 pub use mapped_bytes::MappedBytes;
 pub use mapped_tokens::MappedTokens;

@@ -1,6 +1,7 @@
 //! Text line by line, or in blocks of whole lines.
 
-use std::io::{BufRead, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 use hardmine_records::{Error, Place, Result};
 
@@ -11,6 +12,9 @@ pub const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// of gigabytes.
 pub const MAX_LINE: usize = 64 << 20;
 
+/// Bytes that are read at once after a jump.
+const BUFFER: usize = 1 << 20;
+
 /// Lines of a text, without their `\n` or `\r\n`.
 pub struct Lines {
     name: String,
@@ -18,11 +22,49 @@ pub struct Lines {
     buffer: Vec<u8>,
     number: usize,
     max_line: usize,
+    /// The file itself, if it is not packed, and how many of its bytes were read as lines.
+    file: Option<File>,
+    offset: u64,
+}
+
+/// Where a line ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineEnd {
+    /// Bytes of the file up to there.
+    pub bytes: u64,
+    /// Lines of the file up to there.
+    pub lines: usize,
 }
 
 impl Lines {
     pub(crate) fn new(name: String, reader: Box<dyn BufRead + Send>) -> Self {
-        Lines { name, reader, buffer: Vec::new(), number: 0, max_line: MAX_LINE }
+        Lines { name, reader, buffer: Vec::new(), number: 0, max_line: MAX_LINE, file: None, offset: 0 }
+    }
+
+    /// Lines that can also be read [from a place](Lines::jump) in `file`.
+    pub(crate) fn in_file(self, file: Option<File>) -> Self {
+        Lines { file, ..self }
+    }
+
+    /// Where the last line ended that [`Lines::next_line`] gave; none if the file is packed or a pipe, so that there is
+    /// no way to get there without reading it.
+    pub fn end(&self) -> Option<LineEnd> {
+        self.file.as_ref().map(|_| LineEnd { bytes: self.offset, lines: self.number })
+    }
+
+    /// Goes on behind a line, which must have ended at `end` in this file.
+    ///
+    /// # Errors
+    /// The file is packed or a pipe.
+    pub fn jump(&mut self, end: LineEnd) -> Result<()> {
+        let Some(file) = &self.file else {
+            return Err(Error::new(&self.name, "is packed or a pipe, and can't be read from a place in it"));
+        };
+        let mut file = file.try_clone().map_err(Error::io(&self.name))?;
+        file.seek(SeekFrom::Start(end.bytes)).map_err(Error::io(&self.name))?;
+        self.reader = Box::new(BufReader::with_capacity(BUFFER, file));
+        (self.offset, self.number) = (end.bytes, end.lines);
+        Ok(())
     }
 
     /// Sets the number of bytes that a line may have; it is [`MAX_LINE`] otherwise.
@@ -38,9 +80,11 @@ impl Lines {
         self.buffer.clear();
         let most = self.max_line as u64 + 1;
         let read = self.reader.by_ref().take(most).read_until(b'\n', &mut self.buffer);
-        if read.map_err(Error::io(&self.name))? == 0 {
+        let read = read.map_err(Error::io(&self.name))?;
+        if read == 0 {
             return Ok(None);
         }
+        self.offset += read as u64;
         self.number += 1;
         self.check_length(&self.buffer)?;
         line(&self.buffer, || self.place()).map(Some)

@@ -80,6 +80,11 @@ impl NamedFields {
         Ok(Text { key: id, fields: Fields::of_columns(others.iter().map(String::as_str), last) })
     }
 
+    /// Takes all fields for seen, where not all lines are read.
+    pub(crate) fn take_all_for_seen(&mut self) {
+        self.others.iter_mut().for_each(|(_, seen)| *seen = true);
+    }
+
     /// Makes sure that no field was asked for in vain.
     ///
     /// # Errors

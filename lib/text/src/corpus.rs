@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::BufRead;
 
-use hardmine_files::{BYTE_ORDER_MARK, Content, Input, Lines, names_texts};
+use hardmine_files::{BYTE_ORDER_MARK, Content, Input, LineEnd, Lines, names_texts};
 use hardmine_records::{Error, Place, Result};
 
 use crate::columns::Places;
@@ -20,6 +20,8 @@ pub struct Corpus {
     empty: bool,
     /// Whether it was said that there are two ids.
     two_ids: bool,
+    /// Texts that were passed over.
+    passed: u64,
 }
 
 enum Reader {
@@ -83,7 +85,7 @@ impl Corpus {
                     .hint("name the file with the texts themselves, not one that tokenize or embed made of them"));
             }
         };
-        Ok(Corpus { name, reader, seen: KeySet::default(), empty: true, two_ids: false })
+        Ok(Corpus { name, reader, seen: KeySet::default(), empty: true, two_ids: false, passed: 0 })
     }
 
     /// Allows lines of at most `bytes` bytes; without it, of 64 MiB.
@@ -101,6 +103,44 @@ impl Corpus {
     /// The name used in errors.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where the last text ended, in a file of lines that can be read [from there](Corpus::jump).
+    pub fn end(&self) -> Option<LineEnd> {
+        self.lines().and_then(Lines::end)
+    }
+
+    /// Passes over the first `texts` texts, the last of which ended at `end`.
+    ///
+    /// # Errors
+    /// A file of another form, or one that is packed.
+    pub fn jump(&mut self, texts: u64, end: LineEnd) -> Result<()> {
+        (self.passed, self.empty) = (texts, false);
+        if let Reader::JsonFields(_, fields) = &mut self.reader {
+            fields.take_all_for_seen();
+        }
+        match &mut self.reader {
+            Reader::Tsv(lines, _)
+            | Reader::TsvColumns(lines, _)
+            | Reader::Json(lines)
+            | Reader::JsonFields(lines, _) => lines.jump(end),
+            Reader::Parquet(_) => Err(Error::new(&self.name, "is Parquet, which has no lines")),
+        }
+    }
+
+    /// How many texts were passed over.
+    pub fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    fn lines(&self) -> Option<&Lines> {
+        match &self.reader {
+            Reader::Tsv(lines, _)
+            | Reader::TsvColumns(lines, _)
+            | Reader::Json(lines)
+            | Reader::JsonFields(lines, _) => Some(lines),
+            Reader::Parquet(_) => None,
+        }
     }
 
     fn read(&mut self) -> Result<Option<Text>> {

@@ -105,7 +105,7 @@ struct Batch {
 fn read_batches(corpus: Corpus, range: Range<u64>, judged: Option<&Judged>, batches: &SyncSender<Result<Batch>>) {
     let mut batch = Batch::default();
     let name = corpus.name().to_owned();
-    let mut row = 0;
+    let mut row = corpus.passed();
     for text in corpus {
         if row == range.end {
             break;
