@@ -72,7 +72,19 @@ fn all_rows_of_the_passage_table() {
     assert_eq!(project.count("embed"), 5);
 
     // Each setting that decides what is in the files is kept with them, and no other value is passed over in silence.
-    let unkept = ["OUT", "DEVICE", "CHUNK_SIZE", "MSMARCO", "TREC", "MSMARCO_ROWS", "STAR", "ADORE_STAR", "TABLE_ROWS"];
+    let unkept = [
+        "OUT",
+        "DEVICE",
+        "CLUSTER",
+        "SHARD_ROWS",
+        "CHUNK_SIZE",
+        "MSMARCO",
+        "TREC",
+        "MSMARCO_ROWS",
+        "STAR",
+        "ADORE_STAR",
+        "TABLE_ROWS",
+    ];
     let unkept = [&unkept[..], &["PAPER", "PUBLISHED", "DOCUMENT_LENGTH", "TRAIN_DOCUMENT_LENGTH"]].concat();
     // These are of rows that were not made here.
     let unkept = [&unkept[..], &["BM25_K1", "BM25_B", "FUSION"]].concat();

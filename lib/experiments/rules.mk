@@ -134,7 +134,7 @@ DEV = $(if $(DEV_EVERY),--dev-queries $(tokens)/train.arrow --dev-qrels $(qrels)
 	--dev-metric $(DEV_METRIC) --evaluate-every $(DEV_EVERY) --keep $(KEEP) \
 	$(if $(DEV_DOCS),--dev-docs $(DEV_DOCS)) $(if $(PATIENCE),--patience $(PATIENCE)))
 
-# The settings that decide what is in a folder. DEVICE, CHUNK_SIZE and the number of
+# The settings that decide what is in a folder. CLUSTER and SHARD_ROWS change no byte; DEVICE, CHUNK_SIZE and the number of
 # cores change the rounding and which numbers dropout sets to zero, but not the method.
 objective := SIMILARITY LOSS TEMPERATURE SCHEDULE WEIGHT_DECAY
 dev       := $(if $(DEV_EVERY),DEV_EVERY DEV_METRIC DEV_DOCS KEEP PATIENCE)
