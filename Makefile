@@ -46,7 +46,7 @@ $(DEPS)/mpnet/config.json: ; $(FETCH) mpnet
 $(DEPS)/azure-cli/__main__.py: ; $(FETCH) azure-cli
 $(DEPS)/patchelf/patchelf: ; $(FETCH) patchelf
 
-## build: build the binaries into $CARGO_TARGET_DIR/release (first time 12 to 20 minutes on two cores)
+## build: build the binaries into $CARGO_TARGET_DIR/release (first time 20 to 30 minutes on two cores)
 build: setup
 	cargo build --release --bins
 
