@@ -35,10 +35,16 @@ pub(crate) fn tokenize(cluster: &Cluster, args: &Args, report: &mut Report) -> a
     let mut job = Job::new("tokenize", &args.output)?;
     job.options = command::options_given::<Args>(&ELSEWHERE);
     job.settings = command::options_given::<Args>(&[&ELSEWHERE[..], &["tokenizer"]].concat());
-    if args.compat.is_none() {
-        let tokenizer = Tokenizer::open(&args.tokenizer, &FolderSettings::read(&args.tokenizer)?)?;
-        job.expected.push((provenance::TOKENIZER.to_owned(), tokenizer.digest()?));
-    }
+    let settings = FolderSettings::read(&args.tokenizer)?;
+    let tokenizer = match args.compat {
+        Some(_) => Tokenizer::open_transformers2(&args.tokenizer)?,
+        None => Tokenizer::open(&args.tokenizer, &settings)?.with_prompt(super::prompt(args, settings.prompts())?)?,
+    };
+    // What the folder decides is no option: a shard that was made before it changed must not be taken for one of now.
+    job.expected.push((provenance::TOKENIZER.to_owned(), tokenizer.digest()?));
+    job.expected.push((provenance::PROMPT.to_owned(), tokenizer.prompt().to_owned()));
+    let max_length = args.max_length.map(|ids| ids as usize).or(settings.max_length());
+    job.settings.push(format!("{max_length:?}"));
     for from in (0..rows).step_by(shard_rows.try_into().unwrap_or(usize::MAX)) {
         let range = format!("{from}..{}", rows.min(from + shard_rows));
         let texts = args.texts.path().to_string_lossy().into_owned();

@@ -127,7 +127,8 @@ async fn row(job: &Path, unit: u64, hands: &Arc<Hands>) -> Result<RecordBatch> {
     let (job, hands) = (job.to_owned(), hands.clone());
     let run = move || {
         let job = Job::read(&job).map_err(Failure::Command)?;
-        hands.run(&job, &job.units[unit as usize])
+        let of_job = job.units.get(unit as usize);
+        hands.run(&job, of_job.ok_or_else(|| Failure::Worker(format!("the job has no unit {unit}")))?)
     };
     let error = match tokio::task::spawn_blocking(run).await {
         Ok(Ok(_)) => None,

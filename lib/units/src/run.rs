@@ -1,6 +1,7 @@
 //! Has a job done, and waits until it is.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -41,11 +42,11 @@ pub fn run(cluster: &Cluster, job: &Job, mut done: impl FnMut(u64)) -> Result<Ve
         }
         last
     });
-    let mut seen = 0;
+    let mut missing: Vec<PathBuf> = job.units.iter().map(|unit| job.part(unit)).collect();
     let mut look = || {
-        let made = job.units.iter().filter(|unit| job.part(unit).exists()).count();
-        done((made - seen.min(made)) as u64);
-        seen = made;
+        let before = missing.len();
+        missing.retain(|part| !part.exists());
+        done((before - missing.len()) as u64);
     };
     let status = loop {
         match running.try_wait().map_err(Error::io("worker"))? {
