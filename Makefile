@@ -154,7 +154,7 @@ report: build
 
 # The report of a task. Its folder knows which collection it was made of.
 REPORT = $(MAKE) -f lib/experiments/rules.mk TASK=$(1) $(1)-report \
-	  $$(cat $(2)/tokens.settings $(2)/judged.settings 2> /dev/null | grep -E '^(DATA|DOCS|[A-Z_]*(QUERIES|QRELS|COLUMNS|SHARE|_ID|_TEXT))=' | sort -u)
+	  $$(cat $(2)/tokens.settings $(2)/judged.settings 2> /dev/null | sed 's/^STORE=/DATA=/' | grep -E '^(DATA|DOCS|[A-Z_]*(QUERIES|QRELS|COLUMNS|SHARE|_ID|_TEXT))=' | sort -u)
 
 # ---- data -------------------------------------------------------------------------------------------------
 
@@ -190,8 +190,8 @@ lint: setup
 	  echo "make: licences and duplicates were not checked; hint: cargo install --locked cargo-deny"; \
 	else cargo deny check licenses bans sources; fi
 
-## test: lint, unit tests, and the real binaries on small real files
-test: lint
+## test: lint, unit tests, and the real binaries on small real files (fetches a server for object stores from PyPI)
+test: lint $(DEPS)/stores/installed
 	cargo test --release --workspace
 
 # Torture, fuzzing, other programs on our files, and benchmarks.

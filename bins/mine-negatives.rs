@@ -4,15 +4,20 @@
 mod report;
 #[path = "mine-negatives/rules.rs"]
 mod rules;
+#[path = "mine-negatives/shards.rs"]
+mod shards;
 
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::process::ExitCode;
 
 use clap::Parser;
 use hardmine_command::{self as command, Common, ForeignIds, Report};
-use hardmine_files::{Input, Output, Table, Writer, is_same_output, read_ahead};
+use hardmine_files::{Input, Output, Sharding, Table, Writer, is_same_output, read_ahead};
 use hardmine_mining::{FilterBy, Miner, Reason, Rules, Sample, Summary};
 use hardmine_records::provenance::{DOCS, DOCUMENT_MODEL, MODEL, QUERIES, SEED};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, check_same_space, check_self, schema};
+use hardmine_units::Cluster;
 
 use self::report::{ReportArgs, Texts};
 use self::rules::RuleArgs;
@@ -69,6 +74,21 @@ pub(crate) struct Args {
     #[arg(short, long, default_value = "-", value_parser = command::output())]
     output: Output,
 
+    /// Divide the run among the workers of the scheduler at df://HOST:PORT (see worker --help), who must see the same
+    /// folders under the same paths; or mine on this machine part by part, with here. The output is a folder, named with
+    /// a slash at its end, which gets a shard for each part. What was mined already is kept when the command is cut off
+    /// and started again
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["report", "rows"])]
+    cluster: Option<Cluster>,
+
+    /// With --cluster: how many rows of the run make up a part, at least. Parts end where lists end
+    #[arg(long, value_name = "N", default_value = "10000000", requires = "cluster")]
+    shard_rows: NonZeroU64,
+
+    /// Mine in these rows of the run only, counted from 0. They must begin and end with whole lists
+    #[arg(long, value_name = "FROM..TO", value_parser = command::row_range, conflicts_with = "report")]
+    rows: Option<Range<u64>>,
+
     #[command(flatten)]
     report: ReportArgs,
 
@@ -97,9 +117,12 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
             return Err(Error::new(output, text).hint("give --report a file of its own").into());
         }
     }
+    if let Some(cluster) = &args.cluster {
+        return shards::mine(cluster, &args, report);
+    }
     let open = |input: &Input, kinds: &[Kind]| Table::open_with_ids(input, kinds, args.foreign.ids);
     let mut qrels = open(&args.qrels, &[Kind::Qrels])?;
-    let run = open(&args.run, &[Kind::Run])?;
+    let run = Table::open_rows_with_ids(&args.run, &[Kind::Run], args.foreign.ids, args.rows.clone())?;
     let (name, qrels_name, judged) = (run.name().to_owned(), qrels.name().to_owned(), qrels.provenance().clone());
     let ids = run.ids();
     check_same_ids(&name, ids, &qrels_name, qrels.ids())?;
@@ -112,7 +135,7 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     }
     let create = |output: &Output, kind, schema| Writer::create(output, kind, schema, provenance.clone());
     let schema = if args.teacher.is_some() { schema::taught_negatives(ids) } else { schema::negatives(ids) };
-    let mut writer = create(&args.output, Kind::Negatives, schema)?;
+    let mut writer = create(&args.output.clone().sharded(Sharding::Whole), Kind::Negatives, schema)?;
     let report_writer = about.report.as_ref();
     let report_writer = report_writer.map(|output| create(output, Kind::MiningReport, schema::mining_report(ids)));
     let mut report_writer = report_writer.transpose()?;
@@ -164,7 +187,10 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
     if args.exclude_self {
         check_self(&name, ids, run.provenance())?;
     }
-    let (summary, mined) = miner.finish(&qrels_name)?;
+    let (summary, mined) = miner.finish();
+    if args.rows.is_none() {
+        summary.check_judged(&name, &qrels_name)?;
+    }
     say(&summary, &rules, report);
     qrels.notes().into_iter().chain(run.notes()).chain(notes).chain(writer.notes()).for_each(|note| report.note(note));
     if let (Some(report_writer), Some(mined)) = (&mut report_writer, mined) {

@@ -2,8 +2,12 @@
 
 #[path = "score/baseline.rs"]
 mod baseline;
+#[path = "score/shards.rs"]
+mod shards;
 
 use std::io::Write;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,8 +19,9 @@ use hardmine_evaluation::{
     Evaluation, Judgements, METRICS, Metric, MetricList, Order, Ranking, ReportFormat, RunOptions, render, run_names,
     write_per_query,
 };
-use hardmine_files::{Input, Output, OutputFile, check_differs, is_same_output};
-use hardmine_records::Error;
+use hardmine_files::{Input, Output, OutputFile, Sharding, Table, check_differs, is_same_output};
+use hardmine_records::{Error, Kind};
+use hardmine_units::Cluster;
 
 use baseline::BaselineArgs;
 
@@ -124,6 +129,21 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", value_parser = command::output())]
     per_query: Option<Output>,
 
+    /// Divide the runs among the workers of the scheduler at df://HOST:PORT (see worker --help), who must see the same
+    /// folders under the same paths; or score them on this machine part by part, with here. Runs must be sorted by query.
+    /// The means are the same to the last digit
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "rows")]
+    cluster: Option<Cluster>,
+
+    /// With --cluster: how many rows of a run make up a part, at least. Parts end where lists end
+    #[arg(long, value_name = "N", default_value = "10000000", requires = "cluster")]
+    shard_rows: NonZeroU64,
+
+    /// Score the lists in these rows of a run only, counted from 0. They must begin and end with whole lists. --per-query
+    /// then gets the values of their queries alone
+    #[arg(long, value_name = "FROM..TO", value_parser = command::row_range, conflicts_with_all = ["baseline", "complete"])]
+    rows: Option<Range<u64>>,
+
     #[command(flatten)]
     baseline: BaselineArgs,
 
@@ -142,17 +162,23 @@ fn run(mut args: Args, report: &mut Report) -> anyhow::Result<()> {
     let judgements = Arc::new(Judgements::open(&args.qrels, args.foreign.ids)?);
     judgements.notes.iter().for_each(|note| report.note(note));
     let Args { order, relevance_level: level, complete, exclude_self, judged_only, .. } = args;
-    let reading = RunOptions { order, ids: args.foreign.ids, exclude_self, judged_only };
+    let ids = args.foreign.ids;
+    let reading = RunOptions { order, ids, exclude_self, judged_only, is_part: args.rows.is_some() };
     let evaluation = Evaluation::new(order, level, complete)?;
-    let mut scores = Vec::new();
-    for (input, name) in args.runs.iter().zip(run_names(&args.runs)) {
-        let ranking = Ranking::open(input, &judgements, reading)?;
+    let mut scores = match &args.cluster {
+        Some(cluster) => shards::score(cluster, &args, &evaluation, &judgements, &metrics, report)?,
+        None => Vec::new(),
+    };
+    let here = args.runs.iter().zip(run_names(&args.runs)).filter(|_| args.cluster.is_none());
+    for (input, name) in here {
+        let table = Table::open_rows_with_ids(input, &[Kind::Run], ids, args.rows.clone())?;
+        let ranking = Ranking::of_table(table, &judgements, reading)?;
         ranking.notes.iter().for_each(|note| report.note(note));
-        if ranking.judged_lists() < ranking.lists {
+        if ranking.judged_lists() < ranking.lists && args.rows.is_none() {
             report.note(format!("{name}: {} of its {} queries are judged", ranking.judged_lists(), ranking.lists));
         }
         // Where unjudged documents are taken out, every list is short.
-        let too_short = ranking.note_on_depth(&name, &metrics, level).filter(|_| !judged_only);
+        let too_short = ranking.note_on_depth(&name, &metrics, level).filter(|_| !judged_only && args.rows.is_none());
         too_short.into_iter().for_each(|note| report.note(note));
         scores.push(evaluation.score(&name, &ranking, &metrics)?);
         report.add(ranking.rows);
@@ -163,7 +189,7 @@ fn run(mut args: Args, report: &mut Report) -> anyhow::Result<()> {
         report.note("no test is possible: the means are over one query only");
     }
     if let Some(output) = &args.per_query {
-        write_per_query(output, &scores)?;
+        write_per_query(&output.clone().sharded(Sharding::Whole), &scores)?;
     }
     let text = render(&scores, baseline.as_ref(), args.format)?;
     file.write_all(text.as_bytes()).map_err(Error::io(file.place().to_owned()))?;

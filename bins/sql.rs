@@ -4,10 +4,13 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use arrow::ipc::reader::StreamReader;
 use clap::Parser;
 use hardmine_command::{self as command, Common, Report};
-use hardmine_evaluation::{NamedTable, ResultFormat, query};
+use hardmine_evaluation::{NamedTable, ResultFormat, query, write_rows};
 use hardmine_files::{Input, check_differs};
+use hardmine_records::Error;
+use hardmine_units::{Asked, Cluster, Question, ask};
 
 const FORMATS: [(&str, &str, ResultFormat); 6] = [
     ("table", "A table to read", ResultFormat::Table),
@@ -77,6 +80,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
 
+    /// Have the workers of the scheduler at df://HOST:PORT read the tables part by part (see worker --help); they must see
+    /// the same files under the same paths. With here, this machine does, on all cores. Tables are Parquet or Arrow files,
+    /// or folders of shards. There are no table `provenance`, no sha256 and no get_byte; rows without ORDER BY come in any
+    /// order
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "threads")]
+    cluster: Option<Cluster>,
+
     /// File to write the rows to. Without this option, or with -, they go to standard output
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     output: PathBuf,
@@ -98,8 +108,37 @@ fn run(args: Args, report: &mut Report) -> anyhow::Result<()> {
         (None, file) => file.unwrap_or(Input::Stdin).open()?.into_text(MAX_QUERY)?,
     };
     let format = args.format.unwrap_or_else(|| by_ending(&args.output));
+    if let Some(cluster) = &args.cluster {
+        report.add(ask_cluster(cluster, &args.tables, sql, format, &args.output)?);
+        return Ok(());
+    }
     report.add(query(&args.tables, &sql, args.threads.get(), format, &args.output)?);
     Ok(())
+}
+
+/// Has `cluster` answer the query, and writes the rows; returns their number.
+fn ask_cluster(
+    cluster: &Cluster,
+    tables: &[NamedTable],
+    sql: String,
+    format: ResultFormat,
+    output: &Path,
+) -> anyhow::Result<u64> {
+    let tables = tables.iter().map(|table| Asked::new(table.name(), table.input())).collect::<Result<_, Error>>()?;
+    let mut answer = ask(cluster, &Question { sql, tables })?;
+    match answer.bytes().map(|bytes| StreamReader::try_new(bytes, None)) {
+        Some(Ok(rows)) => {
+            let schema = rows.schema();
+            let rows = rows.map(|batch| batch.map_err(Error::at("answer")));
+            // The last word is that all rows have come.
+            let ended = std::iter::once_with(|| answer.end().err()).flatten().map(Err);
+            Ok(write_rows(schema, rows.chain(ended), format, output)?)
+        }
+        _ => {
+            answer.end()?;
+            Err(Error::new(cluster, "gave no rows").into())
+        }
+    }
 }
 
 /// A query may begin with a comment, which looks like an option.

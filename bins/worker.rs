@@ -1,17 +1,19 @@
 //! Works on the shards that commands with --cluster hand out, or schedules them.
 
+use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hardmine_cluster::{Worker, serve, submit, work};
+use hardmine_cluster::{Worker, answer, serve, submit, work};
 use hardmine_command::{self as command, Common, Report};
+use hardmine_files::OutputFile;
 use hardmine_records::Error;
 use hardmine_units::Cluster;
 
-/// Works on the shards that tokenize, embed and rank hand out with --cluster, or schedules them
+/// Works on what tokenize, embed, rank, mine-negatives, score and sql hand out with --cluster, or schedules it
 ///
 /// A cluster is one scheduler and any number of workers, on machines that see the same folders under the same paths.
 /// The scheduler gives shards to workers, and those of a worker that is gone to others. A worker runs the programs that
@@ -31,7 +33,7 @@ Examples:
 )]
 pub(crate) struct Args {
     /// Be the scheduler
-    #[arg(long, required_unless_present = "cluster")]
+    #[arg(long, required_unless_present_any = ["cluster", "copy"])]
     #[arg(conflicts_with_all = ["cluster", "units", "device", "threads", "folder"])]
     scheduler: bool,
 
@@ -39,9 +41,22 @@ pub(crate) struct Args {
     #[arg(long, value_name = "df://HOST:PORT")]
     cluster: Option<Cluster>,
 
-    /// Hand in a job instead, which is in this file, and wait for it. tokenize, embed and rank call worker so
+    /// Hand in a job instead, which is in this file, and wait for it. Programs with --cluster call worker so
     #[arg(long, value_name = "JOB", requires = "cluster", hide = true)]
     submit: Option<PathBuf>,
+
+    /// Answer a query instead, which is read from standard input as JSON, with an Arrow stream on standard output. sql
+    /// calls worker so
+    #[arg(long, requires = "cluster", conflicts_with = "submit", hide = true)]
+    ask: bool,
+
+    /// Copy this file to --output instead. The rules of make fetch collections from object stores so
+    #[arg(long, value_name = "FILE", requires = "output", hide = true)]
+    copy: Option<PathBuf>,
+
+    /// Where --copy writes to
+    #[arg(short, long, value_name = "FILE", requires = "copy", hide = true)]
+    output: Option<PathBuf>,
 
     /// Address to listen on: of a scheduler, the one that workers and clients connect to (port 50050 if none is given);
     /// of a worker, the one from which others fetch rows that they merge (port 50051 if none is given)
@@ -74,9 +89,18 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, _: &mut Report) -> anyhow::Result<()> {
+    if let (Some(from), Some(to)) = (&args.copy, &args.output) {
+        let mut file = OutputFile::create(to)?;
+        let mut source = File::open(from).map_err(Error::io(from.display()))?;
+        std::io::copy(&mut source, &mut file).map_err(Error::io(to.display()))?;
+        return Ok(file.commit()?);
+    }
     let (ip, port) = args.listen;
     if let (Some(job), Some(cluster)) = (&args.submit, &args.cluster) {
         return Ok(submit(cluster, job)?);
+    }
+    if let (true, Some(cluster)) = (args.ask, &args.cluster) {
+        return Ok(answer(cluster, std::io::stdin().lock(), std::io::stdout().lock())?);
     }
     match args.cluster {
         None => serve(SocketAddr::new(ip, port.unwrap_or(50050)))?,

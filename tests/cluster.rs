@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::common::Folder;
+use crate::common::{Command, Folder};
 
 /// The stages by one process, each with an output of its own.
 const STAGES: [&str; 4] = [
@@ -17,7 +17,7 @@ const STAGES: [&str; 4] = [
 ];
 
 /// A scheduler and workers on this machine, which end with it.
-struct Cluster<'a> {
+pub(crate) struct Cluster<'a> {
     folder: &'a Folder,
     port: u16,
     scheduler: Child,
@@ -25,19 +25,29 @@ struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    fn start(folder: &'a Folder, workers: usize) -> Cluster<'a> {
+    pub(crate) fn start(folder: &'a Folder, workers: usize) -> Cluster<'a> {
+        Cluster::start_as(folder, workers, |command| command)
+    }
+
+    /// [`Cluster::start`] with a scheduler that knows what `known` tells it.
+    pub(crate) fn start_as(folder: &'a Folder, workers: usize, known: impl Fn(Command) -> Command) -> Cluster<'a> {
         let port = free_port();
-        let mut cluster = Cluster { folder, port, scheduler: scheduler(folder, port), workers: Vec::new() };
+        let mut cluster = Cluster { folder, port, scheduler: scheduler(folder, port, known), workers: Vec::new() };
         (0..workers).for_each(|_| cluster.add_worker());
         cluster
     }
 
     fn add_worker(&mut self) {
-        let line = format!("worker --cluster {} --listen 127.0.0.1:{}", self.address(), free_port());
-        self.workers.push(quiet(self.folder, &line));
+        self.add(self.folder.run("worker"));
     }
 
-    fn address(&self) -> String {
+    /// Starts `worker`, which still lacks its arguments, as one of this cluster.
+    pub(crate) fn add(&mut self, worker: Command) {
+        let listen = format!("127.0.0.1:{}", free_port());
+        self.workers.push(quiet(worker.args(["--cluster", &self.address(), "--listen", &listen])));
+    }
+
+    pub(crate) fn address(&self) -> String {
         format!("df://127.0.0.1:{}", self.port)
     }
 
@@ -56,15 +66,15 @@ impl Drop for Cluster<'_> {
     }
 }
 
-fn scheduler(folder: &Folder, port: u16) -> Child {
-    let child = quiet(folder, &format!("worker --scheduler --listen 127.0.0.1:{port}"));
+fn scheduler(folder: &Folder, port: u16, known: impl Fn(Command) -> Command) -> Child {
+    let child = quiet(known(folder.run(&format!("worker --scheduler --listen 127.0.0.1:{port}"))));
     wait_until("the scheduler listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     child
 }
 
-/// Starts `line`; what it says goes nowhere.
-fn quiet(folder: &Folder, line: &str) -> Child {
-    let mut child = folder.run(&format!("{line} --quiet")).start();
+/// Starts a command; what it says goes nowhere.
+fn quiet(command: Command) -> Child {
+    let mut child = command.arg("--quiet").start();
     // Pipes that nobody reads would stop it.
     let (out, err) = (child.stdout.take(), child.stderr.take());
     std::thread::spawn(move || out.map(|mut pipe| std::io::copy(&mut pipe, &mut std::io::sink())));
@@ -186,10 +196,108 @@ fn all_may_go_and_come_back() {
     cluster.scheduler.wait().unwrap();
     cluster.workers[0].kill().unwrap();
     std::thread::sleep(Duration::from_millis(500));
-    cluster.scheduler = scheduler(&folder, cluster.port);
+    cluster.scheduler = scheduler(&folder, cluster.port, |command| command);
     cluster.add_worker();
     assert!(client.wait().unwrap().success());
     assert_same(&folder, "docs");
+}
+
+#[test]
+fn a_scheduler_that_is_started_again_finds_its_workers() {
+    let folder = made_by_one();
+    let mut cluster = Cluster::start(&folder, 2);
+    let mut client = folder.run(&cluster.stage(STAGES[1])).start();
+    wait_until("a shard is made", || parts(&folder, "docs") > 0);
+    cluster.scheduler.kill().unwrap();
+    cluster.scheduler.wait().unwrap();
+    cluster.scheduler = scheduler(&folder, cluster.port, |command| command);
+    assert!(client.wait().unwrap().success());
+    assert_same(&folder, "docs");
+}
+
+#[test]
+fn what_a_worker_can_not_write_is_written_by_another_one() {
+    let folder = made_by_one();
+    let mut cluster = Cluster::start(&folder, 1);
+    // No file of its programs may have more than a block, as if its disk were full.
+    cluster.add(folder.sh("ulimit -f 1; exec worker \"$@\"").arg("worker"));
+    folder.run(&cluster.stage(STAGES[1])).ok();
+    assert_same(&folder, "docs");
+
+    // Without another one, there is one line and no dataset.
+    drop(cluster);
+    folder.sh("rm -r two/docs").ok();
+    let mut cluster = Cluster::start(&folder, 0);
+    cluster.add(folder.sh("ulimit -f 1; exec worker \"$@\"").arg("worker"));
+    folder.run(&cluster.stage(STAGES[1])).fails(&["embed of rows"]);
+    assert!(!folder.path("two/docs").exists());
+}
+
+#[test]
+fn runs_are_mined_scored_and_asked_part_by_part() {
+    let folder = Folder::made();
+    folder.run("rank --index docs.arrow --top-k 50 train.arrow -o run.parquet").ok();
+    let cluster = Cluster::start(&folder, 3);
+    let query = "SELECT query_id, doc_id, rank, score FROM t ORDER BY query_id, rank";
+    let ask = |line: &str| folder.run(&format!("sql -q --format csv {line}")).arg(query).ok().stdout;
+
+    // Negatives: the same rows, and with any number of workers the same bytes.
+    let mine = "mine-negatives --qrels qrels.train.parquet --top-k 20 --min-score 0.1 run.parquet";
+    folder.run(&format!("{mine} -o negatives.parquet")).ok();
+    let sharded = format!("{mine} --shard-rows 1000 -o negatives/ --cluster");
+    folder.run(&format!("{sharded} {}", cluster.address())).ok();
+    let expected = ask("-t t=negatives.parquet");
+    assert_eq!(ask("-t t=negatives"), expected);
+    folder.sh("mv negatives by-three").ok();
+    folder.run(&format!("{sharded} here")).ok();
+    assert!(folder.path("negatives/00003.arrow").exists());
+    folder.sh("sed -i 's/df:[^ \"]*/here/' by-three/manifest.json; diff by-three/manifest.json negatives/manifest.json || true").ok();
+    assert_eq!(ask("-t t=by-three"), expected);
+
+    // Scores: the same text, and the same values of every query.
+    for options in ["", "--order score", "--order score --complete", "--exclude-self -m gMAP -m nDCG@10"] {
+        let score = format!("score -q --ids internal --qrels qrels.train.parquet {options} run.parquet --format json");
+        let plain = folder.run(&format!("{score} --per-query plain.arrow")).ok().stdout;
+        for place in ["here", &cluster.address()] {
+            let line = format!("{score} --per-query sharded.arrow --shard-rows 700 --cluster {place}");
+            assert_eq!(folder.run(&line).ok().text(), String::from_utf8_lossy(&plain), "{options} {place}");
+            let values = |name: &str| {
+                let ask = folder.run(&format!("sql -q --format csv -t m={name}"));
+                ask.arg("SELECT * EXCEPT (run) FROM m").ok().stdout
+            };
+            assert!(values("plain.arrow") == values("sharded.arrow"), "{options} {place}");
+        }
+    }
+
+    // Queries: the same rows.
+    for table in ["run.parquet", "negatives", "docs.arrow"] {
+        let query = match table {
+            "docs.arrow" => "SELECT count(*) AS rows, min(id) AS first FROM t",
+            _ => query,
+        };
+        let ask = |options: &str| {
+            folder.run(&format!("sql -q --format tsv -t t={table} {options}")).arg(query).ok().stdout
+        };
+        let plain = ask("");
+        for place in ["here", &cluster.address()] {
+            assert_eq!(ask(&format!("--cluster {place}")), plain, "{table} {place}");
+        }
+    }
+
+    // What is wrong.
+    let at = cluster.address();
+    folder.run(&format!("sql --cluster {at} -t t=qrels.train.tsv")).arg("SELECT 1").fails(&["qrels.train.tsv", "--cluster"]);
+    folder.run(&format!("sql --cluster {at} -t t=run.parquet -o x.csv")).arg("SELECT nothing FROM t").fails(&["nothing"]);
+    folder.run(&format!("sql --cluster {at} -t t=run.parquet")).arg("SELECT sha256('x')").fails(&["sha256"]);
+    folder.run(&format!("sql --cluster {at} -t t=run.parquet")).arg("DROP TABLE t").fails(&["t"]);
+    folder.run(&format!("{mine} -o x.parquet --cluster {at}")).fails_as_wrong_usage(&["-o FOLDER/"]);
+    folder.write("again.tsv", "1\t1\t1\n2\t1\t1\n1\t2\t2\n");
+    let again = "--ids internal --qrels qrels.train.parquet again.tsv";
+    folder.run(&format!("score {again} --cluster {at}")).fails(&["again.tsv: row 2: query 1 comes again", "sort"]);
+    folder.write("other.tsv", "900000\t1\t1\n");
+    let other = "--ids internal --qrels qrels.train.parquet other.tsv";
+    folder.run(&format!("mine-negatives {other} -o x/ --cluster {at}")).fails(&["none of its 1 queries is judged"]);
+    assert!(!folder.path("x.csv").exists() && !folder.path("x").exists());
 }
 
 #[test]

@@ -39,6 +39,7 @@ mod remap_ids;
 mod report;
 mod score;
 mod sql;
+mod stores;
 mod tokenize;
 mod tower;
 mod train;

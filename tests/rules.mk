@@ -32,6 +32,11 @@ bench-gpu: export BENCH_DEVICE ?= cuda
 $(BENCHES): bench%: build $(DEPS)/bench/installed $(DEPS)/minilm/config.json $(QUICKSTART)/data/collection.tsv
 	BIN=$(BIN) $(DEPS)/bench/bin/python tests/bench/bench.py $(*:-%=%)
 
+# The server that plays an object store in tests; it needs no environment of its own.
+$(DEPS)/stores/installed: tests/stores/requirements.txt
+	python3 -m pip install --quiet --disable-pip-version-check --target $(@D) --upgrade -r $<
+	@touch $@
+
 $(DEPS)/%/installed: tests/%/requirements.txt
 	python3 -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<

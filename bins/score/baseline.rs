@@ -10,6 +10,9 @@ const TESTS: [(&str, &str, Test); 2] = [
     ("fisher", "Fisher's randomization test: the two values of a query are exchanged at random", Test::Fisher),
 ];
 
+/// The names of these options.
+pub(crate) const OPTIONS: [&str; 6] = ["baseline", "test", "alpha", "permutations", "resamples", "seed"];
+
 #[derive(Args)]
 #[command(next_help_heading = "Comparison with a baseline")]
 pub(crate) struct BaselineArgs {

@@ -14,6 +14,12 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 include lib/experiments/$(TASK).mk
 include lib/experiments/settings.mk
 
+# A collection in an object store is fetched, file by file.
+ifneq ($(filter s3://% gs://%,$(DATA)),)
+STORE := $(patsubst %/,%,$(DATA))
+override DATA := $(HERE)/collection
+endif
+
 # One spelling for each path, so that model/ is not taken for another model than model.
 override DATA       := $(patsubst $(CURDIR)/%,%,$(abspath $(DATA)))
 override INIT       := $(patsubst $(CURDIR)/%,%,$(abspath $(INIT)))
@@ -144,8 +150,8 @@ adore     := $(objective) ADORE_OPTIMIZER ADORE_LEARNING_RATE ADORE_WARMUP_STEPS
 	ADORE_TOP_K ADORE_QUERY_LENGTH SEED METRIC_CUT $(dev)
 # Prompts, and what only some collections need, are recorded where they are given.
 given = $(foreach name,$(1),$(if $($(name)),$(name)))
-settings.tokens               := DATA INIT COMPAT $(call given,$(NAMED) QUERY_PROMPT DOC_PROMPT DOC_ID DOC_TEXT QUERY_ID QUERY_TEXT)
-settings.judged               := DATA $(call given,$(NAMED) QRELS_COLUMNS TRAIN_SHARE) $(if $(TRAIN_SHARE),SEED)
+settings.tokens               := $(or $(STORE:%=STORE),DATA) INIT COMPAT $(call given,$(NAMED) QUERY_PROMPT DOC_PROMPT DOC_ID DOC_TEXT QUERY_ID QUERY_TEXT)
+settings.judged               := $(or $(STORE:%=STORE),DATA) $(call given,$(NAMED) QRELS_COLUMNS TRAIN_SHARE) $(if $(TRAIN_SHARE),SEED)
 settings.inbatch-neg          := $(training)
 settings.rand-neg             := $(training) RAND_NUM
 settings.negatives            := INIT_STAR QUERY_LENGTH NEGATIVES MARGIN PRECISION $(call given,EXCLUDE_SELF NEGATIVES_RULES)
@@ -167,7 +173,7 @@ settings.repconc              := CONC_JPQ_LEARNING_RATE CONC_JPQ_CENTROID_RATE C
 	QUERY_LENGTH SEED $(dev)
 settings.embeddings           := $(LENGTH) PRECISION
 settings.runs                 := QUERY_LENGTH TOP_K PRECISION $(call given,EXCLUDE_SELF)
-settings.lexical              := BM25_K1 BM25_B DATA $(call given,$(NAMED) DOC_ID DOC_TEXT)
+settings.lexical              := BM25_K1 BM25_B $(or $(STORE:%=STORE),DATA) $(call given,$(NAMED) DOC_ID DOC_TEXT)
 settings.bm25-neg             := $(training) HARD_NUM NEGATIVES MARGIN BM25_K1 BM25_B
 settings.fusion               := FUSION QUERY_LENGTH TOP_K PRECISION $(call given,EXCLUDE_SELF)
 
@@ -364,7 +370,7 @@ CURVES = $(if $(DEV_EVERY),$(BIN)/sql -q $(foreach row,$(curves),-t $(curve_of)=
 # ---- what is not there --------------------------------------------------------------------------------------
 
 $(files):
-	$(if $(SHOWN),,$(error no $@; hint: $(HINT)))
+	$(if $(SHOWN),,$(if $(STORE),mkdir -p $(@D) && $(BIN)/worker -q --copy $(STORE)/$(@F) -o $@,$(error no $@; hint: $(HINT))))
 
 .PHONY: /train
 /train:

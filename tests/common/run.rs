@@ -62,6 +62,11 @@ impl Command {
         self
     }
 
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Command {
+        self.inner.env(name, value);
+        self
+    }
+
     pub fn without_env(mut self, name: &str) -> Command {
         self.inner.env_remove(name);
         self

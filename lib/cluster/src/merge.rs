@@ -4,14 +4,16 @@ use arrow::array::RecordBatch;
 use ballista_core::extension::SessionStateExt;
 use datafusion::datasource::file_format::options::ArrowReadOptions;
 use datafusion::error::DataFusionError;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use hardmine_files::{Format, Output, Writer};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, schema};
 use hardmine_units::{Cluster, Job};
 
 use crate::client::plain;
+use crate::stores::runtime_env;
 
 /// Ranks the documents of all shards of `job`, which are runs of the same queries, by the one order of ranked lists: by
 /// score descending, then by id ascending. [`Job::merged`] gets the best `top_k` of each query, by the ids of the
@@ -22,14 +24,11 @@ use crate::client::plain;
 /// # Errors
 /// A shard that can't be read; a full disk; errors of the cluster.
 pub(crate) async fn merge_runs(cluster: &Cluster, job: &Job, top_k: usize) -> Result<()> {
-    let context = match cluster {
-        Cluster::Here => SessionContext::new(),
-        Cluster::Scheduler(address) => {
-            let state = SessionState::new_ballista_state(format!("http://{address}"));
-            SessionContext::new_with_state(state.map_err(|error| plain(&error))?)
-        }
-    };
-    let shards = job.units.iter().map(|unit| job.part(unit).join("00000.arrow").to_string_lossy().into_owned());
+    let context = context(cluster).map_err(|error| plain(&error))?;
+    let shards = job.units.iter().map(|unit| {
+        let shard = job.part(unit).join("00000.arrow");
+        job.location(&shard).map_or_else(|| shard.to_string_lossy().into_owned(), |location| location.to_string())
+    });
     let mut rows = plan(&context, shards.collect(), top_k).await.map_err(|error| plain(&error))?;
     let output = Output::Path(job.merged(), Format::File);
     let mut writer = Writer::create(&output, Kind::Run, schema::run(IdSpace::Internal), Provenance::default())?;
@@ -40,6 +39,16 @@ pub(crate) async fn merge_runs(cluster: &Cluster, job: &Job, top_k: usize) -> Re
         writer.write(&batch)?;
     }
     writer.finish().map(drop)
+}
+
+/// A session whose plans run on `cluster`.
+pub(crate) fn context(cluster: &Cluster) -> std::result::Result<SessionContext, DataFusionError> {
+    let env = runtime_env(None)?;
+    let state = match cluster {
+        Cluster::Here => return Ok(SessionContext::new_with_config_rt(SessionConfig::new(), env)),
+        Cluster::Scheduler(address) => SessionState::new_ballista_state(format!("http://{address}"))?,
+    };
+    Ok(SessionContext::new_with_state(SessionStateBuilder::new_from_existing(state).with_runtime_env(env).build()))
 }
 
 async fn plan(

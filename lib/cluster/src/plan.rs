@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::concat_batches;
@@ -21,6 +22,9 @@ use datafusion::physical_plan::{
 };
 use futures::TryStreamExt;
 use hardmine_units::{Failure, Hands, Job};
+
+/// How long a worker takes no other unit when it could not do one.
+const PENALTY: Duration = Duration::from_secs(5);
 
 /// Runs the units whose numbers its input has, of the job in a file.
 ///
@@ -133,8 +137,13 @@ async fn row(job: &Path, unit: u64, hands: &Arc<Hands>) -> Result<RecordBatch> {
     let error = match tokio::task::spawn_blocking(run).await {
         Ok(Ok(_)) => None,
         Ok(Err(Failure::Command(error))) => Some(error.to_string()),
-        // The scheduler gives the unit to another worker, or tries again.
-        Ok(Err(Failure::Worker(error))) => return Err(DataFusionError::IoError(std::io::Error::other(error))),
+        // The scheduler gives the unit to another worker, or tries again. Who fails at once would ask for the next
+        // unit at once, and use up all tries before others are done with what they have in hand.
+        Ok(Err(Failure::Worker(error))) => {
+            tracing::error!("{error}");
+            tokio::time::sleep(PENALTY).await;
+            return Err(DataFusionError::IoError(std::io::Error::other(error)));
+        }
         Err(error) => return Err(DataFusionError::ExecutionJoin(Box::new(error))),
     };
     let columns: Vec<ArrayRef> =

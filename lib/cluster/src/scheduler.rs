@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ballista_core::config::TaskSchedulingPolicy;
+use ballista_core::utils::default_session_builder;
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::start_server;
+use datafusion::execution::session_state::SessionStateBuilder;
 use hardmine_records::{Error, Result};
 
 use crate::client::runtime;
 use crate::codec::Codec;
+use crate::stores::runtime_env;
 
 /// A busy worker is heard of every five seconds. After so many seconds of silence its units go to others.
 const SILENCE: u64 = 20;
@@ -39,6 +42,10 @@ pub fn serve(listen: SocketAddr) -> Result<()> {
         no_executors_grace_period_seconds: PATIENCE,
         task_max_failures: TRIES,
         override_physical_codec: Some(Arc::new(Codec::default())),
+        override_session_builder: Some(Arc::new(|config| {
+            let state = default_session_builder(config)?;
+            Ok(SessionStateBuilder::new_from_existing(state).with_runtime_env(runtime_env(None)?).build())
+        })),
         ..SchedulerConfig::default()
     };
     runtime()?.block_on(async {

@@ -12,6 +12,7 @@ use hardmine_units::Hands;
 
 use crate::client::runtime;
 use crate::codec::Codec;
+use crate::stores::runtime_env;
 
 /// What a worker is.
 pub struct Worker {
@@ -42,6 +43,8 @@ pub fn work(worker: Worker) -> Result<()> {
     let temporary =
         Temporary::folder(&std::env::temp_dir().join("hardmine-worker")).map_err(Error::io("temporary folder"))?;
     let folder = worker.folder.unwrap_or_else(|| temporary.path().to_owned());
+    let folder = folder.to_string_lossy().into_owned();
+    let spill = folder.clone();
     let config = ExecutorProcessConfig {
         bind_host: ip.to_string(),
         external_host: (!ip.is_unspecified()).then(|| ip.to_string()),
@@ -53,10 +56,11 @@ pub fn work(worker: Worker) -> Result<()> {
         scheduler_connect_timeout_seconds: 30,
         vcores: worker.units,
         task_scheduling_policy: TaskSchedulingPolicy::PullStaged,
-        work_dir: Some(folder.to_string_lossy().into_owned()),
+        work_dir: Some(folder),
         job_data_ttl_seconds: 3_600,
         job_data_clean_up_interval_seconds: 600,
         override_physical_codec: Some(Arc::new(Codec::of_worker(hands))),
+        override_runtime_producer: Some(Arc::new(move |_| runtime_env(Some(&spill)))),
         ..ExecutorProcessConfig::default()
     };
     runtime()?

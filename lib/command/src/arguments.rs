@@ -12,6 +12,7 @@ use hardmine_files::{Input, Output, named_twice};
 use hardmine_records::IdSpace;
 
 use crate::program_name;
+use crate::stores;
 
 /// Heading of the options that every command has.
 const MESSAGES: &str = "Messages";
@@ -110,7 +111,7 @@ pub fn row_range(text: &str) -> Result<Range<u64>, String> {
 /// of the work. Options of messages are never among them, nor are arguments without a name.
 pub fn options_given<A: CommandFactory>(without: &[&str]) -> Vec<String> {
     let command = A::command();
-    let matches = command.clone().get_matches();
+    let matches = command.clone().get_matches_from(stores::arguments());
     let mut given = Vec::new();
     for argument in command.get_arguments() {
         let id = argument.get_id().as_str();
@@ -140,5 +141,6 @@ pub fn check_inputs<A: CommandFactory>(inputs: &[&Input]) {
 
 /// Ends the program as wrong usage: options that don't go together in a way that clap can't tell.
 pub fn wrong_usage<A: CommandFactory>(text: String) -> ! {
+    stores::clear();
     A::command().name(program_name()).error(ErrorKind::ArgumentConflict, text).exit()
 }

@@ -4,6 +4,7 @@
 mod arguments;
 mod report;
 mod signals;
+mod stores;
 
 use std::io::{IsTerminal, Write};
 use std::panic::{self, AssertUnwindSafe};
@@ -28,20 +29,27 @@ use report::AboveBar;
 /// when the reader of our output went away; 1 failed, with one line on standard error; 2 wrong usage).
 pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(A, &mut Report) -> anyhow::Result<()>) -> ExitCode {
     let name = program_name();
-    let matches = A::command().name(name).try_get_matches();
-    let arguments = match matches.and_then(|matches| A::from_arg_matches(&matches)) {
-        Ok(arguments) => arguments,
+    let parse = || {
+        let matches = A::command().name(name).try_get_matches_from(stores::arguments());
+        matches.and_then(|matches| A::from_arg_matches(&matches))
+    };
+    let common = match parse() {
+        Ok(arguments) => common(&arguments).clone(),
         Err(told) => return tell(name, &told),
     };
-    let common = common(&arguments).clone();
     start_logging(&common);
     signals::clear_temporaries_on_signals();
     // Our own line below says what happened; a backtrace would say it a second time.
     panic::set_hook(Box::new(|_| ()));
 
     let mut report = Report::start(common.quiet);
-    let result = panic::catch_unwind(AssertUnwindSafe(|| run(arguments, &mut report)));
+    let result = panic::catch_unwind(AssertUnwindSafe(|| {
+        let outputs = stores::fetch()?;
+        run(parse()?, &mut report)?;
+        Ok(stores::send(&outputs)?)
+    }));
     report.end();
+    stores::clear();
     let message = match result {
         Ok(Ok(())) => {
             report.close(name, common.log_format);
@@ -51,7 +59,7 @@ pub fn main<A: Parser>(common: fn(&A) -> &Common, run: fn(A, &mut Report) -> any
         Ok(Err(error)) => format!("{error:#}"),
         Err(panic) => format!("internal error, please report it: {}", panic_text(&*panic)),
     };
-    let line = one_line(&message);
+    let line = stores::with_urls(&one_line(&message));
     match common.log_format {
         LogFormat::Text => say(&format!("{name}: {line}")),
         LogFormat::Json => say(&serde_json::json!({ "level": "ERROR", "command": name, "message": line }).to_string()),

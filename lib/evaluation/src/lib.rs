@@ -25,7 +25,7 @@ mod texts;
 pub use judgements::Judgements;
 pub use metric::{METRICS, Metric, MetricList};
 pub use names::run_names;
-pub use query::{ResultFormat, query};
+pub use query::{ResultFormat, query, write_rows};
 pub use ranking::Ranking;
 pub use report::{ReportFormat, render, write_per_query};
 pub use run_options::{Order, RunOptions};

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::util::pretty::pretty_format_batches_with_schema;
 use datafusion::execution::context::SQLOptions;
@@ -12,12 +13,13 @@ use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionConfig;
 use hardmine_files::{OutputFile, foreign};
 use hardmine_records::{Error, Result};
 
 use crate::NamedTable;
-use crate::engine::{Engine, STACK, failed};
+use crate::engine::{Engine, STACK, failed, wrap};
 use crate::functions;
 use crate::tables::register;
 use crate::terms::check_length;
@@ -75,6 +77,25 @@ fn run(tables: &[NamedTable], sql: &str, threads: usize, format: ResultFormat, o
         let frame = hardmine_planning::prepare(&engine.context, plan).await.map_err(failed("query"))?;
         write(output, Rows { stream: frame.execute_stream().await.map_err(failed("query"))?, count: 0 }, format).await
     })
+}
+
+/// Writes `rows`, which come from elsewhere, to `output` as [`query`] does; returns their number.
+///
+/// # Errors
+/// Those of the rows; an output that can't be written.
+pub fn write_rows(
+    schema: SchemaRef,
+    rows: impl Iterator<Item = Result<RecordBatch>> + Send + 'static,
+    format: ResultFormat,
+    output: &Path,
+) -> Result<u64> {
+    let output = OutputFile::create(output)?;
+    if format == ResultFormat::Parquet {
+        output.refuse_terminal("Parquet is")?;
+    }
+    let rows = rows.map(|batch| batch.map_err(wrap));
+    let stream = Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(rows)));
+    Engine::new(SessionConfig::new())?.run(write(output, Rows { stream, count: 0 }, format))
 }
 
 /// The rows of a result, batch by batch.

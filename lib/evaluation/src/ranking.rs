@@ -18,6 +18,8 @@ pub struct Ranking {
     pub rows: u64,
     /// Number of queries of the run, judged or not.
     pub lists: usize,
+    /// Whether it is of some lists of a run only.
+    pub(crate) is_part: bool,
     pub(crate) judgements: Arc<Judgements>,
     /// Numbers of the judged queries of the run, in the run's order.
     pub(crate) queries: Vec<i32>,
@@ -38,7 +40,14 @@ impl Ranking {
     /// As [`Table::open`]; ids of another space than the judgements'; no query in common; in one list
     /// a document twice, a rank twice (or less than 1) in rank order, a score that is not a number in score order.
     pub fn open(input: &Input, judgements: &Arc<Judgements>, reading: RunOptions) -> Result<Ranking> {
-        let mut table = Table::open_with_ids(input, &[Kind::Run], reading.ids)?;
+        Ranking::of_table(Table::open_with_ids(input, &[Kind::Run], reading.ids)?, judgements, reading)
+    }
+
+    /// [`Ranking::open`] of a run, or of some rows of it, that was opened already.
+    ///
+    /// # Errors
+    /// As [`Ranking::open`].
+    pub fn of_table(mut table: Table, judgements: &Arc<Judgements>, reading: RunOptions) -> Result<Ranking> {
         if reading.order == Order::Score {
             table = table.without_ranks();
         }
@@ -78,7 +87,7 @@ impl Ranking {
         };
         // Only where few queries are judged can the columns be swapped.
         let is_swapped = 2 * queries.len() < count && look_swapped(judgements, batches);
-        if queries.is_empty() {
+        if queries.is_empty() && !reading.is_part {
             let text = format!("none of its {count} queries is judged in {}", judgements.name);
             return Err(Error::new(name, text).hint(match is_swapped {
                 true => "its queries are documents of the qrels, and its documents are queries: are columns swapped?",
@@ -95,7 +104,7 @@ impl Ranking {
                 judgements.name
             ));
         }
-        Ok(Ranking { rows, lists: count, judgements, queries, lengths, judged, begin_with_self, notes })
+        Ok(Ranking { rows, lists: count, is_part: reading.is_part, judgements, queries, lengths, judged, begin_with_self, notes })
     }
 
     /// The table `lists` of the metrics: the length of the list of each judged query.

@@ -21,6 +21,9 @@ pub struct RunOptions {
     pub ids: Option<IdSpace>,
     /// Whether a document with the id of its query is left out, as BEIR does.
     pub exclude_self: bool,
+    /// Whether these are some lists of a run only, so that it is no error if none of their queries is judged, and the
+    /// values are those of the lists alone.
+    pub is_part: bool,
     /// Whether documents without a grade from 0 on are taken out of the lists, as by trec_eval -J.
     pub judged_only: bool,
 }

@@ -1,14 +1,16 @@
 //! The values of metrics for a run: each metric's .sql file over the tables `qrels` and `run`, query
 //! by query, then the mean.
 
-use arrow::array::{AsArray, Int32Array, UInt32Array};
+use std::collections::HashMap;
+
+use arrow::array::{Array, AsArray, Int32Array, RecordBatch, UInt32Array};
 use arrow::datatypes::{Float64Type, Int32Type};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionConfig;
-use hardmine_records::{Ids, Provenance, Result};
+use hardmine_records::{Error, Ids, Provenance, Result};
 
 use crate::engine::{Engine, failed};
-use crate::{Metric, Order, Ranking};
+use crate::{Judgements, Metric, Order, Ranking};
 
 /// Computes metrics with an SQL engine that is started once for any number of runs.
 ///
@@ -27,7 +29,7 @@ use crate::{Metric, Order, Ranking};
 /// let run = file("run.tsv", "q\ta\t1\nq\tb\t2\n")?; // and the run has it in second place.
 ///
 /// let judgements = Arc::new(Judgements::open(&qrels, None)?);
-/// let options = RunOptions { order: Order::Rank, ids: None, exclude_self: false, judged_only: false };
+/// let options = RunOptions { order: Order::Rank, ids: None, exclude_self: false, judged_only: false, is_part: false };
 /// let ranking = Ranking::open(&run, &judgements, options)?;
 /// let mrr: Metric = "MRR@10".parse()?;
 /// let scores = Evaluation::new(Order::Rank, 1, false)?.score("run", &ranking, &[mrr])?;
@@ -71,7 +73,10 @@ impl Evaluation {
     /// The values of `metrics` for a run called `run`.
     pub fn score(&self, run: &str, ranking: &Ranking, metrics: &[Metric]) -> Result<RunScores> {
         let judgements = &ranking.judgements;
-        let numbers = self.queries(ranking);
+        let numbers = match ranking.is_part {
+            true => ranking.queries.clone(),
+            false => self.queries(judgements, &ranking.queries),
+        };
         let mut places = vec![None; judgements.queries()];
         for (place, &number) in numbers.iter().enumerate() {
             places[number as usize] = Some(place);
@@ -103,12 +108,7 @@ impl Evaluation {
             Ok(computed)
         });
         let values = computed.map_err(failed(run))?;
-
-        let rows = UInt32Array::from_iter_values(numbers.iter().map(|&number| number as u32));
-        let queries = judgements.queries.take(&rows)?;
-        let provenance = judgements.provenance.clone();
-        let ranked = ranking.queries.clone();
-        Ok(RunScores { run: run.to_owned(), lists: ranking.lists, queries, values, numbers, ranked, provenance })
+        RunScores::new(run, ranking.lists, judgements, numbers, values, ranking.queries.clone())
     }
 
     async fn compute(&self, metric: &Metric) -> std::result::Result<Vec<(i32, f64)>, DataFusionError> {
@@ -124,11 +124,52 @@ impl Evaluation {
         Ok(rows)
     }
 
+    /// The values of `metrics` for a run called `run` whose `lists` were scored in `parts`: metrics records of each, in
+    /// the order of the run.
+    ///
+    /// # Errors
+    /// Values of queries that are not judged, or of other metrics.
+    pub fn join(
+        &self,
+        run: &str,
+        lists: usize,
+        judgements: &Judgements,
+        metrics: &[Metric],
+        parts: &[RecordBatch],
+    ) -> Result<RunScores> {
+        let wrong = |text: &str| Error::new(run, format!("a part of it was scored with {text}"));
+        let numbers_of: HashMap<_, _> =
+            (0..judgements.queries()).map(|number| (judgements.queries.text(number), number as i32)).collect();
+        let mut ranked = Vec::new();
+        let mut found = vec![HashMap::new(); metrics.len()];
+        for part in parts {
+            let names = part["metric"].as_string::<i32>();
+            let values = part["value"].as_primitive::<Float64Type>();
+            let queries = Ids::of(&part["query_id"]).ok_or_else(|| wrong("other ids"))?;
+            // Rows without a query are means over the part.
+            for row in (0..part.num_rows()).filter(|&row| part["query_id"].is_valid(row)) {
+                let number = *numbers_of.get(&queries.text(row)).ok_or_else(|| wrong("other judgements"))?;
+                let metric = metrics.iter().position(|metric| metric.to_string() == names.value(row));
+                let metric = metric.ok_or_else(|| wrong("other metrics"))?;
+                found[metric].insert(number, values.value(row));
+                if metric == 0 {
+                    ranked.push(number);
+                }
+            }
+        }
+        let numbers = self.queries(judgements, &ranked);
+        let values = metrics.iter().zip(&found).map(|(metric, found)| {
+            let value = |number| found.get(number).copied().unwrap_or_else(|| metric.kept(0.0));
+            (metric.clone(), numbers.iter().map(value).collect())
+        });
+        let values = values.collect();
+        RunScores::new(run, lists, judgements, numbers, values, ranked)
+    }
+
     /// Numbers of the queries that the means are over, in the order in which they are added up:
     /// msmarco_eval's is that of the run (what it adds nothing for comes last here), trec_eval's by id.
-    fn queries(&self, ranking: &Ranking) -> Vec<i32> {
-        let judgements = &ranking.judgements;
-        let mut numbers = ranking.queries.clone();
+    fn queries(&self, judgements: &Judgements, ranked: &[i32]) -> Vec<i32> {
+        let mut numbers = ranked.to_vec();
         if self.complete || self.order == Order::Rank {
             let mut ranked = vec![false; judgements.queries()];
             numbers.iter().for_each(|&number| ranked[number as usize] = true);
@@ -142,6 +183,20 @@ impl Evaluation {
 }
 
 impl RunScores {
+    fn new(
+        run: &str,
+        lists: usize,
+        judgements: &Judgements,
+        numbers: Vec<i32>,
+        values: Vec<(Metric, Vec<f64>)>,
+        ranked: Vec<i32>,
+    ) -> Result<RunScores> {
+        let rows = UInt32Array::from_iter_values(numbers.iter().map(|&number| number as u32));
+        let queries = judgements.queries.take(&rows)?;
+        let provenance = judgements.provenance.clone();
+        Ok(RunScores { run: run.to_owned(), lists, queries, values, numbers, ranked, provenance })
+    }
+
     /// Each metric with its mean over [`RunScores::queries`]; of counts, their sum.
     pub fn means(&self) -> impl Iterator<Item = (&Metric, f64)> {
         self.values.iter().map(|(metric, values)| (metric, metric.mean(values)))

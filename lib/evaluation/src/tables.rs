@@ -76,6 +76,11 @@ impl NamedTable {
         NamedTable { name: name.to_owned(), input: Input::Path(path.to_owned()) }
     }
 
+    /// Its name in a query.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The file, folder or glob that has the rows.
     pub fn input(&self) -> &Input {
         &self.input

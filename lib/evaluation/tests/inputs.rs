@@ -48,7 +48,7 @@ fn internal(folder: &Path, kind: Kind, keys: Option<&str>) -> Input {
 
 fn score(qrels: &Input, run: &Input) -> Result<RunScores, String> {
     let judgements = Arc::new(Judgements::open(qrels, None).map_err(|e| e.to_string())?);
-    let reading = RunOptions { order: Order::Rank, ids: None, exclude_self: false, judged_only: false };
+    let reading = RunOptions { order: Order::Rank, ids: None, exclude_self: false, judged_only: false, is_part: false };
     let ranking = Ranking::open(run, &judgements, reading).map_err(|e| e.to_string())?;
     let metric: Metric = "MRR@10".parse().unwrap();
     Evaluation::new(Order::Rank, 1, false).unwrap().score("run", &ranking, &[metric]).map_err(|e| e.to_string())

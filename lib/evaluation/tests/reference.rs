@@ -40,7 +40,7 @@ fn expected(fixture: &str) -> Value {
 }
 
 fn score(fixture: &str, run: &str, order: Order, level: i32, complete: bool, metrics: &[&str]) -> RunScores {
-    let reading = RunOptions { order, ids: None, exclude_self: false, judged_only: false };
+    let reading = RunOptions { order, ids: None, exclude_self: false, judged_only: false, is_part: false };
     score_as_read(fixture, run, reading, level, complete, metrics)
 }
 
@@ -106,7 +106,7 @@ fn agrees_with_measures(fixture: &str) {
     for (setting, by_metric) in expected.as_object().unwrap() {
         let level = setting.trim_start_matches("level ")[..1].parse().unwrap();
         let judged_only = setting.ends_with("judged only");
-        let reading = RunOptions { order: Order::Score, ids: None, exclude_self: false, judged_only };
+        let reading = RunOptions { order: Order::Score, ids: None, exclude_self: false, judged_only, is_part: false };
         let by_metric = by_metric.as_object().unwrap();
         let names: Vec<&str> = by_metric.keys().map(String::as_str).collect();
         let ours = score_as_read(fixture, "run.trec", reading, level, false, &names);

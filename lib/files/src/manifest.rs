@@ -12,11 +12,11 @@ use sha2::{Digest, Sha256};
 use crate::input::read_small;
 
 /// The name of the manifest in the folder of a dataset.
-pub(crate) const MANIFEST: &str = "manifest.json";
+pub const MANIFEST: &str = "manifest.json";
 
 /// The name of the file beside the manifest that says of which unit of work each shard came, where the dataset was made
 /// of such. It is there for whoever makes more of them, and no part of the dataset.
-pub(crate) const UNITS: &str = ".units.json";
+pub const UNITS: &str = ".units.json";
 
 /// The version of the manifest's form.
 const VERSION: u32 = 1;
@@ -59,6 +59,21 @@ impl Manifest {
     /// # Errors
     /// There is none, or it is broken, contradicts itself, or names a shard that is empty or lies elsewhere.
     pub(crate) fn read(folder: &Path) -> Result<Manifest> {
+        let manifest = Manifest::read_any(folder)?;
+        match manifest.shards.iter().find(|shard| shard.rows == 0) {
+            Some(ShardEntry { file, .. }) => {
+                let place = folder.join(file);
+                Err(Error::new(place.display(), "is a shard without rows").hint("leave it out of the dataset"))
+            }
+            None => Ok(manifest),
+        }
+    }
+
+    /// [`Manifest::read`], also of a dataset that has shards without rows: what a part of some work made may be one.
+    ///
+    /// # Errors
+    /// As [`Manifest::read`].
+    pub(crate) fn read_any(folder: &Path) -> Result<Manifest> {
         let path = folder.join(MANIFEST);
         if !path.exists() {
             let text = format!("is a folder without a {MANIFEST}, so that the order of its files is not known");
@@ -74,13 +89,9 @@ impl Manifest {
             return Err(Error::new(place, text));
         }
         let mut names: Vec<&str> = Vec::new();
-        for ShardEntry { file, rows, .. } in &manifest.shards {
-            let shard = folder.join(file);
+        for ShardEntry { file, .. } in &manifest.shards {
             if file.starts_with('.') || file.contains('/') || file.is_empty() {
                 return Err(Error::new(place, format!("shard '{file}' is not the name of a file in this folder")));
-            }
-            if *rows == 0 {
-                return Err(Error::new(shard.display(), "is a shard without rows").hint("leave it out of the dataset"));
             }
             names.push(file);
         }

@@ -12,7 +12,7 @@ use hardmine_records::{Error, Kind, Provenance, Result};
 
 use crate::dataset_writer::DatasetWriter;
 use crate::input::read_small;
-use crate::manifest::{Manifest, UNITS, sha256};
+use crate::manifest::{MANIFEST, Manifest, ShardEntry, UNITS, sha256};
 use crate::table::open_records;
 use crate::temporary::Temporary;
 use crate::{Input, Sharding};
@@ -66,7 +66,7 @@ pub fn parts(input: &Input) -> Result<(Vec<Part>, Provenance)> {
         let (part, provenance) = part(input.path())?;
         return Ok((vec![part], provenance));
     };
-    let manifest = Manifest::read(folder)?;
+    let manifest = Manifest::read_any(folder)?;
     if let Some(name) = manifest.stranger(folder)? {
         let text = "lies in the folder of a dataset, but its manifest.json does not name it";
         return Err(Error::new(folder.join(name).display(), text));
@@ -93,6 +93,21 @@ pub fn assemble(path: &Path, kind: Kind, parts: &[Part], mut provenance: Provena
     let mut writer = DatasetWriter::create(path, Sharding::Whole, kind, Arc::new(Schema::empty()), &provenance)?;
     parts.iter().try_for_each(|part| writer.adopt(part))?;
     writer.finish(&provenance)
+}
+
+/// The text of the manifest of a dataset of `parts`, whose files are called `00000.arrow` and so on.
+///
+/// # Errors
+/// None in practice: text can always be written as JSON.
+pub fn manifest(kind: Kind, parts: &[Part], provenance: &Provenance) -> Result<String> {
+    let mut provenance = provenance.clone();
+    provenance.stamp(kind);
+    let shards = parts.iter().enumerate().map(|(shard, part)| ShardEntry {
+        file: format!("{shard:05}.arrow"),
+        rows: part.rows,
+        sha256: Some(part.sha256.clone()),
+    });
+    Manifest::new(shards.collect(), &provenance).to_json().map_err(Error::io(MANIFEST))
 }
 
 /// The rows of shards that are near those of another dataset, which have these `rows`: each except the last ends at a

@@ -83,13 +83,34 @@ impl Table {
     /// # Errors
     /// As [`Table::open`]. Reading fails at the end where there are not so many rows.
     pub fn open_rows(input: &Input, accepted: &[Kind], rows: Range<u64>) -> Result<Table> {
+        Table::cut(input, accepted, ForeignIds::AsTyped, rows)
+    }
+
+    /// [`Table::open_with_ids`], but only the `rows` of it, if they are given; see [`Table::open_rows`].
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn open_rows_with_ids(
+        input: &Input,
+        accepted: &[Kind],
+        ids: Option<IdSpace>,
+        rows: Option<Range<u64>>,
+    ) -> Result<Table> {
+        let foreign_ids = ids.map_or(ForeignIds::Assumed, ForeignIds::Told);
+        match rows {
+            Some(rows) => Table::cut(input, accepted, foreign_ids, rows),
+            None => Table::open_any(input, accepted, foreign_ids),
+        }
+    }
+
+    fn cut(input: &Input, accepted: &[Kind], foreign_ids: ForeignIds, rows: Range<u64>) -> Result<Table> {
         let mut before = 0;
         let mut table = match input.folder() {
-            None => Table::open(input, accepted)?,
+            None => Table::open_any(input, accepted, foreign_ids)?,
             Some(folder) => {
                 let dataset = Dataset::open_rows(folder, &rows)?;
                 before = dataset.first_row();
-                Table::of_dataset(input, dataset, accepted, ForeignIds::AsTyped)?
+                Table::of_dataset(input, dataset, accepted, foreign_ids)?
             }
         };
         table.cut = Some((rows.start - before, rows.end - rows.start));
@@ -110,7 +131,7 @@ impl Table {
     /// # Errors
     /// As [`Table::open`]; ids that can't be of the space `ids`.
     pub fn open_with_ids(input: &Input, accepted: &[Kind], ids: Option<IdSpace>) -> Result<Table> {
-        Table::open_any(input, accepted, ids.map_or(ForeignIds::Assumed, ForeignIds::Told))
+        Table::open_rows_with_ids(input, accepted, ids, None)
     }
 
     /// Opens a file, a pipe, or a folder of shards.

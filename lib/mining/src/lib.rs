@@ -13,9 +13,9 @@ mod whole_lists;
 
 use arrow::array::RecordBatch;
 use hardmine_files::Table;
-use hardmine_records::{Error, IdSpace, QrelsBatch, Result, RunBatch};
+use hardmine_records::{IdSpace, QrelsBatch, Result, RunBatch};
 
-pub use miner::Summary;
+pub use miner::{Summary, unjudged};
 pub use report::MiningReport;
 pub use rules::{Dropped, FilterBy, Reason, Rules};
 pub use sampling::Sample;
@@ -61,7 +61,7 @@ use whole_lists::WholeLists;
 /// let negatives = miner.rest()?.expect("the list of q");
 /// let documents: Vec<&str> = negatives["doc_id"].as_string::<i32>().iter().flatten().collect();
 /// assert_eq!(documents, ["c"]);
-/// let (summary, _) = miner.finish("qrels.txt")?;
+/// let (summary, _) = miner.finish();
 /// assert_eq!(summary.short, 1); // a query with fewer than 200 negatives
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -187,19 +187,11 @@ impl Miner {
         by_id!(&mut self.lists, |lists: Id| lists.negatives::<Id>(&run, whole))
     }
 
-    /// Tells how mining went, with the report if there is to be one. Errors call the judgements `qrels`.
-    ///
-    /// # Errors
-    /// A run none of whose queries is judged: it belongs to another split than the judgements.
-    pub fn finish(self, qrels: &str) -> Result<(Summary, Option<MiningReport>)> {
-        let (summary, report) = match self.lists {
+    /// Tells how mining went, with the report if there is to be one.
+    pub fn finish(self) -> (Summary, Option<MiningReport>) {
+        match self.lists {
             ById::Internal(lists) => (lists.summary, lists.collector.map(|all| all.finish(&lists.summary).into())),
             ById::Official(lists) => (lists.summary, lists.collector.map(|all| all.finish(&lists.summary).into())),
-        };
-        if summary.queries > 0 && summary.queries == summary.unjudged {
-            let text = format!("none of its {} queries is judged in {qrels}", summary.queries);
-            return Err(Error::new(self.name, text).hint("mine with the run and the qrels of the same split"));
         }
-        Ok((summary, report))
     }
 }

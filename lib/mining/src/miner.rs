@@ -31,6 +31,25 @@ pub struct Summary {
     pub dropped: Dropped,
 }
 
+impl Summary {
+    /// Refuses the run `name` if none of its queries is judged in `qrels`: it belongs to another split.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn check_judged(&self, name: &str, qrels: &str) -> Result<()> {
+        match self.queries > 0 && self.queries == self.unjudged {
+            true => Err(unjudged(name, self.queries, qrels)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The error of a run, called `name`, none of whose `queries` is judged in `qrels`.
+pub fn unjudged(name: &str, queries: usize, qrels: &str) -> Error {
+    let text = format!("none of its {queries} queries is judged in {qrels}");
+    Error::new(name, text).hint("mine with the run and the qrels of the same split")
+}
+
 /// A miner for ids of one type, and its state between lists.
 pub(crate) struct ListMiner<K> {
     /// Name of the run, for errors.

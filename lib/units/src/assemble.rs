@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use hardmine_files::{Input, Part, parts, remember, remembered};
+use hardmine_files::{Input, MANIFEST, Part, UNITS, manifest, parts, remember, remembered};
 use hardmine_records::{Error, Kind, Provenance, Result};
+use hardmine_stores::{Fetch, Location, copies};
 
-use crate::Job;
+use crate::{Job, Unit};
 
 /// Puts the dataset that consists of the shards `made` by the units of `job` into the folder `output`, and clears away
 /// what else there is of the job. `complete` adds to what the first shard says of where the whole came from.
@@ -24,11 +25,55 @@ pub fn assemble(
     let first = job.units.first().ok_or_else(|| Error::new(output.display(), "would be a dataset without rows"))?;
     let (_, mut provenance) = parts(&Input::from(job.part(first).as_path()))?;
     complete(&mut provenance);
-    hardmine_files::assemble(output, kind, made, provenance)?;
-    let units = job.units.iter().enumerate();
-    let units = units.map(|(shard, unit)| (name(&job.part(unit)), format!("{shard:05}.arrow")));
-    remember(output, &units.collect())?;
+    let (units, made): (Vec<&Unit>, Vec<Part>) =
+        job.units.iter().zip(made.iter().cloned()).filter(|(_, part)| part.rows > 0).unzip();
+    if made.is_empty() {
+        return Err(Error::new(output.display(), "would be a dataset without rows"));
+    }
+    let made = &made[..];
+    let units = units.into_iter().enumerate();
+    let units = units.map(|(shard, unit)| (name(&job.part(unit)), shard_name(shard))).collect();
+    match job.location(output) {
+        Some(target) => assemble_in_store(&job, &target, kind, made, &provenance, &units)?,
+        None => {
+            hardmine_files::assemble(output, kind, made, provenance)?;
+            remember(output, &units)?;
+        }
+    }
     job.clear()
+}
+
+/// [`assemble`] in an object store, which copies the shards itself.
+fn assemble_in_store(
+    job: &Job,
+    target: &Location,
+    kind: Kind,
+    made: &[Part],
+    provenance: &Provenance,
+    units: &BTreeMap<String, String>,
+) -> Result<()> {
+    let copies = copies()?;
+    let before = copies.names(target)?;
+    for (shard, part) in made.iter().enumerate() {
+        let from = job.location(&part.path).ok_or_else(|| Error::new(part.path.display(), "is in no object store"))?;
+        copies.duplicate(&from, &target.join(&shard_name(shard)))?;
+    }
+    let noted = serde_json::to_vec_pretty(units).map_err(Error::at(target))?;
+    copies.put(&target.join(UNITS), noted)?;
+    copies.put(&target.join(MANIFEST), manifest(kind, made, provenance)?.into())?;
+    let names = (0..made.len()).map(shard_name).chain([MANIFEST.to_owned(), UNITS.to_owned()]).collect();
+    before.difference(&names).try_for_each(|old| copies.remove_file(&target.join(old)))?;
+    // What was fetched of the dataset before is no longer so.
+    let old = copies.path(target);
+    match fs::remove_dir_all(&old) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(old.display())(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The name of a shard by its number.
+fn shard_name(shard: usize) -> String {
+    format!("{shard:05}.arrow")
 }
 
 impl Job {
@@ -42,12 +87,18 @@ impl Job {
         let Ok((shards, provenance)) = parts(&Input::from(output)) else { return Ok(()) };
         let kind = provenance.kind("dataset")?;
         let shards: BTreeMap<String, &Part> = shards.iter().map(|shard| (name(&shard.path), shard)).collect();
-        for unit in &self.units {
-            let folder = self.part(unit);
+        let mut missing: Vec<PathBuf> = self.units.iter().map(|unit| self.part(unit)).collect();
+        self.leave_missing(&mut missing)?;
+        for folder in missing {
             if let Some(&shard) = known.get(&name(&folder)).and_then(|file| shards.get(file))
                 && let Some(kind) = kind
-                && !folder.exists()
             {
+                if let (Some(from), Some(to)) = (self.location(&shard.path), self.location(&folder)) {
+                    copies()?.duplicate(&from, &to.join(&shard_name(0)))?;
+                    let manifest = manifest(kind, std::slice::from_ref(shard), &provenance)?;
+                    copies()?.put(&to.join(MANIFEST), manifest.into())?;
+                    continue;
+                }
                 fs::create_dir_all(&self.parts).map_err(Error::io(self.parts.display()))?;
                 hardmine_files::assemble(&folder, kind, std::slice::from_ref(shard), provenance.clone())?;
             }
@@ -55,11 +106,51 @@ impl Job {
         Ok(())
     }
 
+    /// Takes out of `parts`, which are of units of this job, those that were made.
+    ///
+    /// # Errors
+    /// Those of an object store.
+    pub(crate) fn leave_missing(&self, parts: &mut Vec<PathBuf>) -> Result<()> {
+        match self.location(&self.parts) {
+            None => parts.retain(|part| !part.exists()),
+            Some(folder) => {
+                let there = copies()?.names(&folder)?;
+                parts.retain(|part| !there.contains(&format!("{}/{MANIFEST}", name(part))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the manifest of what `unit` made is there to be read.
+    ///
+    /// # Errors
+    /// Those of an object store.
+    pub(crate) fn fetch_part(&self, unit: &Unit) -> Result<()> {
+        match self.location(&self.part(unit)) {
+            Some(location) => copies()?.fetch(&location, Fetch::Manifest).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The path of a file in the folder of the job's parts, which is fetched if it is in an object store.
+    ///
+    /// # Errors
+    /// Those of an object store.
+    pub fn fetched(&self, path: &Path) -> Result<PathBuf> {
+        match self.location(path) {
+            Some(location) => copies()?.fetch(&location, Fetch::Whole),
+            None => Ok(path.to_owned()),
+        }
+    }
+
     /// Clears away what was made for the job.
     ///
     /// # Errors
     /// The folder of its parts can't be removed.
     pub fn clear(self) -> Result<()> {
+        if let Some(folder) = self.location(&self.parts) {
+            copies()?.remove(&folder)?;
+        }
         match fs::remove_dir_all(&self.parts) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(self.parts.display())(error)),
             _ => Ok(()),

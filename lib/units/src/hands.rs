@@ -12,8 +12,11 @@ use hardmine_files::{Input, Part, check_part, parts};
 use hardmine_records::{Error, ErrorKind, Result, provenance::COMMAND_OF_WHOLE};
 use serde_json::Value;
 
+use crate::copied::{Copied, CopiesOfJob};
 use crate::job::{Job, Unit};
 
+/// The programs that compute on a device.
+const COMPUTE: [&str; 2] = ["embed", "rank"];
 /// What the system says of a disk that is full.
 const DISK_FULL: &str = "No space left on device";
 
@@ -28,6 +31,8 @@ pub struct Hands {
     threads: Option<usize>,
     /// What the worker is called in errors.
     name: String,
+    /// Copies of what is in object stores.
+    copies: CopiesOfJob,
 }
 
 /// Why a unit has no outcome.
@@ -47,7 +52,7 @@ impl Hands {
     pub fn new(device: Option<String>, threads: Option<usize>, name: String) -> Result<Hands> {
         let program = std::env::current_exe().map_err(Error::io("this program"))?;
         let programs = program.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Hands { programs, device, threads, name })
+        Ok(Hands { programs, device, threads, name, copies: CopiesOfJob::default() })
     }
 
     /// The shard of `unit` of `job`, whose command is only run if it is not there yet.
@@ -57,11 +62,22 @@ impl Hands {
     /// expected.
     pub fn run(&self, job: &Job, unit: &Unit) -> std::result::Result<Part, Failure> {
         let started = Instant::now();
-        let path = job.part(unit);
-        if !path.exists() {
+        let copied = self.copies.of(job).map_err(|error| self.failed(unit, error))?;
+        let target = job.part(unit);
+        let (path, is_made) = match &copied {
+            Some(copied) => {
+                (copied.our_path(&target), copied.is_made(&target).map_err(|error| self.failed(unit, error))?)
+            }
+            None => (target.clone(), target.exists()),
+        };
+        if !is_made {
             let check = |(read, sha256): &(PathBuf, String)| check_part(&job.folder.join(read), sha256);
-            unit.reads.iter().try_for_each(check).map_err(|error| self.failed(unit, error))?;
-            self.make(job, unit, &path)?;
+            match &copied {
+                Some(copied) => copied.fetch(job, unit),
+                None => unit.reads.iter().try_for_each(check),
+            }
+            .map_err(|error| self.failed(unit, error))?;
+            self.make(job, unit, &path, copied.as_ref())?;
         }
         let (shards, about) = parts(&Input::from(path.as_path())).map_err(|error| self.failed(unit, error))?;
         for (name, expected) in &job.expected {
@@ -75,21 +91,31 @@ impl Hands {
         let Some(made) = shards.into_iter().next() else {
             return Err(self.failed(unit, Error::new(&job.program, "made no shard")));
         };
+        if let Some(copied) = copied.filter(|_| !is_made) {
+            copied.send(job, unit, &target).map_err(|error| self.failed(unit, error))?;
+        }
         let seconds = started.elapsed().as_secs_f64();
         tracing::info!(target: "progress", "{} of {}: {} rows, {seconds:.1} s", job.program, unit.name, made.rows);
         Ok(made)
     }
 
-    fn make(&self, job: &Job, unit: &Unit, path: &Path) -> std::result::Result<(), Failure> {
+    /// Runs the command of `unit`, which makes the folder `path`.
+    fn make(
+        &self,
+        job: &Job,
+        unit: &Unit,
+        path: &Path,
+        copied: Option<&Copied>,
+    ) -> std::result::Result<(), Failure> {
         let program = self.programs.join(&job.program);
         let mut command = command(&program);
+        let ours = |argument: &String| copied.map_or_else(|| argument.clone(), |copied| copied.ours(argument));
         command
-            .args(&job.options)
-            .args(&unit.arguments)
-            .arg("--output")
+            .args(job.options.iter().chain(&unit.arguments).map(ours))
+            .arg(&job.output)
             .arg(path.join(""))
             .args(["--log-format", "json"]);
-        if let Some(device) = self.device.as_ref().filter(|_| job.program != "tokenize") {
+        if let Some(device) = self.device.as_ref().filter(|_| COMPUTE.contains(&job.program.as_str())) {
             command.args(["--device", device]);
         }
         if let Some(threads) = self.threads {
@@ -97,12 +123,18 @@ impl Hands {
             command.env("OMP_NUM_THREADS", &threads).env("RAYON_NUM_THREADS", &threads);
         }
         command.env(COMMAND_OF_WHOLE, &job.command).env_remove("HARDMINE_JOURNAL").env_remove("RUST_LOG");
-        command.current_dir(&job.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // Where all is in stores, machines need not have the folders of the client.
+        let folder = match copied {
+            Some(copied) if !job.folder.is_dir() => copied.root(),
+            _ => &job.folder,
+        };
+        command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let done = command.output().map_err(|error| {
-            let folder = job.folder.display();
+            let folder = folder.display();
             Failure::Worker(format!("{}: can't run {} in {folder} ({error})", self.name, program.display()))
         })?;
         let said = String::from_utf8_lossy(&done.stderr);
+        let said = copied.map_or_else(|| said.clone().into_owned(), |copied| copied.with_urls(&said));
         if done.status.success() && path.exists() {
             return Ok(());
         }

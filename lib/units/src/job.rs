@@ -3,17 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hardmine_files::{Format, Output, Part, Table, Temporary, Writer, read_small};
+use hardmine_files::{Format, Input, Output, Part, Table, Temporary, Writer, parts, read_small, sha256_of};
 use hardmine_records::{Error, Result, provenance};
+use hardmine_stores::{Location, copies, copies_of_this_process, is_url};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Version of everything that a client and a worker must agree on, beside the program's own.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 /// Bytes that the file of a job may have: enough for some hundred thousand units.
 const LONGEST: u64 = 256 << 20;
 /// The programs that a worker runs, and no others.
-const PROGRAMS: [&str; 3] = ["tokenize", "embed", "rank"];
+const PROGRAMS: [&str; 5] = ["tokenize", "embed", "rank", "mine-negatives", "score"];
 
 /// Commands of one program that differ in what they read.
 #[derive(Serialize, Deserialize)]
@@ -25,10 +26,15 @@ pub struct Job {
     pub(crate) folder: PathBuf,
     /// The folder of the files that they make.
     pub(crate) parts: PathBuf,
+    /// The folder with copies of what object stores hold, of whoever made the job. A path in it means what is in the
+    /// store.
+    pub(crate) copies: Option<PathBuf>,
     /// The command line that the files say they come from.
     pub(crate) command: String,
-    /// One of tokenize, embed and rank.
+    /// One of the programs that have --cluster.
     pub program: String,
+    /// The option that names what a command makes.
+    pub output: String,
     /// Options that all commands have.
     pub options: Vec<String>,
     /// Entries of the provenance that every file must have, such as the digest of the model.
@@ -66,6 +72,26 @@ impl Unit {
     }
 }
 
+/// The files that `inputs` consist of: the shards of datasets, and other files as they are.
+///
+/// # Errors
+/// An input that can't be read, or not more than once.
+pub fn files_of<'a>(inputs: impl IntoIterator<Item = &'a Input>) -> Result<Vec<Part>> {
+    let mut files = Vec::new();
+    for input in inputs {
+        if input.is_dataset() {
+            files.extend(parts(input)?.0);
+        } else if input.is_reopenable() {
+            let (path, sha256) = (input.path().to_owned(), sha256_of(input.path())?);
+            files.push(Part { path, rows: 0, sha256 });
+        } else {
+            let text = "can be read only once, and every part of the work reads it";
+            return Err(Error::new(input, text).hint("write it to a file first, and name that"));
+        }
+    }
+    Ok(files)
+}
+
 impl Job {
     /// A job of `program` for `output`. What the commands make is kept beside it until it is whole, and in the folder
     /// that the program runs in, as long as it runs, if it goes to standard output.
@@ -92,8 +118,10 @@ impl Job {
             version: version(),
             folder,
             parts,
+            copies: copies_of_this_process().map(|copies| copies.root().to_owned()),
             command: provenance::command(),
             program: program.to_owned(),
+            output: "--output".to_owned(),
             options: Vec::new(),
             expected: Vec::new(),
             settings: Vec::new(),
@@ -114,6 +142,11 @@ impl Job {
         self.parts.join(hash(&text, 20))
     }
 
+    /// Where in an object store `path` is, if it is in one.
+    pub fn location(&self, path: &Path) -> Option<Location> {
+        Location::of_copy(self.copies.as_deref()?, path)
+    }
+
     /// The file with the run that the lists of all shards were merged into.
     pub fn merged(&self) -> PathBuf {
         self.parts.join("merged.arrow")
@@ -131,10 +164,13 @@ impl Job {
         table.by_ref().try_for_each(|batch| writer.write(&batch?))?;
         writer.provenance_mut().merge(table.provenance());
         writer.finish()?;
+        if let Some(location) = self.location(&path) {
+            copies()?.send(&location)?;
+        }
         Ok(path)
     }
 
-    /// Writes the job into a file of the folder of its parts, where workers find it. Returns its path.
+    /// Writes the job into a file of the folder of its parts, where workers find it. Returns its path, or its URL.
     ///
     /// # Errors
     /// The folder can't be made, or the disk is full.
@@ -144,6 +180,10 @@ impl Job {
         let text = serde_json::to_vec_pretty(self).map_err(Error::at(&parts))?;
         let digest = hash(&text, 8);
         let path = self.parts.join(format!("job-{digest}.json"));
+        if let Some(location) = self.location(&path) {
+            copies()?.put(&location, text)?;
+            return Ok(location.to_string().into());
+        }
         if !path.exists() {
             let unfinished = self.parts.join(format!("job-{digest}.{}", std::process::id()));
             fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, &path)).map_err(Error::io(&parts))?;
@@ -151,16 +191,19 @@ impl Job {
         Ok(path)
     }
 
-    /// Reads a job that [`Job::write`] wrote.
+    /// Reads the job at a path, or a URL, that [`Job::write`] returned.
     ///
     /// # Errors
     /// There is no such file on this machine; a job of another version, or of a program that is not ours.
     pub fn read(path: &Path) -> Result<Job> {
         let place = path.display();
-        let text = read_small(path, LONGEST).map_err(|error| {
-            Error::new(&place, format!("this worker can't read the job ({error})"))
-                .hint("workers must see the folders of the client under the same paths")
-        })?;
+        let text = match path.to_str().filter(|path| is_url(path)) {
+            Some(url) => copies()?.read_small(&Location::parse(url)?, LONGEST)?,
+            None => read_small(path, LONGEST).map_err(|error| {
+                Error::new(&place, format!("this worker can't read the job ({error})"))
+                    .hint("workers must see the folders of the client under the same paths")
+            })?,
+        };
         let value: serde_json::Value = serde_json::from_slice(&text).map_err(Error::at(&place))?;
         check_version(value["version"].as_str().unwrap_or("unknown"))?;
         let job: Job = serde_json::from_value(value).map_err(Error::at(&place))?;

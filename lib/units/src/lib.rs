@@ -7,12 +7,15 @@
 
 mod address;
 mod assemble;
+mod copied;
 mod hands;
 mod job;
+mod question;
 mod run;
 
 pub use address::Cluster;
 pub use assemble::assemble;
 pub use hands::{Failure, Hands};
-pub use job::{Job, Unit, check_version, version};
+pub use job::{Job, Unit, check_version, files_of, version};
+pub use question::{Answer, Asked, Question, ask};
 pub use run::run;

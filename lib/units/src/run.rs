@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hardmine_files::{Input, Part, parts};
 use hardmine_records::{Error, Result};
@@ -14,6 +14,8 @@ use crate::{Cluster, Job};
 
 /// How often is looked for shards that were made.
 const LOOK: Duration = Duration::from_millis(100);
+/// The same, where each look is a request.
+const LOOK_INTO_STORE: Duration = Duration::from_secs(2);
 
 /// Has all units of `job` done by `cluster`, for which the program `worker` speaks; returns their shards, in the order
 /// of the units. `done` is given the number of units that were done since it was last called. If the job has lists to
@@ -45,17 +47,23 @@ pub fn run(cluster: &Cluster, job: &Job, mut done: impl FnMut(u64)) -> Result<Ve
     let mut missing: Vec<PathBuf> = job.units.iter().map(|unit| job.part(unit)).collect();
     let mut look = || {
         let before = missing.len();
-        missing.retain(|part| !part.exists());
+        job.leave_missing(&mut missing)?;
         done((before - missing.len()) as u64);
+        Ok::<_, Error>(())
     };
+    let between = if job.location(&job.parts).is_some() { LOOK_INTO_STORE } else { LOOK };
+    let mut last_look = Instant::now();
     let status = loop {
         match running.try_wait().map_err(Error::io("worker"))? {
             Some(status) => break status,
-            None => std::thread::sleep(LOOK),
+            None if last_look.elapsed() < between => std::thread::sleep(LOOK),
+            None => {
+                look()?;
+                last_look = Instant::now();
+            }
         }
-        look();
     };
-    look();
+    look()?;
     let said = listener.join().unwrap_or_default();
     if !status.success() {
         let told = message(&said);
@@ -65,6 +73,7 @@ pub fn run(cluster: &Cluster, job: &Job, mut done: impl FnMut(u64)) -> Result<Ve
         });
     }
     let part = |unit| {
+        job.fetch_part(unit)?;
         let (shards, _) = parts(&Input::from(job.part(unit).as_path()))?;
         shards.into_iter().next().ok_or_else(|| Error::new(cluster, "the job ended without some of its units"))
     };

@@ -1,0 +1,147 @@
+//! URLs on the command line. What an argument names in an object store is fetched before the command begins, and the
+//! argument becomes the path of the copy; what a command wrote for a URL is sent when it is done.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use hardmine_files::clear_all;
+use hardmine_records::{Error, Result};
+use hardmine_stores::{Fetch, Location, copies, copies_of_this_process, is_url};
+
+use crate::program_name;
+
+/// Options that name what a command writes.
+const OUTPUTS: [&str; 4] = ["-o", "--output", "--per-query", "--report"];
+/// The scheme of what is no store: files of this machine.
+const FILE: &str = "file://";
+
+static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// What of an argument is a URL, and what stands before it: an option, or the name of a table.
+struct Named<'a> {
+    before: &'a str,
+    url: &'a str,
+}
+
+/// The arguments of this process with paths in the place of URLs. Nothing is fetched, so that a command line that is
+/// wrong is refused at once.
+pub(crate) fn arguments() -> Vec<OsString> {
+    ARGUMENTS.get().cloned().unwrap_or_else(|| std::env::args_os().collect())
+}
+
+/// Fetches what the arguments name, and returns what is to be sent in the end.
+///
+/// # Errors
+/// What is named is not there, or can't be fetched; an output that can't be in a store.
+pub(crate) fn fetch() -> Result<Vec<Location>> {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    // Whoever hands shards out has no need of them.
+    let hands_out = given.iter().filter_map(|text| text.to_str()).any(|text| text.starts_with("--cluster"));
+    let fetch = if hands_out { Fetch::Manifest } else { Fetch::Whole };
+    let mut outputs = Vec::new();
+    let mut arguments = Vec::with_capacity(given.len());
+    for (index, argument) in given.iter().enumerate() {
+        let Some(Named { before, url }) = named(argument) else {
+            arguments.push(argument.clone());
+            continue;
+        };
+        if let Some(path) = url.strip_prefix(FILE) {
+            arguments.push(format!("{before}{path}").into());
+            continue;
+        }
+        let location = Location::parse(url)?;
+        let option = before.strip_suffix('=').filter(|option| option.starts_with('-'));
+        let option = option.or_else(|| given[..index].last().and_then(|text| text.to_str()));
+        let is_output = before == "-o" || option.is_some_and(|option| OUTPUTS.contains(&option));
+        let mut path = match is_output {
+            true => output(&location, url.ends_with('/'))?,
+            false => copies()?.fetch(&location, fetch)?,
+        }
+        .into_os_string();
+        if is_output {
+            outputs.push(location);
+            if url.ends_with('/') {
+                path.push("/");
+            }
+        }
+        let mut argument = OsString::from(before);
+        argument.push(path);
+        arguments.push(argument);
+    }
+    drop(ARGUMENTS.set(arguments));
+    Ok(outputs)
+}
+
+/// Where the output for `location` is written to. Of a folder, what is there already is fetched as far as it tells
+/// whether it may be replaced.
+fn output(location: &Location, is_folder: bool) -> Result<PathBuf> {
+    if program_name() == "train" {
+        let text = "is in an object store, and training goes on from a folder of this machine where it was cut off";
+        return Err(Error::new(location, text).hint("train into a folder, and copy that when it is done"));
+    }
+    let path = copies()?.path(location);
+    if is_folder && !copies()?.names(location)?.is_empty() {
+        copies()?.fetch(location, Fetch::Manifest)?;
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder.display()))?;
+    }
+    Ok(path)
+}
+
+/// Sends what a command wrote for `outputs`. What it sent itself has no copy here.
+///
+/// # Errors
+/// The store can't be reached, or refuses.
+pub(crate) fn send(outputs: &[Location]) -> Result<()> {
+    let Some(copies) = copies_of_this_process() else { return Ok(()) };
+    let written = outputs.iter().filter(|output| copies.path(output).exists());
+    written.into_iter().try_for_each(|output| copies.send(output))
+}
+
+/// Removes the copies.
+pub(crate) fn clear() {
+    if copies_of_this_process().is_some() {
+        clear_all();
+    }
+}
+
+/// `text` with URLs in the place of the paths of copies.
+pub(crate) fn with_urls(text: &str) -> String {
+    match copies_of_this_process() {
+        Some(copies) => copies.with_urls(text),
+        None => text.to_owned(),
+    }
+}
+
+fn named(argument: &OsStr) -> Option<Named<'_>> {
+    let text = argument.to_str()?;
+    let starts = [0, 2].into_iter().chain(text.find('=').map(|equals| equals + 1));
+    let mut named = starts.filter_map(|start| Some(Named { before: text.get(..start)?, url: text.get(start..)? }));
+    named.find(|Named { before, url }| {
+        let is_option = before.is_empty() || before.ends_with('=') || before.starts_with('-');
+        is_option && (is_url(url) || url.starts_with("file:///"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_found_where_arguments_have_them() {
+        for (argument, before) in [
+            ("s3://b/x", Some("")),
+            ("--model=s3://b/x", Some("--model=")),
+            ("-os3://b/x", Some("-o")),
+            ("run=gs://b/x", Some("run=")),
+            ("file:///tmp/x", Some("")),
+            ("SELECT 's3://b/x'", None),
+            ("--prompt=query: ", None),
+            ("é", None),
+        ] {
+            assert_eq!(named(OsStr::new(argument)).map(|named| named.before), before, "{argument}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! How a store is reached, and what its errors mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hardmine_records::{Error, Result};
+use object_store::aws::AmazonS3Builder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::{ClientOptions, ObjectStore, RetryConfig};
+
+use crate::Location;
+
+/// How long is waited for a store to accept a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How often a request is tried again, and for how long.
+const RETRIES: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The store that `location` lies in. Credentials and addresses come from the environment, under the names that the
+/// store's own tools use; nothing is asked of the store yet.
+///
+/// # Errors
+/// Settings in the environment that contradict each other.
+pub fn connect(location: &Location) -> Result<Arc<dyn ObjectStore>> {
+    let retry = RetryConfig { max_retries: RETRIES, retry_timeout: PATIENCE, ..RetryConfig::default() };
+    let address = std::env::var("AWS_ENDPOINT_URL").or_else(|_| std::env::var("AWS_ENDPOINT")).unwrap_or_default();
+    // Whoever names an address without encryption wants none.
+    let plain = address.starts_with("http://");
+    let options = ClientOptions::new().with_connect_timeout(CONNECT).with_timeout_disabled().with_allow_http(plain);
+    let bucket = location.bucket();
+    let store: Arc<dyn ObjectStore> = match location.scheme() {
+        "gs" => Arc::new(
+            GoogleCloudStorageBuilder::from_env()
+                .with_bucket_name(bucket)
+                .with_retry(retry)
+                .with_client_options(options)
+                .build()
+                .map_err(|error| failed(location, &error))?,
+        ),
+        _ => Arc::new(
+            AmazonS3Builder::from_env()
+                .with_bucket_name(bucket)
+                .with_retry(retry)
+                .with_client_options(options)
+                .build()
+                .map_err(|error| failed(location, &error))?,
+        ),
+    };
+    Ok(store)
+}
+
+/// What an error of a store means.
+pub(crate) fn failed(location: &Location, error: &object_store::Error) -> Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let hint = format!("credentials come from the environment: {}", location.credentials());
+    match error {
+        object_store::Error::NotFound { .. } => Error::new(location, "is not there"),
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            Error::new(location, format!("the store refuses this ({cause})")).hint(hint)
+        }
+        _ => Error::new(location, format!("the store can't be used ({cause})")).hint(hint),
+    }
+}
