@@ -82,8 +82,8 @@ pub(crate) struct Args {
 
     /// Have the workers of the scheduler at df://HOST:PORT read the tables part by part (see worker --help); they must see
     /// the same files under the same paths. With here, this machine does, on all cores. Tables are Parquet or Arrow files,
-    /// or folders of shards. There are no table `provenance`, no sha256 and no get_byte; rows without ORDER BY come in any
-    /// order
+    /// or folders of shards. There are no table `provenance` and no get_byte, and sha256 gives bytes; rows without ORDER BY
+    /// come in any order
     #[arg(long, value_name = "ADDRESS", conflicts_with = "threads")]
     cluster: Option<Cluster>,
 

@@ -24,7 +24,7 @@ neighbours: build $(DEPS)/minilm/config.json $(DEPS)/mpnet/config.json $(DEPS)/n
 	BIN=$(BIN) MODEL=$(DEPS)/minilm MPNET=$(DEPS)/mpnet TEXTS=$(QUICKSTART)/data/collection.tsv $(DEPS)/neighbours/bin/python tests/neighbours/test_neighbours.py
 
 ## bench: ours beside what users would pick instead, one table in out/bench (an hour; 4 GB of packages, 11 GB of data)
-## bench-STAGE: one stage, never two at a time (-j): tokenize embed embed-bf16 embed-int8 train-star train-adore rank rank-limit compressed lexical mine-negatives score cluster memory beside quickstart
+## bench-STAGE: one stage, never two at a time (-j): tokenize embed embed-bf16 embed-int8 train-star train-adore rank rank-limit compressed lexical mine-negatives score memory beside growth cluster quickstart
 ## bench-gpu: what a GPU is for, on BENCH_DEVICE (cuda)
 BENCHES := bench $(subst _,-,$(patsubst tests/bench/stages/%.py,bench-%,$(wildcard tests/bench/stages/*.py)))
 .PHONY: $(BENCHES)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::Cluster;
 use crate::common::{Command, Folder};
 
-/// A server with the bucket `b`, which is empty.
+/// A server with the bucket `lab`, which is empty.
 struct Store {
     port: u16,
     server: Child,
@@ -35,7 +35,7 @@ impl Store {
             std::thread::sleep(Duration::from_millis(50));
         }
         let store = Store { port, server };
-        store.ask("PUT", "/b", b"").unwrap();
+        store.ask("PUT", "/lab", b"").unwrap();
         store
     }
 
@@ -43,8 +43,12 @@ impl Store {
     fn ask(&self, method: &str, path: &str, body: &[u8]) -> Option<Vec<u8>> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let length = body.len();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+        // The server asks for a name, and believes it.
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {length}\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=who/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, \
+             Signature=0\r\n\r\n"
+        );
         stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
@@ -58,7 +62,7 @@ impl Store {
     }
 
     fn put(&self, name: &str, bytes: &[u8]) {
-        self.ask("PUT", &format!("/b/{name}"), bytes).unwrap();
+        self.ask("PUT", &format!("/lab/{name}"), bytes).unwrap();
     }
 
     /// Sends a file, or all that is in a folder, under `name`.
@@ -73,12 +77,12 @@ impl Store {
     }
 
     fn get(&self, name: &str) -> Option<Vec<u8>> {
-        self.ask("GET", &format!("/b/{name}"), b"")
+        self.ask("GET", &format!("/lab/{name}"), b"")
     }
 
     /// The names of all files.
     fn names(&self) -> Vec<String> {
-        let list = String::from_utf8(self.ask("GET", "/b?list-type=2&max-keys=1000", b"").unwrap()).unwrap();
+        let list = String::from_utf8(self.ask("GET", "/lab?list-type=2&max-keys=1000", b"").unwrap()).unwrap();
         let mut names: Vec<String> =
             list.split("<Key>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect();
         names.sort();
@@ -125,7 +129,15 @@ fn assert_same(store: &Store, folder: &Folder, name: &str, stored: &str) {
 /// A store with the collection, a model, and judgements.
 fn filled(folder: &Folder) -> Store {
     let store = Store::start();
-    for name in ["collection.tsv", "bert", "qrels.dev.small.tsv", "train.arrow", "dev.arrow"] {
+    for name in [
+        "collection.tsv",
+        "bert",
+        "qrels.dev.small.tsv",
+        "train.qrels.parquet",
+        "train.arrow",
+        "dev.arrow",
+        "dev.tokens.arrow",
+    ] {
         store.put_all(&fs::canonicalize(folder.path(name)).unwrap(), name);
     }
     store
@@ -140,37 +152,44 @@ fn stages_read_from_a_store_and_write_to_it_what_they_write_to_a_disk() {
         ("tokenize --tokenizer IN/bert IN/collection.tsv --shard-rows 100 -o OUT/tokens/", "tokens"),
         ("embed --model=IN/bert --batch-tokens 64 OUT/tokens -oOUT/docs/", "docs"),
         ("rank --index OUT/docs --top-k 50 IN/dev.arrow --output=OUT/run.parquet", "run.parquet"),
-        ("remap-ids --to official --queries IN/dev.arrow --docs OUT/tokens OUT/run.parquet -o OUT/run.tsv", "run.tsv"),
+        (
+            "remap-ids --to official --queries IN/dev.tokens.arrow --docs OUT/tokens OUT/run.parquet -o OUT/run.tsv",
+            "run.tsv",
+        ),
     ];
     fs::create_dir(folder.path("here")).unwrap();
     for (stage, name) in stages {
         // A command line has file names in it, and is written into files.
         let local = stage.replace("-oOUT", "-o OUT").replace("OUT", "here").replace("IN/", "");
         folder.run(&local).ok();
-        store.run(&folder, &stage.replace("OUT", "s3://b/out").replace("IN", "s3://b")).ok();
+        store.run(&folder, &stage.replace("OUT", "s3://lab/out").replace("IN", "s3://lab")).ok();
         if name.ends_with(".tsv") {
             assert_same(&store, &folder, &format!("here/{name}"), &format!("out/{name}"));
         }
     }
     // The records are the same; only the provenance differs, by the command line.
-    for (table, rows) in [("tokens", "ids, key"), ("docs", "id, embedding"), ("run.parquet", "query_id, doc_id, score")] {
-        let ask = |place: &str| {
-            let command = folder.run(&format!("sql --format csv -t t={place}/{table}"));
-            let sql = format!("SELECT {} FROM t", rows.replace("ids", "id").replace("id, key", "*"));
-            store.known(command.arg(sql)).ok().stdout
+    for table in ["tokens", "docs", "run.parquet"] {
+        let rows = |place: &str| {
+            let command = folder.run(&format!("sql -q --format jsonl -t t={place}/{table}"));
+            store.known(command.arg("SELECT * FROM t")).ok().stdout
         };
-        assert!(ask("here") == ask("s3://b/out"), "{table}");
+        assert!(rows("here") == rows("s3://lab/out") && !rows("here").is_empty(), "{table}");
     }
     let score = |run: &str| {
-        store.run(&folder, &format!("score -q --qrels s3://b/qrels.dev.small.tsv -m MRR@10 {run} --format tsv")).ok().stdout
+        store
+            .run(&folder, &format!("score -q --qrels s3://lab/qrels.dev.small.tsv -m MRR@10 {run} --format tsv"))
+            .ok()
+            .stdout
     };
-    assert_eq!(score("s3://b/out/run.tsv"), score("here/run.tsv"));
+    assert_eq!(score("s3://lab/out/run.tsv"), score("here/run.tsv"));
     // Nothing is left on this machine.
     folder.sh("rm -r here").ok();
     assert_eq!(folder.names(), before);
 
     // A dataset takes the place of another one, and nothing of that is left.
-    store.run(&folder, "tokenize --tokenizer s3://b/bert s3://b/collection.tsv --shards 2 -o s3://b/out/tokens/").ok();
+    store
+        .run(&folder, "tokenize --tokenizer s3://lab/bert s3://lab/collection.tsv --shards 2 -o s3://lab/out/tokens/")
+        .ok();
     let shards: Vec<String> = store.names().into_iter().filter(|name| name.starts_with("out/tokens/")).collect();
     assert_eq!(shards, ["out/tokens/00000.arrow", "out/tokens/00001.arrow", "out/tokens/manifest.json"]);
 
@@ -184,29 +203,35 @@ fn what_is_wrong_with_a_store_is_said_in_one_line_and_does_no_harm() {
     let folder = Folder::made();
     let store = filled(&folder);
     let names = store.names();
-    let embed = "embed --model s3://b/bert s3://b/train.arrow -o";
-    store.run(&folder, "embed --model s3://b/bert s3://b/nowhere.arrow -o x.arrow").fails(&["s3://b/nowhere.arrow: is not there"]);
-    store.run(&folder, "embed --model s3://none/bert train.arrow -o x.arrow").fails(&["s3://none/bert"]);
-    store.run(&folder, "embed --model s3:///bert train.arrow -o x.arrow").fails(&["s3:///bert", "s3://BUCKET/PATH"]);
-    store.run(&folder, "train inbatch --init bert -o s3://b/model --docs docs.arrow --queries train.arrow --qrels qrels.train.parquet").fails(&["s3://b/model", "folder of this machine"]);
+    let embed = "embed --model s3://lab/bert s3://lab/dev.tokens.arrow -o";
+    store
+        .run(&folder, "embed --model s3://lab/bert s3://lab/nowhere.arrow -o x.arrow")
+        .fails(&["s3://lab/nowhere.arrow: is not there"]);
+    store.run(&folder, "embed --model s3://none/bert dev.tokens.arrow -o x.arrow").fails(&["s3://none/bert"]);
+    store
+        .run(&folder, "embed --model s3:///bert dev.tokens.arrow -o x.arrow")
+        .fails(&["s3:///bert", "s3://BUCKET/PATH"]);
+    store.run(&folder, "train inbatch --init bert -o s3://lab/model --docs docs.tokens.arrow --queries train.tokens.arrow --qrels train.qrels.parquet").fails(&["s3://lab/model", "folder of this machine"]);
     // Errors of the command name the URL.
-    store.run(&folder, "embed --model s3://b/bert s3://b/collection.tsv -o x.arrow").fails(&["s3://b/collection.tsv: "]);
+    store
+        .run(&folder, "embed --model s3://lab/bert s3://lab/collection.tsv -o x.arrow")
+        .fails(&["s3://lab/collection.tsv: "]);
     // A folder of something else is not replaced by a dataset.
-    store.run(&folder, &format!("{embed} s3://b/bert/")).fails(&["s3://b/bert", "which is not of a dataset"]);
+    store.run(&folder, &format!("{embed} s3://lab/bert/")).fails(&["s3://lab/bert", "which is not of a dataset"]);
     // Nothing listens there.
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let command = store.run(&folder, &format!("{embed} x.arrow"));
-    command.env("AWS_ENDPOINT_URL", format!("http://{nobody}")).fails(&["s3://b/bert", "AWS_ENDPOINT_URL"]);
+    command.env("AWS_ENDPOINT_URL", format!("http://{nobody}")).fails(&["s3://lab/bert", "AWS_ENDPOINT_URL"]);
     assert_eq!(store.names(), names);
     assert!(!folder.path("x.arrow").exists());
 
     // A shard that was changed is named.
-    store.run(&folder, "tokenize --tokenizer bert collection.tsv --shards 3 -o s3://b/t/").ok();
+    store.run(&folder, "tokenize --tokenizer bert collection.tsv --shards 3 -o s3://lab/t/").ok();
     let mut shard = store.get("t/00001.arrow").unwrap();
     let middle = shard.len() / 2;
     shard[middle] ^= 1;
     store.put("t/00001.arrow", &shard);
-    store.run(&folder, "embed --model bert s3://b/t -o s3://b/docs/").fails(&["s3://b/t/00001.arrow", "SHA-256"]);
+    store.run(&folder, "embed --model bert s3://lab/t -o s3://lab/docs/").fails(&["s3://lab/t/00001.arrow", "SHA-256"]);
     assert!(store.get("docs/manifest.json").is_none());
 }
 
@@ -215,12 +240,11 @@ fn machines_that_share_a_store_and_no_folder_work_together() {
     let folder = Folder::made();
     let store = filled(&folder);
     let stages = [
-        "tokenize --tokenizer s3://b/bert s3://b/collection.tsv --shard-rows 45 -o s3://b/OUT/tokens/",
-        "embed --model s3://b/bert --batch-tokens 64 s3://b/OUT/tokens -o s3://b/OUT/docs/",
-        "rank --index s3://b/OUT/docs --top-k 50 s3://b/train.arrow -o s3://b/OUT/run.arrow",
-        "mine-negatives --qrels s3://b/qrels.parquet --top-k 20 --shard-rows 400 s3://b/OUT/run.arrow -o s3://b/OUT/negatives/",
+        "tokenize --tokenizer s3://lab/bert s3://lab/collection.tsv --shard-rows 45 -o s3://lab/OUT/tokens/",
+        "embed --model s3://lab/bert --batch-tokens 64 s3://lab/OUT/tokens -o s3://lab/OUT/docs/",
+        "rank --index s3://lab/OUT/docs --top-k 50 s3://lab/train.arrow -o s3://lab/OUT/run.arrow",
+        "mine-negatives --qrels s3://lab/train.qrels.parquet --top-k 20 --shard-rows 400 s3://lab/OUT/run.arrow -o s3://lab/OUT/negatives/",
     ];
-    store.put_all(&fs::canonicalize(folder.path("qrels.train.parquet")).unwrap(), "qrels.parquet");
     for stage in stages {
         store.run(&folder, &format!("{} --cluster here", stage.replace("OUT", "one"))).ok();
     }
@@ -234,7 +258,7 @@ fn machines_that_share_a_store_and_no_folder_work_together() {
     }
     let sorted = |place: &str| {
         let ask = "SELECT query_id, doc_id, rank, score FROM t ORDER BY query_id, rank";
-        store.run(&folder, &format!("sql --format csv -t t=s3://b/{place}/negatives")).arg(ask).ok().stdout
+        store.run(&folder, &format!("sql --format csv -t t=s3://lab/{place}/negatives")).arg(ask).ok().stdout
     };
     assert!(sorted("one") == sorted("two") && !sorted("one").is_empty());
     let made = |of: &str| -> Vec<String> {
@@ -245,7 +269,7 @@ fn machines_that_share_a_store_and_no_folder_work_together() {
     for name in made("one/").iter().filter(|name| name.starts_with("docs/") && name.ends_with(".arrow")) {
         // The command lines differ, the vectors do not.
         let rows = |place: &str| {
-            let command = store.run(&folder, &format!("sql --format csv -t t=s3://b/{place}/{name}"));
+            let command = store.run(&folder, &format!("sql --format jsonl -t t=s3://lab/{place}/{name}"));
             command.arg("SELECT * FROM t").ok().stdout
         };
         assert!(rows("one") == rows("two"), "{name}");

@@ -120,7 +120,8 @@ impl dev::Metric for Measure {
             scores: lists.iter().flat_map(|list| list.iter().map(|_| 0.0)).collect(),
             teacher: None,
         };
-        let reading = RunOptions { order: Order::Rank, ids: None, exclude_self: false, judged_only: false, is_part: false };
+        let reading =
+            RunOptions { order: Order::Rank, ids: None, exclude_self: false, judged_only: false, is_part: false };
         let ranking = Ranking::of_records("dev", &[run], &self.judgements, reading)?;
         let scores = self.evaluation.score("dev", &ranking, std::slice::from_ref(&self.metric))?;
         Ok(scores.means().map(|(_, mean)| mean).sum())

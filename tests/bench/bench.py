@@ -3,7 +3,7 @@
     BIN=target/release .deps/bench/bin/python tests/bench/bench.py [--scale 1] [--repeats 3] [STAGE…]
 
 Stages: tokenize embed embed-bf16 embed-int8 train-star train-adore rank rank-limit compressed lexical mine-negatives score memory beside,
-and, only when named, quickstart and gpu, which computes on BENCH_DEVICE (cuda; or cpu, to try it). Ours and the baselines run in turn, as processes, `--repeats` times
+and, only when named, growth, cluster, quickstart and gpu, which computes on BENCH_DEVICE (cuda; or cpu, to try it). Ours and the baselines run in turn, as processes, `--repeats` times
 (BENCH_REPEATS). --scale makes all sizes smaller, to try the bench out: its figures mean nothing then.
 BENCH_TEXT is a collection.tsv (or .gz), or its folder, that tokenize and embed are measured on as well. Inputs are
 made once, in out/bench/data. The table goes to the terminal and to out/bench/table.{md,parquet}.
@@ -19,6 +19,7 @@ import report
 from contest import Bench, Failed
 
 STAGES = "tokenize embed embed-bf16 embed-int8 train-star train-adore rank rank-limit compressed lexical mine-negatives score memory beside".split()
+NAMED = "growth cluster quickstart gpu".split()
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -28,9 +29,9 @@ def arguments():
     parser.add_argument("--scale", type=float, default=float(os.environ.get("BENCH_SCALE", 1)))
     parser.add_argument("--repeats", type=int, default=int(os.environ.get("BENCH_REPEATS", 3)))
     found = parser.parse_args()
-    unknown = set(found.stages) - {*STAGES, "quickstart", "gpu"}
+    unknown = set(found.stages) - {*STAGES, *NAMED}
     if unknown:
-        parser.error(f"no stage {', '.join(sorted(unknown))}; there are {' '.join(STAGES)} quickstart gpu")
+        parser.error(f"no stage {', '.join(sorted(unknown))}; there are {' '.join([*STAGES, *NAMED])}")
     if "BIN" not in os.environ:
         parser.error("BIN is not set: the folder of the binaries, target/release; or use make bench")
     return found

@@ -21,7 +21,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
 };
 use futures::TryStreamExt;
-use hardmine_units::{Failure, Hands, Job};
+use hardmine_units::{Failure, Hands};
 
 /// How long a worker takes no other unit when it could not do one.
 const PENALTY: Duration = Duration::from_secs(5);
@@ -130,7 +130,7 @@ impl ExecutionPlan for UnitsExec {
 async fn row(job: &Path, unit: u64, hands: &Arc<Hands>) -> Result<RecordBatch> {
     let (job, hands) = (job.to_owned(), hands.clone());
     let run = move || {
-        let job = Job::read(&job).map_err(Failure::Command)?;
+        let job = hands.job(&job).map_err(Failure::Command)?;
         let of_job = job.units.get(unit as usize);
         hands.run(&job, of_job.ok_or_else(|| Failure::Worker(format!("the job has no unit {unit}")))?)
     };

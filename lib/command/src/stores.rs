@@ -2,7 +2,7 @@
 //! argument becomes the path of the copy; what a command wrote for a URL is sent when it is done.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use hardmine_files::clear_all;
@@ -42,35 +42,39 @@ pub(crate) fn fetch() -> Result<Vec<Location>> {
     let mut outputs = Vec::new();
     let mut arguments = Vec::with_capacity(given.len());
     for (index, argument) in given.iter().enumerate() {
-        let Some(Named { before, url }) = named(argument) else {
-            arguments.push(argument.clone());
-            continue;
-        };
-        if let Some(path) = url.strip_prefix(FILE) {
-            arguments.push(format!("{before}{path}").into());
-            continue;
-        }
-        let location = Location::parse(url)?;
-        let option = before.strip_suffix('=').filter(|option| option.starts_with('-'));
-        let option = option.or_else(|| given[..index].last().and_then(|text| text.to_str()));
-        let is_output = before == "-o" || option.is_some_and(|option| OUTPUTS.contains(&option));
-        let mut path = match is_output {
-            true => output(&location, url.ends_with('/'))?,
-            false => copies()?.fetch(&location, fetch)?,
-        }
-        .into_os_string();
-        if is_output {
-            outputs.push(location);
-            if url.ends_with('/') {
-                path.push("/");
+        let option = index.checked_sub(1).and_then(|before| given[before].to_str());
+        arguments.push(match named(argument) {
+            None => argument.clone(),
+            Some(named) if named.url.starts_with(FILE) => named.with(Path::new(&named.url[FILE.len()..])),
+            Some(named) if named.is_output(option) => {
+                let location = Location::parse(named.url)?;
+                let path = output(&location, named.url.ends_with('/'))?;
+                outputs.push(location);
+                named.with(&path)
             }
-        }
-        let mut argument = OsString::from(before);
-        argument.push(path);
-        arguments.push(argument);
+            Some(named) => named.with(&copies()?.fetch(&Location::parse(named.url)?, fetch)?),
+        });
     }
     drop(ARGUMENTS.set(arguments));
     Ok(outputs)
+}
+
+impl Named<'_> {
+    /// Whether it is what the command writes; `option` is the argument before.
+    fn is_output(&self, option: Option<&str>) -> bool {
+        match self.before.strip_suffix('=') {
+            _ if self.before.is_empty() => option.is_some_and(|option| OUTPUTS.contains(&option)),
+            Some(option) => OUTPUTS.contains(&option),
+            None => OUTPUTS.contains(&self.before),
+        }
+    }
+
+    /// The argument with `path` in the place of the URL.
+    fn with(&self, path: &Path) -> OsString {
+        let mut argument = OsString::from(self.before);
+        argument.push(path);
+        argument
+    }
 }
 
 /// Where the output for `location` is written to. Of a folder, what is there already is fetched as far as it tells
@@ -87,7 +91,8 @@ fn output(location: &Location, is_folder: bool) -> Result<PathBuf> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(Error::io(folder.display()))?;
     }
-    Ok(path)
+    // With its slash, by which a folder is known.
+    Ok(if is_folder { path.join("") } else { path })
 }
 
 /// Sends what a command wrote for `outputs`. What it sent itself has no copy here.

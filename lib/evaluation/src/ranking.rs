@@ -104,7 +104,17 @@ impl Ranking {
                 judgements.name
             ));
         }
-        Ok(Ranking { rows, lists: count, is_part: reading.is_part, judgements, queries, lengths, judged, begin_with_self, notes })
+        Ok(Ranking {
+            rows,
+            lists: count,
+            is_part: reading.is_part,
+            judgements,
+            queries,
+            lengths,
+            judged,
+            begin_with_self,
+            notes,
+        })
     }
 
     /// The table `lists` of the metrics: the length of the list of each judged query.

@@ -165,7 +165,7 @@ impl DatasetWriter {
 }
 
 /// Refuses to put a dataset in the place of anything but an empty folder or a dataset, with all that is in it.
-fn check_replaceable(place: &str, target: &Path) -> Result<()> {
+pub(crate) fn check_replaceable(place: &str, target: &Path) -> Result<()> {
     let Ok(found) = target.symlink_metadata() else { return Ok(()) };
     if !found.is_dir() {
         return Err(Error::new(place, "is a file, expected a folder to write shards into"));

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::Input;
-use crate::dataset_writer::Sharding;
+use crate::dataset_writer::{Sharding, check_replaceable};
 use crate::paths::{descriptor, is_descriptor, resolve};
 use hardmine_records::{Error, Kind, Result};
 
@@ -115,6 +115,18 @@ impl Output {
             return Err(Error::new(self, "is input and output at once").hint("write to another folder"));
         }
         check_differs(self.path(), inputs)
+    }
+
+    /// Refuses a folder of shards whose place is taken by anything but an empty folder or a dataset. A writer does so too;
+    /// this is for those who have long work before them.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn check_replaceable(&self) -> Result<()> {
+        match self {
+            Output::Folder(path, _) => check_replaceable(&self.to_string(), &resolve(path).map_err(Error::io(self))?),
+            _ => Ok(()),
+        }
     }
 
     /// Whether it is a folder of shards.

@@ -55,6 +55,8 @@ pub(crate) fn failed(location: &Location, error: &object_store::Error) -> Error 
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
+    let cause = cause.to_string();
+    let cause = said(&cause);
     let hint = format!("credentials come from the environment: {}", location.credentials());
     match error {
         object_store::Error::NotFound { .. } => Error::new(location, "is not there"),
@@ -62,5 +64,23 @@ pub(crate) fn failed(location: &Location, error: &object_store::Error) -> Error 
             Error::new(location, format!("the store refuses this ({cause})")).hint(hint)
         }
         _ => Error::new(location, format!("the store can't be used ({cause})")).hint(hint),
+    }
+}
+
+/// What a store says in its answer, which is XML; or else the whole error.
+fn said(error: &str) -> &str {
+    let message = error.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
+    message.map_or(error, |(message, _)| message.trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::said;
+
+    #[test]
+    fn a_store_has_its_say() {
+        let answer = "404 Not Found: <?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code><Message>No such bucket.</Message>";
+        assert_eq!(said(answer), "No such bucket");
+        assert_eq!(said("connection refused"), "connection refused");
     }
 }

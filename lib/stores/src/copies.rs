@@ -1,7 +1,6 @@
 //! Copies of what stores hold, in a temporary folder of this machine.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,18 +30,13 @@ pub enum Fetch {
     Manifest,
 }
 
-impl fmt::Debug for Copies {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "Copies({})", self.root.display())
-    }
-}
-
 /// Copies in a folder, each under the name of the store, the bucket and its own in it.
 pub struct Copies {
     root: PathBuf,
-    /// Goes away with the copies, if it was made for them.
-    _folder: Option<Temporary>,
-    runtime: Runtime,
+    /// Goes away with the copies.
+    _folder: Temporary,
+    /// There until the end.
+    runtime: Option<Runtime>,
     /// The stores that were connected to, by their URLs.
     stores: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
 }
@@ -79,7 +73,7 @@ impl Copies {
         let folder = std::env::temp_dir();
         let folder = Temporary::folder(&folder.join("stores")).map_err(Error::io(folder.display()))?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::at("runtime"))?;
-        Ok(Copies { root: folder.path().to_owned(), _folder: Some(folder), runtime, stores: Mutex::default() })
+        Ok(Copies { root: folder.path().to_owned(), _folder: folder, runtime: Some(runtime), stores: Mutex::default() })
     }
 
     /// The folder with all copies.
@@ -121,7 +115,10 @@ impl Copies {
                         _ => all,
                     };
                     if wanted.is_empty() {
-                        return Err(Error::new(location, "is not there: no file has this name, and none lies below it"));
+                        return Err(Error::new(
+                            location,
+                            "is not there: no file has this name, and none lies below it",
+                        ));
                     }
                     // The manifest last: a folder that has one is whole.
                     let (last, first): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|name| name == MANIFEST);
@@ -197,9 +194,7 @@ impl Copies {
     /// # Errors
     /// There is no such file; the store can't be reached, or refuses.
     pub fn duplicate(&self, from: &Location, to: &Location) -> Result<()> {
-        self.wait(async {
-            self.store(from)?.copy(from.key(), to.key()).await.map_err(|error| failed(from, &error))
-        })
+        self.wait(async { self.store(from)?.copy(from.key(), to.key()).await.map_err(|error| failed(from, &error)) })
     }
 
     /// Whether there is a file at `location`.
@@ -260,7 +255,19 @@ impl Copies {
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.runtime.block_on(work)
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(work),
+            None => Err(Error::new("object stores", "are not reached any more")),
+        }
+    }
+}
+
+impl Drop for Copies {
+    /// Another runtime may be at work where this one ends, which must not wait then.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -326,11 +333,7 @@ async fn names(store: &dyn ObjectStore, location: &Location) -> Result<BTreeSet<
     Ok(all.iter().filter_map(|found| name(&found.location)).filter(|name| !name.is_empty()).collect())
 }
 
-async fn remove(
-    store: &dyn ObjectStore,
-    location: &Location,
-    names: impl Iterator<Item = &String>,
-) -> Result<()> {
+async fn remove(store: &dyn ObjectStore, location: &Location, names: impl Iterator<Item = &String>) -> Result<()> {
     let keys: Vec<_> = names.map(|name| Ok(location.join(name).key().clone())).collect();
     let removed = store.delete_stream(stream::iter(keys).boxed()).try_collect::<Vec<_>>().await;
     removed.map(drop).map_err(|error| failed(location, &error))

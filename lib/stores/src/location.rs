@@ -8,7 +8,10 @@ use object_store::path::Path as Key;
 
 /// The stores whose URLs are known, each with how credentials are given.
 const SCHEMES: [(&str, &str); 2] = [
-    ("s3", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_REGION, and AWS_ENDPOINT_URL for a store that is not Amazon's"),
+    (
+        "s3",
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_REGION, and AWS_ENDPOINT_URL for a store that is not Amazon's",
+    ),
     ("gs", "GOOGLE_APPLICATION_CREDENTIALS names the file of a service account"),
 ];
 

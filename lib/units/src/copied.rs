@@ -12,7 +12,7 @@ use crate::job::{Job, Unit};
 
 /// The copies of the job whose units this worker does at present. Those of another job may have the same names and
 /// other bytes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct CopiesOfJob(Arc<Mutex<Option<(PathBuf, Arc<Copies>)>>>);
 
 /// What a unit needs of the stores, on this machine.
@@ -77,7 +77,8 @@ impl Copied {
         Ok(made)
     }
 
-    /// Fetches what `unit` of `job` reads, and what its options name, such as a model.
+    /// Fetches what `unit` of `job` reads, and what its options name, such as a model; and makes the folder for what it
+    /// makes.
     ///
     /// # Errors
     /// Those of the store; a file is not what it was when the job was made.
@@ -88,6 +89,9 @@ impl Copied {
             if let Some(location) = path.and_then(|path| self.location(path)) {
                 self.copies.fetch(&location, Fetch::Manifest)?;
             }
+        }
+        if let Some(folder) = self.our_path(&job.part(unit)).parent() {
+            fs::create_dir_all(folder).map_err(Error::io(folder.display()))?;
         }
         for (read, sha256) in &unit.reads {
             match self.location(read) {
@@ -109,7 +113,8 @@ impl Copied {
             drop(fs::remove_file(self.copies.path(&location).join("00000.arrow")));
         }
         for (read, _) in &unit.reads {
-            let only_here = job.units.iter().filter(|unit| unit.reads.iter().any(|(other, _)| other == read)).count() < 2;
+            let only_here =
+                job.units.iter().filter(|unit| unit.reads.iter().any(|(other, _)| other == read)).count() < 2;
             if let Some(location) = self.location(read).filter(|_| only_here) {
                 let copy = self.copies.path(&location);
                 fs::remove_file(&copy).map_err(Error::io(copy.display()))?;

@@ -1,11 +1,13 @@
 //! Runs the command of a unit: our own program in a process of its own, which leaves nothing behind when it is killed
 //! and gives all of its memory back when it ends.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use hardmine_files::{Input, Part, check_part, parts};
@@ -21,7 +23,7 @@ const COMPUTE: [&str; 2] = ["embed", "rank"];
 const DISK_FULL: &str = "No space left on device";
 
 /// How the commands of this worker run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Hands {
     /// The folder of the programs.
     programs: PathBuf,
@@ -33,6 +35,14 @@ pub struct Hands {
     name: String,
     /// Copies of what is in object stores.
     copies: CopiesOfJob,
+    /// The job that was read last, whose units come one after the other. The name of its file tells its content.
+    job: Arc<Mutex<Option<(PathBuf, Arc<Job>)>>>,
+}
+
+impl fmt::Debug for Hands {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Hands({})", self.name)
+    }
 }
 
 /// Why a unit has no outcome.
@@ -52,7 +62,23 @@ impl Hands {
     pub fn new(device: Option<String>, threads: Option<usize>, name: String) -> Result<Hands> {
         let program = std::env::current_exe().map_err(Error::io("this program"))?;
         let programs = program.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Hands { programs, device, threads, name, copies: CopiesOfJob::default() })
+        Ok(Hands { programs, device, threads, name, copies: CopiesOfJob::default(), job: Arc::default() })
+    }
+
+    /// The job in the file `path`.
+    ///
+    /// # Errors
+    /// As [`Job::read`].
+    pub fn job(&self, path: &Path) -> Result<Arc<Job>> {
+        let mut last = self.job.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((of_last, job)) if of_last == path => Ok(job.clone()),
+            _ => {
+                let job = Arc::new(Job::read(path)?);
+                *last = Some((path.to_owned(), job.clone()));
+                Ok(job)
+            }
+        }
     }
 
     /// The shard of `unit` of `job`, whose command is only run if it is not there yet.
@@ -100,13 +126,7 @@ impl Hands {
     }
 
     /// Runs the command of `unit`, which makes the folder `path`.
-    fn make(
-        &self,
-        job: &Job,
-        unit: &Unit,
-        path: &Path,
-        copied: Option<&Copied>,
-    ) -> std::result::Result<(), Failure> {
+    fn make(&self, job: &Job, unit: &Unit, path: &Path, copied: Option<&Copied>) -> std::result::Result<(), Failure> {
         let program = self.programs.join(&job.program);
         let mut command = command(&program);
         let ours = |argument: &String| copied.map_or_else(|| argument.clone(), |copied| copied.ours(argument));

@@ -97,8 +97,9 @@ impl Job {
     /// that the program runs in, as long as it runs, if it goes to standard output.
     ///
     /// # Errors
-    /// The folder that the program runs in is gone.
+    /// The folder that the program runs in is gone; something that is no dataset is in the place of the output.
     pub fn new(program: &str, output: &Output) -> Result<Job> {
+        output.check_replaceable()?;
         let folder = std::env::current_dir().map_err(Error::io("."))?;
         let mut temporary = None;
         let parts = match output {

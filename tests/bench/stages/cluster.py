@@ -1,9 +1,11 @@
 """What it costs to work shard by shard: on one machine, by two workers, and to merge the lists of many shards."""
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,7 @@ from contest import Program
 # Nine shards of the quick start's texts.
 MEGABYTES = 2
 SHARD_ROWS = 2048
+SMALL = 2000
 SHARDS, QUERIES, DEPTH = 1000, 100, 1000
 NOTE = "Start-up, the digests of all inputs and the writing of the dataset included. The bytes are compared."
 
@@ -31,16 +34,22 @@ def free_port():
 
 @contextlib.contextmanager
 def cluster(bench, workers):
-    """A scheduler and workers with a thread each; gives the scheduler's address."""
+    """A scheduler and workers with a thread each; gives the scheduler's address and process."""
     address = f"127.0.0.1:{free_port()}"
     lines = [["--scheduler", "--listen", address]]
     lines += [["--cluster", f"df://{address}", "--listen", f"127.0.0.1:{free_port()}", "--threads", 1] for _ in range(workers)]
     processes = [subprocess.Popen(list(map(str, [bench.bin / "worker", "-q", *line]))) for line in lines]
     try:
-        yield f"df://{address}"
+        yield f"df://{address}", processes[0].pid
     finally:
         for process in processes:
             process.kill()
+
+
+def processor_seconds(pid):
+    """What a process has used of the processors so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def anew(output, command):
@@ -85,11 +94,24 @@ def run(bench):
     ours = Program("embed --cluster here", anew(parts, here))
     bench.contest("cluster", work, ours, [Program(one.label, one.command, aim=0.95)], count, "texts", note=NOTE)
     bench.check(same(whole, parts), f"cluster, {work}, here")
-    with cluster(bench, 2) as address:
+    with cluster(bench, 2) as (address, _):
         shared = bench.ours("embed", *embed, "--cluster", address, "-o", f"{parts}/")
         ours = Program("embed, two workers with a core each", anew(parts, shared))
         bench.contest("cluster", work, ours, [Program("embed, two cores", one.command, aim=0.9)], count, "texts", note=NOTE)
         bench.check(same(whole, parts), f"cluster, {work}, two workers")
+
+    # As many shards as there are texts: what is left is what a shard costs whatever its size.
+    few = data.first(bench, texts, bench.size(SMALL, 10))
+    tokenize = ["--tokenizer", bench.minilm, few, "--shard-rows", 1, "-o", f"{parts}/"]
+    small = bench.size(SMALL, 10)
+    with cluster(bench, 2) as (address, scheduler):
+        shared = Program("two workers", anew(parts, bench.ours("tokenize", *tokenize, "--cluster", address)))
+        before = processor_seconds(scheduler)
+        seconds = sorted(result.wall for result in bench.in_turn([shared])[shared.label])
+        scheduling = (processor_seconds(scheduler) - before) / bench.repeats / small
+    work = f"tokenize, {small:,} shards of one text"
+    bench.fact("cluster", work, "a shard, by each of two workers", seconds[len(seconds) // 2] * 2000 / small, "ms")
+    bench.fact("cluster", work, "the scheduler's processor time for a shard", 1000 * scheduling, "ms")
 
     shards, queries = bench.size(SHARDS, 10), bench.size(QUERIES, 10)
     folder = lists(bench, shards, queries, DEPTH)
