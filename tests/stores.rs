@@ -261,6 +261,12 @@ fn machines_that_share_a_store_and_no_folder_work_together() {
         store.run(&folder, &format!("sql --format csv -t t=s3://lab/{place}/negatives")).arg(ask).ok().stdout
     };
     assert!(sorted("one") == sorted("two") && !sorted("one").is_empty());
+    let count = |table: &str| {
+        let line = format!("sql -q --format csv --cluster {} -t t=s3://lab/{table}", cluster.address());
+        store.run(&client, &line).arg("SELECT count(*) AS rows FROM t")
+    };
+    assert_eq!(count("train.qrels.parquet").ok().text().lines().next(), Some("rows"));
+    count("two/negatives").fails(&["s3://lab/two/negatives: is Arrow in an object store"]);
     let made = |of: &str| -> Vec<String> {
         let names = store.names().into_iter();
         names.filter_map(|name| Some(name.strip_prefix(of)?.to_owned())).collect()

@@ -18,7 +18,7 @@ use hardmine_units::{Cluster, Hands, Job};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::codec::Codec;
-use crate::merge::merge_runs;
+use crate::merge::{Lists, merge_runs};
 use crate::plan::UnitsExec;
 
 /// How long a client that has met its scheduler before waits for it to come back.
@@ -33,7 +33,8 @@ const TRIES: usize = 20;
 pub fn submit(cluster: &Cluster, path: &Path) -> Result<()> {
     let job = Job::read(path)?;
     let units: Vec<usize> = (0..job.units.len()).collect();
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    runtime.block_on(async {
         match cluster {
             Cluster::Here => {
                 let hands = Arc::new(Hands::new(None, None, "this machine".into())?);
@@ -46,11 +47,11 @@ pub fn submit(cluster: &Cluster, path: &Path) -> Result<()> {
             }
             Cluster::Scheduler(address) => check(&on_scheduler(address, path, &units).await?)?,
         }
-        match job.merge {
-            Some(top_k) => merge_runs(cluster, &job, top_k).await,
-            None => Ok(()),
-        }
-    })
+        Ok(())
+    })?;
+    let Some(top_k) = job.merge else { return Ok(()) };
+    let lists = Lists::of(&job)?;
+    runtime.block_on(merge_runs(cluster, &job, lists, top_k))
 }
 
 /// The rows of all `units`, by the workers of the scheduler at `address`. If it goes away, it is waited for, and the

@@ -1,5 +1,7 @@
 //! One run of many: the lists that each query has in several parts of a collection become one list.
 
+use std::path::PathBuf;
+
 use arrow::array::RecordBatch;
 use ballista_core::extension::SessionStateExt;
 use datafusion::datasource::file_format::options::ArrowReadOptions;
@@ -15,6 +17,27 @@ use hardmine_units::{Cluster, Job};
 use crate::client::plain;
 use crate::stores::runtime_env;
 
+/// The files with the lists of each shard.
+pub(crate) struct Lists {
+    paths: Vec<String>,
+    /// Whether they were fetched from an object store. DataFusion reads Arrow files from disks only, so that they are
+    /// merged on this machine then.
+    are_copies: bool,
+}
+
+impl Lists {
+    /// What the units of `job` made.
+    ///
+    /// # Errors
+    /// Those of an object store.
+    pub(crate) fn of(job: &Job) -> Result<Lists> {
+        let path = |shard: PathBuf| Ok(job.fetched(&shard)?.to_string_lossy().into_owned());
+        let shards: Vec<PathBuf> = job.units.iter().map(|unit| job.part(unit).join("00000.arrow")).collect();
+        let are_copies = shards.iter().any(|shard| job.location(shard).is_some());
+        Ok(Lists { paths: shards.into_iter().map(path).collect::<Result<_>>()?, are_copies })
+    }
+}
+
 /// Ranks the documents of all shards of `job`, which are runs of the same queries, by the one order of ranked lists: by
 /// score descending, then by id ascending. [`Job::merged`] gets the best `top_k` of each query, by the ids of the
 /// queries ascending.
@@ -23,13 +46,9 @@ use crate::stores::runtime_env;
 ///
 /// # Errors
 /// A shard that can't be read; a full disk; errors of the cluster.
-pub(crate) async fn merge_runs(cluster: &Cluster, job: &Job, top_k: usize) -> Result<()> {
-    let context = context(cluster).map_err(|error| plain(&error))?;
-    let shards = job.units.iter().map(|unit| {
-        let shard = job.part(unit).join("00000.arrow");
-        job.location(&shard).map_or_else(|| shard.to_string_lossy().into_owned(), |location| location.to_string())
-    });
-    let mut rows = plan(&context, shards.collect(), top_k).await.map_err(|error| plain(&error))?;
+pub(crate) async fn merge_runs(cluster: &Cluster, job: &Job, lists: Lists, top_k: usize) -> Result<()> {
+    let context = context(if lists.are_copies { &Cluster::Here } else { cluster }).map_err(|error| plain(&error))?;
+    let mut rows = plan(&context, lists.paths, top_k).await.map_err(|error| plain(&error))?;
     let output = Output::Path(job.merged(), Format::File);
     let mut writer = Writer::create(&output, Kind::Run, schema::run(IdSpace::Internal), Provenance::default())?;
     while let Some(batch) = rows.next().await {

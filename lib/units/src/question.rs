@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use hardmine_files::{Input, parts};
 use hardmine_records::{Error, Result};
-use hardmine_stores::{Copies, Location, copies_of_this_process};
+use hardmine_stores::{Copies, Location, copies_of_this_process, is_url};
 use serde::{Deserialize, Serialize};
 
 use crate::Cluster;
@@ -65,7 +65,11 @@ impl Asked {
             Some(location) => Ok(location.to_string()),
             None => Ok(std::path::absolute(file).map_err(Error::io(file.display()))?.to_string_lossy().into_owned()),
         };
-        let files = files.iter().map(place).collect::<Result<_>>()?;
+        let files: Vec<String> = files.iter().map(place).collect::<Result<_>>()?;
+        if !is_parquet && files.iter().any(|file| is_url(file)) {
+            let text = "is Arrow in an object store, from which a cluster reads Parquet only";
+            return Err(Error::new(input, text).hint("leave out --cluster"));
+        }
         Ok(Asked { name: name.to_owned(), files, is_parquet })
     }
 }
