@@ -73,6 +73,8 @@ pub struct Batch {
     /// How many tokens at the beginning of every text are of its prompt.
     pub(crate) prompt: i64,
     pub(crate) groups: Vec<Group>,
+    /// How many tokens each text has: (B,).
+    pub(crate) lengths: Vec<usize>,
 }
 
 impl Batch {
@@ -96,6 +98,7 @@ impl Batch {
             lasts: upload(&lasts),
             prompt: truncation.prompt as i64,
             groups: of_like_length(&lengths).map(|lengths| Group::new(lengths, device)).collect(),
+            lengths,
         }
     }
 
@@ -219,6 +222,11 @@ impl Group {
             }
         });
         Group { texts: lengths.len() as i64, length: longest as i64, tokens: tokens as i64, padding, device }
+    }
+
+    /// How many texts it has.
+    pub(crate) fn texts(&self) -> usize {
+        self.texts as usize
     }
 
     /// (t, D) → (n, L, D)

@@ -4,6 +4,7 @@
 use tch::Tensor;
 
 use crate::attention::Heads;
+use crate::int8::Int8Block;
 use crate::layers::{Activation, LayerNorm, Linear};
 use crate::parameters::Parameters;
 use crate::pass::{Look, Pass};
@@ -66,6 +67,9 @@ impl Block {
 
     /// Hidden states of all tokens (T, D) to those of the tokens that look. The residual stream is float32.
     pub fn forward(&self, hidden: &Tensor, look: &Look, pass: &Pass) -> Tensor {
+        if let Some(block) = self.int8() {
+            return block.forward(hidden, look, pass);
+        }
         let BlockShape { heads, activation, dropout, .. } = self.shape;
         let x = hidden.to_kind(pass.kind);
         let query = self.query.forward(&look.pick(&x));
@@ -76,6 +80,22 @@ impl Block {
         let wide = activation.forward(&self.intermediate.forward(&hidden.to_kind(pass.kind))); // (T, 4D)
         let output = pass.drop_out(self.output.forward(&wide), dropout[1]);
         self.output_norm.forward(&(hidden + output))
+    }
+
+    /// The block in int8, once its matrices have been rounded.
+    fn int8(&self) -> Option<Int8Block<'_>> {
+        Some(Int8Block {
+            query: self.query.int8()?,
+            key: self.key.int8()?,
+            value: self.value.int8()?,
+            attention_output: self.attention_output.int8()?,
+            attention_norm: self.attention_norm.norm(),
+            intermediate: self.intermediate.int8()?,
+            output: self.output.int8()?,
+            output_norm: self.output_norm.norm(),
+            heads: self.shape.heads,
+            activation: self.shape.activation,
+        })
     }
 
     /// The block's matrices.

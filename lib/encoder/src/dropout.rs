@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{RngCore, SeedableRng};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The dropout of one pass through a model: each use draws from the next stream of random bits, so that the same seed
 /// gives the same zeros, whatever other passes draw meanwhile.
@@ -36,29 +36,52 @@ impl Dropout {
     }
 }
 
+/// Numbers whose random bits are drawn before they are looked at, so that looking is done with whole registers.
+const BLOCK: usize = 1024;
+
 /// What dropout multiplies with, float32. Sixteen bits decide on a number, so that `p` is met to 1/131,072;
 /// 1 − p is that of the bits, which keeps the mean.
 fn noise(size: &[i64], p: f64, stream: u64) -> Tensor {
     let below = (p * 65_536.0).round() as u16;
     let kept = (65_536.0 / (65_536.0 - f64::from(below))) as f32;
     let mut random = Pcg64Mcg::seed_from_u64(stream);
-    let mut numbers = vec![kept; size.iter().product::<i64>() as usize];
-    for four in numbers.chunks_mut(4) {
-        let bits = random.next_u64();
-        for (place, number) in four.iter_mut().enumerate() {
-            if ((bits >> (16 * place)) as u16) < below {
-                *number = 0.0;
-            }
+    let noise = Tensor::empty(size, (Kind::Float, Device::Cpu));
+    if noise.numel() == 0 {
+        return noise;
+    }
+    // SAFETY: the tensor was made here, is contiguous and of float32, and has so many numbers. Nobody else has it yet,
+    // and they are written before they are read.
+    let numbers = unsafe { std::slice::from_raw_parts_mut(noise.data_ptr().cast::<f32>(), noise.numel()) };
+    for numbers in numbers.chunks_mut(BLOCK) {
+        let mut bits = [[0; 4]; BLOCK / 4];
+        for four in &mut bits[..numbers.len().div_ceil(4)] {
+            let random = random.next_u64();
+            *four = [0, 16, 32, 48].map(|shift| (random >> shift) as u16);
+        }
+        for (number, &bits) in numbers.iter_mut().zip(bits.as_flattened()) {
+            *number = if bits < below { 0.0 } else { kept };
         }
     }
-    Tensor::from_slice(&numbers).view(size)
+    noise
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::Kind;
-
     use super::*;
+
+    #[test]
+    fn the_bits_of_a_number_do_not_depend_on_how_they_are_drawn() {
+        let mut random = Pcg64Mcg::seed_from_u64(5);
+        let size = 2 * BLOCK + 7;
+        let drawn: Vec<u64> = (0..size.div_ceil(4)).map(|_| random.next_u64()).collect();
+        let expected = |number: usize| match ((drawn[number / 4] >> (16 * (number % 4))) as u16) < 19_661 {
+            true => 0.0,
+            false => (65_536.0 / 45_875.0) as f32,
+        };
+        let found = Vec::<f32>::try_from(noise(&[size as i64], 0.3, 5)).unwrap();
+        assert_eq!(found, (0..size).map(expected).collect::<Vec<f32>>());
+        assert_eq!(noise(&[3, 0], 0.3, 5).size(), [3, 0]);
+    }
 
     #[test]
     fn as_many_are_zero_as_should_be_and_the_mean_stays() {

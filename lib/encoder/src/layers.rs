@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::int8::Int8Matrix;
+use crate::int8::{Int8Matrix, Norm};
 use crate::parameters::Parameters;
 
 /// x·Wᵀ + b.
@@ -41,6 +41,11 @@ impl Linear {
     pub fn round_to_int8(&mut self) {
         self.int8 = Some(Int8Matrix::new(&self.weight, self.bias.as_ref()));
         (self.weight, self.bias) = (Tensor::new(), None);
+    }
+
+    /// The matrix in int8, once it has been rounded.
+    pub fn int8(&self) -> Option<&Int8Matrix> {
+        self.int8.as_ref()
     }
 }
 
@@ -91,6 +96,11 @@ impl LayerNorm {
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm([self.size], Some(&self.weight), self.bias.as_ref(), self.eps, false)
+    }
+
+    /// The same, for what is computed without libtorch.
+    pub fn norm(&self) -> Norm {
+        Norm::new(&self.weight, self.bias.as_ref(), self.eps)
     }
 }
 

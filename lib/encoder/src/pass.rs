@@ -34,7 +34,9 @@ impl Sight {
 /// The tokens of a layer that look, and what they see.
 pub(crate) struct Look {
     /// Rows of the tokens that look, (B,) and one of each text; none where all do.
-    rows: Option<Tensor>,
+    pub rows: Option<Tensor>,
+    /// Whether more is added to attention scores than −∞ at padding.
+    pub biased: bool,
     /// For each group what is added to its attention scores (n, H, Q, L).
     pub masks: Vec<Option<Tensor>>,
 }
@@ -55,18 +57,22 @@ impl Pass<'_> {
 
     /// What the tokens see with this `sight`.
     pub fn looks(&self, sight: Sight) -> Looks {
-        self.looks_with(|group, places| group.mask(sight, places, self.kind))
+        self.looks_that(sight != Sight::ALL, |group, places| group.mask(sight, places, self.kind))
     }
 
     /// What the tokens see where `mask` gives what is added to the scores of a group: of all its tokens, or of one of
     /// each text, if it is given their places (n,).
     pub fn looks_with(&self, mask: impl Fn(&Group, Option<&Tensor>) -> Option<Tensor>) -> Looks {
+        self.looks_that(true, mask)
+    }
+
+    fn looks_that(&self, biased: bool, mask: impl Fn(&Group, Option<&Tensor>) -> Option<Tensor>) -> Looks {
         let groups = &self.batch.groups;
-        let all = Look { rows: None, masks: groups.iter().map(|group| mask(group, None)).collect() };
+        let all = Look { rows: None, biased, masks: groups.iter().map(|group| mask(group, None)).collect() };
         let last = self.chosen.as_ref().map(|rows| {
             let places = self.batch.split_texts(&(rows - &self.batch.firsts));
             let masks = groups.iter().zip(&places).map(|(group, places)| mask(group, Some(places)));
-            Look { rows: Some(rows.shallow_clone()), masks: masks.collect() }
+            Look { rows: Some(rows.shallow_clone()), biased, masks: masks.collect() }
         });
         Looks { all, last }
     }

@@ -124,6 +124,20 @@ fn a_vector_does_not_depend_on_its_batch() {
 }
 
 #[test]
+fn a_vector_of_int8_does_not_depend_on_its_batch() {
+    for family in ["bert", "distilbert", "mpnet", "xlm_roberta"] {
+        let network = Encoder::load(&fixture(family), Device::Cpu, Precision::Int8).unwrap().for_inference();
+        let texts = &Texts::read(family).input_ids["plain"];
+        let alone = encode(&network, texts, whole("1 1", 0), 1);
+        for batch in [2, 5, 100] {
+            // A last bit that differs before numbers are rounded would show in the third digit.
+            let distance = distance(&alone, &encode(&network, texts, whole("1 1", 0), batch));
+            assert!(distance < 1e-6 * alone.abs().max().double_value(&[]), "{family} {batch}: {distance}");
+        }
+    }
+}
+
+#[test]
 fn every_pooling_gives_the_vectors_of_the_reference() {
     #[derive(Deserialize)]
     struct Prompts {

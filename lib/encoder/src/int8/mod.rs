@@ -8,12 +8,25 @@
 //! What costs precision is that numbers share a scale: the largest of them decides how fine the others are. With one
 //! scale for all numbers of a token, the vectors of a MiniLM are 2.6 times as far from those of float32 (1 - cosine in
 //! the mean: 0.0018 and 0.0007), because a few of its dimensions are always large.
+//!
+//! Blocks of BERT's kind are computed by [`Int8Block`] alone, attention included. Other families call
+//! [`Int8Matrix::forward`] for each product, and libtorch for the rest.
 
+mod attention;
+mod block;
+mod functions;
+mod lanes;
+mod norm;
 mod plain;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor, no_grad};
+
+pub(crate) use block::Int8Block;
+pub(crate) use norm::Norm;
 
 /// The largest whole number.
 const LARGEST: f32 = 127.0;
@@ -26,6 +39,11 @@ const GROUP: usize = 4;
 const PART: usize = 96;
 /// Groups in a part.
 const PART_GROUPS: usize = PART / GROUP;
+/// Panels whose outputs share a scale as the inputs of the next product.
+const PART_PANELS: usize = PART / PANEL;
+
+/// Rows that are rounded and multiplied at once: so few that they stay in the cache.
+const ROWS: usize = 192;
 
 /// A matrix in int8 with its bias.
 pub(crate) struct Int8Matrix {
@@ -53,6 +71,7 @@ struct Rows {
     scales: Vec<f32>,
     /// (rows, parts): sums of the whole numbers.
     sums: Vec<i32>,
+    inputs: usize,
 }
 
 impl Int8Matrix {
@@ -88,35 +107,112 @@ impl Int8Matrix {
             let mut size = x.size();
             *size.last_mut().expect("a token has numbers") = self.outputs as i64;
             let out = Tensor::empty(&size, (Kind::Float, Device::Cpu));
-            let rows = x.numel() / self.inputs;
-            // SAFETY: `x` is contiguous and of float32, lies on the CPU, and has so many numbers.
-            let x = unsafe { std::slice::from_raw_parts(x.data_ptr().cast::<f32>(), rows * self.inputs) };
-            // SAFETY: `out` was made here, has room for so many numbers, and nobody else has it yet. They are written
-            // before they are read.
-            unsafe { self.write_products(x, rows, out.data_ptr().cast()) };
+            // SAFETY: it was made here, and nobody else has it yet.
+            let places = unsafe { slice_mut(&out) };
+            let mut rows = Rows::new(self.inputs);
+            for (x, places) in slice(&x).chunks(ROWS * self.inputs).zip(places.chunks_mut(ROWS * self.outputs)) {
+                rows.round(x);
+                self.write_to(&rows, places);
+            }
             out
         })
     }
 
-    /// Writes the products of `rows` rows of `x` to `out`, (rows, outputs).
-    ///
-    /// # Safety
-    /// There is room for that many numbers at `out`, and nobody else looks at them meanwhile.
-    unsafe fn write_products(&self, x: &[f32], rows: usize, out: *mut f32) {
+    /// Makes `out` the products of all rows of `x`, (rows, outputs).
+    fn write(&self, x: &Rows, out: &mut Vec<f32>) {
+        self.write_some(x, 0..self.panels(), out);
+    }
+
+    /// Makes `out` the products with the outputs of some panels, (rows, outputs of the panels).
+    fn write_some(&self, x: &Rows, panels: Range<usize>, out: &mut Vec<f32>) {
+        out.resize(x.rows() * self.width(&panels), 0.0);
+        self.write_products(x, panels, out);
+    }
+
+    /// Writes the products of all rows of `x` to `out`, (rows, outputs).
+    fn write_to(&self, x: &Rows, out: &mut [f32]) {
+        self.write_products(x, 0..self.panels(), out);
+    }
+
+    /// Writes the products with the outputs of some panels to `out`, (rows, outputs of the panels).
+    fn write_products(&self, x: &Rows, panels: Range<usize>, out: &mut [f32]) {
+        assert!(x.inputs == self.inputs && panels.end <= self.panels(), "products of other sizes");
+        assert_eq!(out.len(), x.rows() * self.width(&panels), "a place for each product");
         #[cfg(target_arch = "x86_64")]
         if vnni::is_there() {
-            // SAFETY: the processor has the instructions, and the caller answers for `out`.
-            return unsafe {
-                let x = Rows::round(x, self.inputs, |part, numbers| vnni::round_part(part, numbers));
-                vnni::write_products(self, &x, rows, out)
-            };
+            // SAFETY: the processor has the instructions, and sizes are as they should be.
+            return unsafe { vnni::write_products(self, x, panels, out) };
         }
-        // SAFETY: the caller answers for it.
-        unsafe { plain::write_products(self, &Rows::round(x, self.inputs, plain::round_part), rows, out) }
+        plain::write_products(self, x, panels, out);
+    }
+
+    /// The panels of each part that the outputs are, as the inputs of the next product.
+    fn parts_of_outputs(&self) -> impl Iterator<Item = Range<usize>> {
+        let panels = self.panels();
+        (0..panels).step_by(PART_PANELS).map(move |first| first..panels.min(first + PART_PANELS))
+    }
+
+    /// How many outputs some panels have.
+    fn width(&self, panels: &Range<usize>) -> usize {
+        self.outputs.min(panels.end * PANEL) - panels.start * PANEL
+    }
+
+    fn panels(&self) -> usize {
+        self.outputs.div_ceil(PANEL)
     }
 
     fn groups(&self) -> usize {
         self.inputs.div_ceil(GROUP)
+    }
+}
+
+impl Rows {
+    /// No rows yet, of so many numbers each.
+    fn new(inputs: usize) -> Rows {
+        Rows { numbers: Vec::new(), scales: Vec::new(), sums: Vec::new(), inputs }
+    }
+
+    /// How many there are.
+    fn rows(&self) -> usize {
+        self.numbers.len() / self.width()
+    }
+
+    /// Makes room for so many rows.
+    fn resize(&mut self, rows: usize) {
+        let (width, parts) = (self.width(), self.parts());
+        self.numbers.resize(rows * width, 0);
+        self.scales.resize(rows * parts, 0.0);
+        self.sums.resize(rows * parts, 0);
+    }
+
+    /// Becomes the rows of `x` (rows, inputs).
+    fn round(&mut self, x: &[f32]) {
+        self.resize(x.len() / self.inputs);
+        for (row, x) in x.chunks_exact(self.inputs).enumerate() {
+            for (part, x) in x.chunks(PART).enumerate() {
+                self.put(row, part, x);
+            }
+        }
+    }
+
+    /// Takes over one part of all rows, (rows, numbers of the part).
+    fn round_part(&mut self, part: usize, x: &[f32]) {
+        let width = PART.min(self.inputs - part * PART);
+        for (row, x) in x.chunks_exact(width).enumerate() {
+            self.put(row, part, x);
+        }
+    }
+
+    fn put(&mut self, row: usize, part: usize, x: &[f32]) {
+        let place = row * self.width() + part * PART;
+        let numbers = &mut self.numbers[place..][..x.len().next_multiple_of(GROUP)];
+        let (scale, sum) = round(x, numbers);
+        let place = row * self.parts() + part;
+        (self.scales[place], self.sums[place]) = (scale, sum);
+    }
+
+    fn width(&self) -> usize {
+        self.inputs.next_multiple_of(GROUP)
     }
 
     fn parts(&self) -> usize {
@@ -124,21 +220,14 @@ impl Int8Matrix {
     }
 }
 
-impl Rows {
-    /// Rounds the rows of `x` (rows, `inputs`). `round_part` writes the whole numbers of a part, and returns their
-    /// scale and their sum.
-    fn round(x: &[f32], inputs: usize, round_part: impl Fn(&[f32], &mut [i8]) -> (f32, i32)) -> Rows {
-        let width = inputs.next_multiple_of(GROUP);
-        let mut rounded = Rows { numbers: vec![0; x.len() / inputs * width], scales: Vec::new(), sums: Vec::new() };
-        for (row, numbers) in x.chunks_exact(inputs).zip(rounded.numbers.chunks_exact_mut(width)) {
-            for (part, numbers) in row.chunks(PART).zip(numbers.chunks_mut(PART)) {
-                let (scale, sum) = round_part(part, numbers);
-                rounded.scales.push(scale);
-                rounded.sums.push(sum);
-            }
-        }
-        rounded
+/// Rounds the numbers `x` of a part, and returns their scale and the sum of the whole `numbers`.
+fn round(x: &[f32], numbers: &mut [i8]) -> (f32, i32) {
+    #[cfg(target_arch = "x86_64")]
+    if vnni::is_there() {
+        // SAFETY: the processor has the instructions.
+        return unsafe { vnni::round_part(x, numbers) };
     }
+    plain::round_part(x, numbers)
 }
 
 /// The scale of a part whose largest absolute number has these bits, and what its numbers are multiplied by. Of a part
@@ -158,6 +247,31 @@ fn numbers(tensor: &Tensor) -> Vec<f32> {
     Vec::try_from(tensor.detach().to_kind(Kind::Float).flatten(0, -1)).expect("numbers are on the CPU")
 }
 
+/// The numbers of a contiguous tensor of float32 on the CPU.
+fn slice(tensor: &Tensor) -> &[f32] {
+    assert!(tensor.is_contiguous() && tensor.kind() == Kind::Float && tensor.device() == Device::Cpu);
+    if tensor.numel() == 0 {
+        return &[];
+    }
+    // SAFETY: it is contiguous and of float32, lies on the CPU, and has so many numbers.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
+}
+
+/// Places for the numbers of such a tensor.
+///
+/// # Safety
+/// Nobody else looks at them meanwhile.
+#[allow(clippy::mut_from_ref)]
+unsafe fn slice_mut(tensor: &Tensor) -> &mut [f32] {
+    assert!(tensor.is_contiguous() && tensor.kind() == Kind::Float && tensor.device() == Device::Cpu);
+    if tensor.numel() == 0 {
+        return &mut [];
+    }
+    // SAFETY: it is contiguous and of float32, lies on the CPU, and has so many numbers; the caller answers for the
+    // rest.
+    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,18 +284,24 @@ mod tests {
     }
 
     fn products(matrix: &Int8Matrix, x: &Tensor, plain: bool) -> Vec<f32> {
-        let rows = x.size()[0] as usize;
-        let mut out = vec![f32::NAN; rows * matrix.outputs];
-        let numbers = numbers(x);
-        // SAFETY: there is room for them.
-        unsafe {
-            match plain {
-                true => {
-                    let x = Rows::round(&numbers, matrix.inputs, plain::round_part);
-                    plain::write_products(matrix, &x, rows, out.as_mut_ptr());
+        let mut rows = Rows::new(matrix.inputs);
+        let mut out = vec![f32::NAN; x.size()[0] as usize * matrix.outputs];
+        rows.round(&numbers(x));
+        match plain {
+            true => {
+                for (row, x) in numbers(x).chunks(matrix.inputs).enumerate() {
+                    for (part, x) in x.chunks(PART).enumerate() {
+                        let (place, width) = (row * rows.width() + part * PART, x.len().next_multiple_of(GROUP));
+                        let mut whole = vec![0; width];
+                        let place_of_scale = row * rows.parts() + part;
+                        let (scale, sum) = plain::round_part(x, &mut whole);
+                        assert_eq!(whole, rows.numbers[place..][..width]);
+                        assert_eq!((scale, sum), (rows.scales[place_of_scale], rows.sums[place_of_scale]));
+                    }
                 }
-                false => matrix.write_products(&numbers, rows, out.as_mut_ptr()),
+                plain::write_products(matrix, &rows, 0..matrix.panels(), &mut out);
             }
+            false => matrix.write_to(&rows, &mut out),
         }
         out
     }

@@ -1,5 +1,7 @@
 //! The products for any processor. They are those of the fast ones to the bit.
 
+use std::ops::Range;
+
 use super::{GROUP, Int8Matrix, PANEL, PART, PART_GROUPS, Rows, scale_of};
 
 /// Rounds the numbers `x`, and returns their scale and the sum of the whole `numbers`.
@@ -13,27 +15,21 @@ pub(super) fn round_part(x: &[f32], numbers: &mut [i8]) -> (f32, i32) {
     (scale, numbers.iter().map(|&number| i32::from(number)).sum())
 }
 
-/// Writes the products of `rows` rows to `out`.
-///
-/// # Safety
-/// As [`Int8Matrix::write_products`].
-pub(super) unsafe fn write_products(matrix: &Int8Matrix, x: &Rows, rows: usize, out: *mut f32) {
-    let (groups, parts) = (matrix.groups(), matrix.parts());
-    for row in 0..rows {
+/// Writes the products of all rows with the outputs of some panels to `out`.
+pub(super) fn write_products(matrix: &Int8Matrix, x: &Rows, panels: Range<usize>, out: &mut [f32]) {
+    let (groups, parts, width) = (matrix.groups(), x.parts(), matrix.width(&panels));
+    for (row, out) in out.chunks_exact_mut(width).enumerate() {
         let numbers = &x.numbers[row * groups * GROUP..][..groups * GROUP];
         let scales = &x.scales[row * parts..][..parts];
-        for output in 0..matrix.outputs {
+        for (output, place) in (panels.start * PANEL..).zip(out) {
             let cells = &matrix.panels[output / PANEL * groups..][..groups];
             let of_parts = cells.chunks(PART_GROUPS).zip(numbers.chunks(PART)).zip(scales);
             let total = of_parts.fold(0.0, |total, ((cells, numbers), scale)| {
                 let weights = cells.iter().flat_map(|cell| cell.0[output % PANEL]);
                 let products = weights.zip(numbers).map(|(w, &x)| (i32::from(w) - 128) * i32::from(x));
-                total + products.sum::<i32>() as f32 * scale
+                (products.sum::<i32>() as f32).mul_add(*scale, total)
             });
-            // SAFETY: the caller answers for it.
-            unsafe {
-                out.add(row * matrix.outputs + output).write(total * matrix.scales[output] + matrix.bias[output])
-            };
+            *place = total.mul_add(matrix.scales[output], matrix.bias[output]);
         }
     }
 }

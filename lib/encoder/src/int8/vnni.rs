@@ -3,13 +3,12 @@
 //! times the sum of the whole numbers, which the sums of products therefore begin with, negative.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::{Cell, GROUP, Int8Matrix, PANEL, PART_GROUPS, Rows, scale_of};
 
 /// Rows whose sums are kept in registers, 2 for each row.
-const TILE: usize = 12;
-/// Rows that stay in the cache while all panels pass.
-const BLOCK: usize = 16 * TILE;
+const TILE: usize = 8;
 /// Numbers in a register.
 const LANES: usize = 16;
 
@@ -51,36 +50,36 @@ pub(super) fn round_part(x: &[f32], numbers: &mut [i8]) -> (f32, i32) {
     (scale, _mm512_reduce_add_epi32(sums))
 }
 
-/// Writes the products of `rows` rows to `out`.
+/// Writes the products of all rows of `x` with the outputs of some panels to `out`.
 ///
 /// # Safety
-/// The processor has the instructions; and as [`Int8Matrix::write_products`].
+/// The processor has the instructions, `x` has as many inputs as the matrix, which has the panels, and `out` is as long
+/// as there are products.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) unsafe fn write_products(matrix: &Int8Matrix, x: &Rows, rows: usize, out: *mut f32) {
-    for start in (0..rows).step_by(BLOCK) {
-        let end = rows.min(start + BLOCK);
-        for (number, panel) in matrix.panels.chunks_exact(matrix.groups()).enumerate() {
-            let mut row = start;
-            // SAFETY: the rows and the panel are those of the matrix; the caller answers for the rest.
+pub(super) unsafe fn write_products(matrix: &Int8Matrix, x: &Rows, panels: Range<usize>, out: &mut [f32]) {
+    let (groups, rows, width) = (matrix.groups(), x.rows(), matrix.width(&panels));
+    for (place, number) in panels.enumerate() {
+        let panel = &matrix.panels[number * groups..][..groups];
+        for first in (0..rows).step_by(TILE) {
+            // SAFETY: the caller answers for the sizes.
             unsafe {
-                while row + TILE <= end {
-                    tile::<TILE>(matrix, x, row, number, panel, out);
-                    row += TILE;
-                }
-                while row + 4 <= end {
-                    tile::<4>(matrix, x, row, number, panel, out);
-                    row += 4;
-                }
-                while row < end {
-                    tile::<1>(matrix, x, row, number, panel, out);
-                    row += 1;
+                let out = out.as_mut_ptr().add(first * width + place * PANEL);
+                match rows - first {
+                    1 => tile::<1>(matrix, x, first, number, panel, out, width),
+                    2 => tile::<2>(matrix, x, first, number, panel, out, width),
+                    3 => tile::<3>(matrix, x, first, number, panel, out, width),
+                    4 => tile::<4>(matrix, x, first, number, panel, out, width),
+                    5 => tile::<5>(matrix, x, first, number, panel, out, width),
+                    6 => tile::<6>(matrix, x, first, number, panel, out, width),
+                    7 => tile::<7>(matrix, x, first, number, panel, out, width),
+                    _ => tile::<TILE>(matrix, x, first, number, panel, out, width),
                 }
             }
         }
     }
 }
 
-/// The products of `R` rows, from `first` on, with the outputs of one panel.
+/// The products of `R` rows, from `first` on, with the outputs of one panel, to rows of `out` that are `width` apart.
 ///
 /// # Safety
 /// As [`write_products`]; there are so many rows.
@@ -92,32 +91,34 @@ unsafe fn tile<const R: usize>(
     number: usize,
     panel: &[Cell],
     out: *mut f32,
+    width: usize,
 ) {
-    let (groups, parts) = (matrix.groups(), matrix.parts());
+    let (groups, parts) = (matrix.groups(), x.parts());
     let numbers = x.numbers[first * groups * GROUP..][..R * groups * GROUP].as_ptr().cast::<i32>();
+    let (scales, sums) = (&x.scales[first * parts..][..R * parts], &x.sums[first * parts..][..R * parts]);
     let mut totals = [[_mm512_setzero_ps(); 2]; R];
     for (part, cells) in panel.chunks(PART_GROUPS).enumerate() {
-        let mut sums = [[_mm512_setzero_si512(); 2]; R];
-        for (row, sums) in sums.iter_mut().enumerate() {
-            *sums = [_mm512_set1_epi32(x.sums[(first + row) * parts + part].wrapping_mul(-128)); 2];
+        let mut products = [[_mm512_setzero_si512(); 2]; R];
+        for (row, products) in products.iter_mut().enumerate() {
+            *products = [_mm512_set1_epi32(sums[row * parts + part].wrapping_mul(-128)); 2];
         }
         for (group, cell) in cells.iter().enumerate() {
             let weights: *const __m512i = cell.0.as_ptr().cast();
             // SAFETY: a cell is 2 registers of bytes, and each of the rows has one more group there.
             unsafe {
                 let weights = [_mm512_load_si512(weights), _mm512_load_si512(weights.add(1))];
-                for (row, sums) in sums.iter_mut().enumerate() {
+                for (row, products) in products.iter_mut().enumerate() {
                     let four = numbers.add(row * groups + part * PART_GROUPS + group).read_unaligned();
                     let four = _mm512_set1_epi32(four);
-                    sums[0] = _mm512_dpbusd_epi32(sums[0], weights[0], four);
-                    sums[1] = _mm512_dpbusd_epi32(sums[1], weights[1], four);
+                    products[0] = _mm512_dpbusd_epi32(products[0], weights[0], four);
+                    products[1] = _mm512_dpbusd_epi32(products[1], weights[1], four);
                 }
             }
         }
-        for (row, (totals, sums)) in totals.iter_mut().zip(sums).enumerate() {
-            let scale = _mm512_set1_ps(x.scales[(first + row) * parts + part]);
-            for (total, sum) in totals.iter_mut().zip(sums) {
-                *total = _mm512_add_ps(*total, _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale));
+        for (row, (totals, products)) in totals.iter_mut().zip(products).enumerate() {
+            let scale = _mm512_set1_ps(scales[row * parts + part]);
+            for (total, product) in totals.iter_mut().zip(products) {
+                *total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(product), scale, *total);
             }
         }
     }
@@ -130,9 +131,9 @@ unsafe fn tile<const R: usize>(
             (_mm512_loadu_ps(matrix.scales[output..].as_ptr()), _mm512_loadu_ps(matrix.bias[output..].as_ptr()))
         };
         for (row, totals) in totals.iter().enumerate() {
-            let product = _mm512_add_ps(_mm512_mul_ps(totals[half], scales), bias);
+            let product = _mm512_fmadd_ps(totals[half], scales, bias);
             // SAFETY: the mask leaves out what would be behind the row; the caller answers for the rest.
-            unsafe { _mm512_mask_storeu_ps(out.add((first + row) * matrix.outputs + output), mask, product) };
+            unsafe { _mm512_mask_storeu_ps(out.add(row * width + half * LANES), mask, product) };
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Optimizers: parameters with their moments, weight decay, gradient clipping, and one file a rule of update.
 
 mod adamw;
+mod change;
 mod lamb;
 mod torch_adamw;
 
