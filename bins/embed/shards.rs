@@ -40,20 +40,13 @@ pub(crate) fn embed(cluster: &Cluster, args: &Args, report: &mut Report) -> anyh
     let rows: Vec<u64> = shards.iter().map(|shard| shard.rows).collect();
     let mut from = 0;
     for rows in shards_near(&rows, window_texts(batch_tokens) as u64) {
-        let range = format!("{from}..{}", from + rows);
-        let (mut end, tokens) = (0, args.tokens.path().to_string_lossy().into_owned());
+        let mut end = 0;
         let read = shards.iter().filter(|shard| {
             let start = end;
             end += shard.rows;
             start < from + rows && end > from
         });
-        let unit = Unit {
-            name: format!("rows {range} of {tokens}"),
-            arguments: vec![format!("--rows={range}"), tokens.clone()],
-            reads: Vec::new(),
-            settings: vec![range],
-        };
-        job.units.push(unit.reading(read));
+        job.units.push(Unit::of_rows(&(from..from + rows), args.tokens.path()).reading(read));
         from += rows;
     }
     job.recall(output)?;

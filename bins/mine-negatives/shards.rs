@@ -35,16 +35,7 @@ pub(crate) fn mine(cluster: &Cluster, args: &Args, report: &mut Report) -> anyho
     job.settings = command::options_given::<Args>(&[&ELSEWHERE[..], &FILES].concat());
     let files = [&args.qrels].into_iter().chain(&args.teacher).chain(&args.rules.positives);
     let files = files_of(files.chain([&from]))?;
-    for rows in parts {
-        let (range, run) = (format!("{}..{}", rows.start, rows.end), from.path().to_string_lossy().into_owned());
-        let unit = Unit {
-            name: format!("rows {range} of {run}"),
-            arguments: vec![format!("--rows={range}"), run],
-            reads: Vec::new(),
-            settings: vec![range],
-        };
-        job.units.push(unit.reading(&files));
-    }
+    job.units.extend(parts.iter().map(|rows| Unit::of_rows(rows, from.path()).reading(&files)));
     job.recall(output)?;
     report.progress(Some(job.units.len() as u64), "shards");
     let made = run(cluster, &job, |units| report.advance(units))?;

@@ -36,16 +36,7 @@ pub(crate) fn score(
         let files = files_of([&args.qrels, &from])?;
         divided.push((parts.len(), queries.len()));
         report.add(parts.last().map_or(0, |part| part.end));
-        for rows in parts {
-            let (range, run) = (format!("{}..{}", rows.start, rows.end), from.path().to_string_lossy().into_owned());
-            let unit = Unit {
-                name: format!("rows {range} of {run}"),
-                arguments: vec![format!("--rows={range}"), run],
-                reads: Vec::new(),
-                settings: vec![range],
-            };
-            job.units.push(unit.reading(&files));
-        }
+        job.units.extend(parts.iter().map(|rows| Unit::of_rows(rows, from.path()).reading(&files)));
     }
     let mut made = run(cluster, &job, |_| ())?.into_iter();
     let mut scores = Vec::new();

@@ -46,16 +46,10 @@ pub(crate) fn tokenize(cluster: &Cluster, args: &Args, report: &mut Report) -> a
     let max_length = args.max_length.map(|ids| ids as usize).or(settings.max_length());
     job.settings.push(format!("{max_length:?}"));
     for from in (0..rows).step_by(shard_rows.try_into().unwrap_or(usize::MAX)) {
-        let range = format!("{from}..{}", rows.min(from + shard_rows));
-        let texts = args.texts.path().to_string_lossy().into_owned();
         let before = (from / shard_rows).checked_sub(1).and_then(|shard| ends[shard as usize]);
         let before = before.map(|LineEnd { bytes, lines }| format!("--behind={bytes}:{lines}"));
-        let unit = Unit {
-            name: format!("rows {range} of {texts}"),
-            arguments: [format!("--rows={range}"), texts].into_iter().chain(before).collect(),
-            reads: Vec::new(),
-            settings: vec![range],
-        };
+        let mut unit = Unit::of_rows(&(from..rows.min(from + shard_rows)), args.texts.path());
+        unit.arguments.extend(before);
         job.units.push(unit.reading([&collection]));
     }
     report.progress(Some(job.units.len() as u64), "shards");

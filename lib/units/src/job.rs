@@ -1,6 +1,7 @@
 //! What is to be done: commands that make one shard each.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use hardmine_files::{Format, Input, Output, Part, Table, Temporary, Writer, parts, read_small, sha256_of};
@@ -65,6 +66,17 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// A command that works on these `rows` of the file or dataset `input`.
+    pub fn of_rows(rows: &Range<u64>, input: &Path) -> Unit {
+        let (range, input) = (format!("{}..{}", rows.start, rows.end), input.to_string_lossy().into_owned());
+        Unit {
+            name: format!("rows {range} of {input}"),
+            arguments: vec![format!("--rows={range}"), input],
+            reads: Vec::new(),
+            settings: vec![range],
+        }
+    }
+
     /// Makes sure that the command reads these files, and that they are still what they are now.
     pub fn reading<'a>(mut self, parts: impl IntoIterator<Item = &'a Part>) -> Self {
         self.reads.extend(parts.into_iter().map(|part| (part.path.clone(), part.sha256.clone())));
