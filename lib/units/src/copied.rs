@@ -2,18 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hardmine_files::{MANIFEST, check_part};
 use hardmine_records::{Error, Result};
 use hardmine_stores::{Copies, Fetch, Location};
 
 use crate::job::{Job, Unit};
-
-/// The copies of the job whose units this worker does at present. Those of another job may have the same names and
-/// other bytes.
-#[derive(Clone, Default)]
-pub(crate) struct CopiesOfJob(Arc<Mutex<Option<(PathBuf, Arc<Copies>)>>>);
+use crate::last::Last;
 
 /// What a unit needs of the stores, on this machine.
 pub(crate) struct Copied {
@@ -22,24 +18,18 @@ pub(crate) struct Copied {
     copies: Arc<Copies>,
 }
 
-impl CopiesOfJob {
-    /// For the units of `job`; none if nothing of it is in a store.
+impl Copied {
+    /// For the units of `job`, in the copies of which `last` has those of the job that came last: those of another job
+    /// may have the same names and other bytes. None if nothing of the job is in a store.
     ///
     /// # Errors
     /// The temporary folder can't be written.
-    pub fn of(&self, job: &Job) -> Result<Option<Copied>> {
+    pub fn of(job: &Job, last: &Last<Copies>) -> Result<Option<Copied>> {
         let Some(theirs) = job.copies.clone() else { return Ok(None) };
-        let mut present = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let copies = match &*present {
-            Some((job, copies)) if *job == theirs => copies.clone(),
-            _ => Arc::new(Copies::new()?),
-        };
-        *present = Some((theirs.clone(), copies.clone()));
+        let copies = last.get_or_make(&theirs, Copies::new)?;
         Ok(Some(Copied { theirs, copies }))
     }
-}
 
-impl Copied {
     fn location(&self, path: &Path) -> Option<Location> {
         Location::of_copy(&self.theirs, path)
     }

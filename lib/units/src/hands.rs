@@ -7,15 +7,17 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hardmine_files::{Input, Part, check_part, parts};
 use hardmine_records::{Error, ErrorKind, Result, provenance::COMMAND_OF_WHOLE};
+use hardmine_stores::Copies;
 use serde_json::Value;
 
-use crate::copied::{Copied, CopiesOfJob};
+use crate::copied::Copied;
 use crate::job::{Job, Unit};
+use crate::last::Last;
 
 /// The programs that compute on a device.
 const COMPUTE: [&str; 2] = ["embed", "rank"];
@@ -23,7 +25,6 @@ const COMPUTE: [&str; 2] = ["embed", "rank"];
 const DISK_FULL: &str = "No space left on device";
 
 /// How the commands of this worker run.
-#[derive(Clone)]
 pub struct Hands {
     /// The folder of the programs.
     programs: PathBuf,
@@ -34,9 +35,9 @@ pub struct Hands {
     /// What the worker is called in errors.
     name: String,
     /// Copies of what is in object stores.
-    copies: CopiesOfJob,
+    copies: Last<Copies>,
     /// The job that was read last, whose units come one after the other. The name of its file tells its content.
-    job: Arc<Mutex<Option<(PathBuf, Arc<Job>)>>>,
+    job: Last<Job>,
 }
 
 impl fmt::Debug for Hands {
@@ -62,7 +63,7 @@ impl Hands {
     pub fn new(device: Option<String>, threads: Option<usize>, name: String) -> Result<Hands> {
         let program = std::env::current_exe().map_err(Error::io("this program"))?;
         let programs = program.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Hands { programs, device, threads, name, copies: CopiesOfJob::default(), job: Arc::default() })
+        Ok(Hands { programs, device, threads, name, copies: Last::default(), job: Last::default() })
     }
 
     /// The job in the file `path`.
@@ -70,15 +71,7 @@ impl Hands {
     /// # Errors
     /// As [`Job::read`].
     pub fn job(&self, path: &Path) -> Result<Arc<Job>> {
-        let mut last = self.job.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*last {
-            Some((of_last, job)) if of_last == path => Ok(job.clone()),
-            _ => {
-                let job = Arc::new(Job::read(path)?);
-                *last = Some((path.to_owned(), job.clone()));
-                Ok(job)
-            }
-        }
+        self.job.get_or_make(path, || Job::read(path))
     }
 
     /// The shard of `unit` of `job`, whose command is only run if it is not there yet.
@@ -88,7 +81,7 @@ impl Hands {
     /// expected.
     pub fn run(&self, job: &Job, unit: &Unit) -> std::result::Result<Part, Failure> {
         let started = Instant::now();
-        let copied = self.copies.of(job).map_err(|error| self.failed(unit, error))?;
+        let copied = Copied::of(job, &self.copies).map_err(|error| self.failed(unit, error))?;
         let target = job.part(unit);
         let (path, is_made) = match &copied {
             Some(copied) => {

@@ -10,6 +10,7 @@ mod assemble;
 mod copied;
 mod hands;
 mod job;
+mod last;
 mod question;
 mod run;
 
