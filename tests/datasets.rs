@@ -201,8 +201,8 @@ fn outputs_that_can_be_no_dataset_are_refused() {
     fs::remove_file(folder.path("d/notes")).unwrap();
     folder.run("embed --model bert d -o d/").fails(&["d/: is input and output at once"]);
     folder
-        .run("mine-negatives --qrels train.qrels.parquet train.run.parquet -o x/")
-        .fails(&["x/: is a folder, and only"]);
+        .run("remap-ids --to official --queries dev.tokens.arrow --docs docs.tokens.arrow dev.run.parquet -o x/")
+        .fails(&["x/: is a folder, and this program writes no folders"]);
     assert_eq!(folder.text("mine/notes"), "precious");
     assert!(!folder.path("x").exists());
     // An input that breaks off leaves the old dataset as it was.

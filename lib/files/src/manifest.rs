@@ -59,14 +59,7 @@ impl Manifest {
     /// # Errors
     /// There is none, or it is broken, contradicts itself, or names a shard that is empty or lies elsewhere.
     pub(crate) fn read(folder: &Path) -> Result<Manifest> {
-        let manifest = Manifest::read_any(folder)?;
-        match manifest.shards.iter().find(|shard| shard.rows == 0) {
-            Some(ShardEntry { file, .. }) => {
-                let place = folder.join(file);
-                Err(Error::new(place.display(), "is a shard without rows").hint("leave it out of the dataset"))
-            }
-            None => Ok(manifest),
-        }
+        Manifest::read_with(folder, false)
     }
 
     /// [`Manifest::read`], also of a dataset that has shards without rows: what a part of some work made may be one.
@@ -74,6 +67,10 @@ impl Manifest {
     /// # Errors
     /// As [`Manifest::read`].
     pub(crate) fn read_any(folder: &Path) -> Result<Manifest> {
+        Manifest::read_with(folder, true)
+    }
+
+    fn read_with(folder: &Path, may_be_empty: bool) -> Result<Manifest> {
         let path = folder.join(MANIFEST);
         if !path.exists() {
             let text = format!("is a folder without a {MANIFEST}, so that the order of its files is not known");
@@ -89,9 +86,13 @@ impl Manifest {
             return Err(Error::new(place, text));
         }
         let mut names: Vec<&str> = Vec::new();
-        for ShardEntry { file, .. } in &manifest.shards {
+        for ShardEntry { file, rows, .. } in &manifest.shards {
             if file.starts_with('.') || file.contains('/') || file.is_empty() {
                 return Err(Error::new(place, format!("shard '{file}' is not the name of a file in this folder")));
+            }
+            if *rows == 0 && !may_be_empty {
+                let shard = folder.join(file);
+                return Err(Error::new(shard.display(), "is a shard without rows").hint("leave it out of the dataset"));
             }
             names.push(file);
         }

@@ -56,11 +56,8 @@ impl Writer {
         };
         if let Output::Folder(path, sharding) = output {
             let Some(sharding) = sharding.clone() else {
-                return Err(Error::new(
-                    place,
-                    "is a folder, and only tokenize, embed and rank write folders of shards",
-                )
-                .hint("name a file: .parquet, .arrow or .arrows"));
+                return Err(Error::new(place, "is a folder, and this program writes no folders of shards")
+                    .hint("name a file: .parquet, .arrow or .arrows"));
             };
             let writer = DatasetWriter::create(path, sharding, kind, schema.clone(), &provenance)?;
             return Ok(Writer { place, schema, provenance, sink: Sink::Dataset(Box::new(writer)), rows: 0 });
