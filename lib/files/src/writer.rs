@@ -10,7 +10,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter, encode_arrow_schema};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use crate::behind::WriteBehind;
@@ -168,7 +168,8 @@ fn parquet_properties(kind: Kind, schema: &Schema) -> WriterProperties {
 }
 
 /// Lists have too many different numbers for a dictionary: ids and ranks are stored as differences, and of scores,
-/// which descend, the bytes that hardly change stand together.
+/// which descend, the bytes that hardly change stand together. The differences of documents are too random to become
+/// smaller still. Only queries keep their least and greatest values, because lists of other columns have all of them.
 fn lists_column(properties: WriterPropertiesBuilder, field: &Arc<Field>) -> WriterPropertiesBuilder {
     let encoding = match field.data_type() {
         DataType::Int64 | DataType::Int32 => Encoding::DELTA_BINARY_PACKED,
@@ -176,5 +177,13 @@ fn lists_column(properties: WriterPropertiesBuilder, field: &Arc<Field>) -> Writ
         _ => return properties,
     };
     let column = ColumnPath::from(field.name().as_str());
-    properties.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column, encoding)
+    let mut properties =
+        properties.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column.clone(), encoding);
+    if field.name() == "doc_id" {
+        properties = properties.set_column_compression(column.clone(), Compression::UNCOMPRESSED);
+    }
+    if field.name() != "query_id" {
+        properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
+    }
+    properties
 }

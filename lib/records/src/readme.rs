@@ -20,7 +20,7 @@ const METADATA: [(&str, &str); 26] = [
     (DOCUMENT_MODEL, "for a query encoder trained by ADORE: digest of the encoder of the documents it searches"),
     (
         SPACE,
-        "digest of the rotation that the vectors, or those that the codes stand for, have been turned by; absent where they are plain",
+        "digest of the rotation that the vectors, or those that the codes stand for, were multiplied by; absent where there was none",
     ),
     (CENTROIDS, "digest of the centroids that codes were made with; in an index, of those that it decodes them with"),
     (TOKENIZER, "digest of what the tokenizer does to a text"),
@@ -28,12 +28,12 @@ const METADATA: [(&str, &str); 26] = [
     (MAX_LENGTH, "most token ids a text keeps"),
     (
         SPECIAL_TOKENS,
-        "how many special tokens every list of ids begins and ends with, such as `1 1`; who shortens a list keeps them",
+        "how many special tokens every list of ids begins and ends with, such as `1 1`; a program that shortens a list keeps these",
     ),
     (PROMPT, "text that was put in front of every text before it was tokenized; empty where that was nothing"),
     (
         PROMPT_TOKENS,
-        "how many ids every list begins with that are of the prompt, special tokens before it included; who shortens a list keeps them",
+        "how many ids every list begins with that are of the prompt, special tokens before it included; a program that shortens a list keeps these",
     ),
     (
         QUERY_PROMPT,
@@ -124,11 +124,11 @@ any order, and others are left aside. Tabs, commas or blanks separate, and a fie
 `query Q0 document rank score tag` (TREC's run). Tabs separate where that gives the right number of columns, and any white \
 space elsewhere.
 - Four columns are qrels if the second is 0 everywhere or the third can't be ranks, and a run if the fourth can't be grades or \
-the third ranks the documents of a list. What can be both is refused where both are accepted: `remap-ids --kind` decides, or \
-a header.
+the third ranks the documents of a list. A file that can be both is refused by programs that accept both: \
+`remap-ids --kind` decides, or a header.
 
 **Ranks** that are missing or count from 0 become the positions in the file, whose lists must then be sorted by score. \
-`score --order score` looks at no rank.
+`score --order score` does not use ranks.
 
 **TREC's form as output.** trec_eval sorts by score, in single precision, and equal scores by document id. Where a score is not \
 below the one before it in its list, it is moved below it by the least step, so that trec_eval sees our order. Arrow and Parquet \
