@@ -130,7 +130,7 @@ fn ask_cluster(
         Some(Ok(rows)) => {
             let schema = rows.schema();
             let rows = rows.map(|batch| batch.map_err(Error::at("answer")));
-            // The last word is that all rows have come.
+            // Rows that came are not all rows if the process failed after them.
             let ended = std::iter::once_with(|| answer.end().err()).flatten().map(Err);
             Ok(write_rows(schema, rows.chain(ended), format, output)?)
         }

@@ -267,6 +267,9 @@ fn runs_are_mined_scored_and_asked_part_by_part() {
             assert!(values("plain.arrow") == values("sharded.arrow"), "{options} {place}");
         }
     }
+    let two = "score -q --ids internal --qrels train.qrels.parquet -m MRR@10 <(cat run.parquet) <(cat run.parquet)";
+    let text = |line: &str| folder.sh(line).ok().text().lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(text(&format!("{two} --cluster here")).len(), text(two).len());
 
     // Queries: the same rows.
     for table in ["run.parquet", "negatives", "docs.arrow"] {
@@ -321,6 +324,26 @@ fn a_collection_that_has_grown_encodes_its_new_shards_only() {
     assert_eq!(["docs/00000.arrow", "docs/00001.arrow"].map(inode), before, "they were made again");
     folder.run("embed --model bert --batch-tokens 64 tokens -o whole/").ok();
     folder.sh("sed -i s/whole/docs/ whole/manifest.json; diff -r --exclude .units.json docs whole").ok();
+
+    // Shards that another command put under the names of those that were made are not taken for them.
+    folder.run("embed --model bert --batch-tokens 64 --max-length 5 tokens -o cut/").ok();
+    folder.sh("cp cut/* docs/").ok();
+    folder.run(stages[1]).ok();
+    folder.sh("diff -r --exclude .units.json docs whole").ok();
+}
+
+#[test]
+fn a_setting_of_the_model_folder_that_changed_makes_the_shards_anew() {
+    let folder = Folder::made();
+    folder.copy_model("bert", "model");
+    folder.run("tokenize --tokenizer bert collection.tsv --shard-rows 64 -o tokens/").ok();
+    let embed = "embed --model model --batch-tokens 64 tokens -o docs/";
+    folder.run(&format!("{embed} --cluster here")).ok();
+    folder.write("model/sentence_bert_config.json", "{\"max_seq_length\": 6}");
+    folder.run(&format!("{embed} --cluster here")).ok();
+    folder.sh("mv docs by-parts").ok();
+    folder.run(embed).ok();
+    folder.sh("diff -r --exclude .units.json by-parts docs").ok();
 }
 
 #[test]

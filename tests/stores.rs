@@ -193,6 +193,16 @@ fn stages_read_from_a_store_and_write_to_it_what_they_write_to_a_disk() {
     let shards: Vec<String> = store.names().into_iter().filter(|name| name.starts_with("out/tokens/")).collect();
     assert_eq!(shards, ["out/tokens/00000.arrow", "out/tokens/00001.arrow", "out/tokens/manifest.json"]);
 
+    // Options of one letter may stand together, and a table may be given twice.
+    store.run(&folder, "rank --index s3://lab/dev.arrow --top-k 3 s3://lab/dev.arrow -qo s3://lab/out/self.arrow").ok();
+    let twice =
+        "rank --index s3://lab/dev.arrow --top-k 3 s3://lab/dev.arrow -o s3://lab/out/self2.arrow --cluster here";
+    store.run(&folder, twice).ok();
+    let rows = |name: &str| {
+        store.run(&folder, &format!("sql --format csv -t t=s3://lab/out/{name}")).arg("SELECT * FROM t").ok().stdout
+    };
+    assert!(rows("self.arrow") == rows("self2.arrow"));
+
     // Files of this machine have URLs, too.
     let url = format!("file://{}", folder.path("qrels.dev.small.tsv").display());
     folder.run(&format!("sql -t q={url} --format csv")).arg("SELECT count(*) AS n FROM q").ok();
@@ -218,6 +228,20 @@ fn what_is_wrong_with_a_store_is_said_in_one_line_and_does_no_harm() {
         .fails(&["s3://lab/collection.tsv: "]);
     // A folder of something else is not replaced by a dataset.
     store.run(&folder, &format!("{embed} s3://lab/bert/")).fails(&["s3://lab/bert", "which is not of a dataset"]);
+    // Nor is what lies beside the shards of a dataset, or in the place of an index.
+    store.run(&folder, "tokenize --tokenizer bert collection.tsv --shards 2 -o s3://lab/beside/").ok();
+    ["beside/notes.txt", "beside/runs/a.tsv", "notes/a.txt"].iter().for_each(|name| store.put(name, b"ours"));
+    store
+        .run(&folder, "tokenize --tokenizer bert collection.tsv --shards 2 -o s3://lab/beside/")
+        .fails(&["s3://lab/beside", "notes.txt, which is not of a dataset"]);
+    store.run(&folder, "index --lexical --kind passage collection.tsv -o s3://lab/notes").fails(&["s3://lab/notes"]);
+    let kept = ["beside/notes.txt", "beside/runs/a.tsv", "notes/a.txt"].map(|name| store.get(name));
+    assert!(kept.iter().all(|bytes| bytes.as_deref() == Some(b"ours")));
+    store.ask("DELETE", "/lab/notes/a.txt", b"");
+    for name in store.names().iter().filter(|name| name.starts_with("beside/")) {
+        store.ask("DELETE", &format!("/lab/{name}"), b"");
+    }
+
     // Nothing listens there.
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let command = store.run(&folder, &format!("{embed} x.arrow"));
@@ -251,10 +275,18 @@ fn machines_that_share_a_store_and_no_folder_work_together() {
     let (client, elsewhere) = (Folder::empty(), [Folder::empty(), Folder::empty()]);
     let scheduler = Folder::empty();
     let mut cluster = Cluster::start_as(&scheduler, 0, |command| store.known(command));
-    elsewhere.iter().for_each(|there| cluster.add(store.run(there, "worker")));
+    for there in &elsewhere {
+        let logs = there.sh("exec worker \"$@\" 2> said.txt").arg("worker");
+        cluster.add(store.known(logs).env("RUST_LOG", "hardmine_units=info"));
+    }
     for stage in stages {
         let command = store.run(&client, &format!("{} --cluster {}", stage.replace("OUT", "two"), cluster.address()));
         command.ok();
+    }
+    // Workers are told where the job is in the store, not where the client has its copies.
+    for there in &elsewhere {
+        let said = there.text("said.txt");
+        assert!(said.contains("reading the job s3://lab/two/.docs.parts/job-") && !said.contains(".stores."), "{said}");
     }
     let sorted = |place: &str| {
         let ask = "SELECT query_id, doc_id, rank, score FROM t ORDER BY query_id, rank";
@@ -265,7 +297,8 @@ fn machines_that_share_a_store_and_no_folder_work_together() {
         let line = format!("sql -q --format csv --cluster {} -t t=s3://lab/{table}", cluster.address());
         store.run(&client, &line).arg("SELECT count(*) AS rows FROM t")
     };
-    assert_eq!(count("train.qrels.parquet").ok().text().lines().next(), Some("rows"));
+    // What the process says that asks the cluster must be read, however much that is.
+    assert_eq!(count("train.qrels.parquet").env("RUST_LOG", "debug").ok().text().lines().next(), Some("rows"));
     count("two/negatives").fails(&["s3://lab/two/negatives: is Arrow in an object store"]);
     let made = |of: &str| -> Vec<String> {
         let names = store.names().into_iter();
@@ -280,4 +313,20 @@ fn machines_that_share_a_store_and_no_folder_work_together() {
         };
         assert!(rows("one") == rows("two"), "{name}");
     }
+
+    // A run that is a dataset in the store is divided by what is in it.
+    store.put_all(&folder.path("train.run.parquet"), "runs/00000.parquet");
+    let digest = folder.sh("sha256sum train.run.parquet").ok().text()[..64].to_owned();
+    let line = "sql -q --format csv -t t=train.run.parquet";
+    let rows = folder.run(line).arg("SELECT count(*) FROM t").ok().text().lines().nth(1).unwrap().to_owned();
+    let shard = format!(r#"{{"file": "00000.parquet", "rows": {rows}, "sha256": "{digest}"}}"#);
+    store.put("runs/manifest.json", format!(r#"{{"version": 1, "rows": {rows}, "shards": [{shard}]}}"#).as_bytes());
+    let mine = "mine-negatives --ids internal --qrels s3://lab/train.qrels.parquet --top-k 20";
+    store.run(&client, &format!("{mine} s3://lab/runs -o s3://lab/mined/ --cluster {}", cluster.address())).ok();
+
+    // A worker that does not reach the store leaves the work to the others.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    cluster.add(store.run(&elsewhere[0], "worker").env("AWS_ENDPOINT_URL", format!("http://{nobody}")));
+    let line = format!("{} --cluster {}", stages[1].replace("OUT/docs", "three/docs"), cluster.address());
+    store.run(&client, &line.replace("OUT", "two")).ok();
 }

@@ -2,9 +2,10 @@
 
 use hardmine_command::{self as command, Report};
 use hardmine_encoder::{default_batch_tokens, digest, window_texts};
-use hardmine_files::{Output, parts, sha256_of, shards_near};
+use hardmine_files::{Output, parts, shards_near};
 use hardmine_records::{Error, Kind, provenance};
-use hardmine_units::{Cluster, Job, Unit, assemble, run};
+use hardmine_text::{FolderSettings, TextKind};
+use hardmine_units::{Cluster, Job, Unit, assemble, files_of, run};
 
 use super::Args;
 
@@ -32,11 +33,13 @@ pub(crate) fn embed(cluster: &Cluster, args: &Args, report: &mut Report) -> anyh
     job.settings.push(batch_option);
     job.expected.push((provenance::MODEL.to_owned(), digest(&args.model)?));
     if let Some(model) = &args.document_model {
-        job.settings.push(digest(model)?);
+        job.expected.push((provenance::DOCUMENT_MODEL.to_owned(), digest(model)?));
     }
-    if let Some(index) = &args.quantizer {
-        job.settings.push(sha256_of(index.path())?);
-    }
+    // What the folder decides is neither an option nor in the model's digest.
+    let settings = FolderSettings::read(&args.model)?;
+    let query_prompt = settings.prompts().of(TextKind::Query);
+    job.settings.push(format!("{:?} {:?} {query_prompt}", settings.max_length(), settings.dimensions()));
+    let quantizer = files_of(&args.quantizer)?;
     let rows: Vec<u64> = shards.iter().map(|shard| shard.rows).collect();
     let mut from = 0;
     for rows in shards_near(&rows, window_texts(batch_tokens) as u64) {
@@ -46,7 +49,7 @@ pub(crate) fn embed(cluster: &Cluster, args: &Args, report: &mut Report) -> anyh
             end += shard.rows;
             start < from + rows && end > from
         });
-        job.units.push(Unit::of_rows(&(from..from + rows), args.tokens.path()).reading(read));
+        job.units.push(Unit::of_rows(&(from..from + rows), args.tokens.path()).reading(read.chain(&quantizer)));
         from += rows;
     }
     job.recall(output)?;

@@ -21,10 +21,7 @@ pub(crate) fn mine(cluster: &Cluster, args: &Args, report: &mut Report) -> anyho
     };
     let mut job = Job::new("mine-negatives", &args.output)?;
     let open = |input: &Input, kind| Table::open_with_ids(input, &[kind], args.foreign.ids);
-    let from = match args.run.is_reopenable() {
-        true => args.run.clone(),
-        false => Input::Path(job.copy(open(&args.run, Kind::Run)?)?),
-    };
+    let from = job.reopenable(&args.run, |run| open(run, Kind::Run))?;
     let Division { parts, queries } = divide(open(&from, Kind::Run)?, args.shard_rows.get())?;
     // That a part of the run has no judged query is no error, and so none of the parts would say so.
     if !is_judged(open(&args.qrels, Kind::Qrels)?, &queries)? {

@@ -19,10 +19,7 @@ pub(crate) fn rank(cluster: &Cluster, args: &Args, report: &mut Report) -> anyho
         return Err(Error::new(&args.index, text).hint("leave out --cluster").into());
     }
     let mut job = Job::new("rank", &args.output)?;
-    let asking = match args.queries.is_reopenable() {
-        true => args.queries.clone(),
-        false => Input::Path(job.copy(Table::open(&args.queries, &[Kind::Embeddings])?)?),
-    };
+    let asking = job.reopenable(&args.queries, |queries| Table::open(queries, &[Kind::Embeddings]))?;
     let (queries, _) = parts(&asking)?;
     job.options = command::options_given::<Args>(&ELSEWHERE);
     job.settings.clone_from(&job.options);

@@ -28,10 +28,7 @@ pub(crate) fn score(
     let mut divided = Vec::new();
     for input in &args.runs {
         let open = |input: &Input| Table::open_with_ids(input, &[Kind::Run], args.foreign.ids);
-        let from = match input.is_reopenable() {
-            true => input.clone(),
-            false => Input::Path(job.copy(open(input)?)?),
-        };
+        let from = job.reopenable(input, open)?;
         let Division { parts, queries } = divide(open(&from)?, args.shard_rows.get())?;
         let files = files_of([&args.qrels, &from])?;
         divided.push((parts.len(), queries.len()));

@@ -44,7 +44,8 @@ pub(crate) fn tokenize(cluster: &Cluster, args: &Args, report: &mut Report) -> a
     job.expected.push((provenance::TOKENIZER.to_owned(), tokenizer.digest()?));
     job.expected.push((provenance::PROMPT.to_owned(), tokenizer.prompt().to_owned()));
     let max_length = args.max_length.map(|ids| ids as usize).or(settings.max_length());
-    job.settings.push(format!("{max_length:?}"));
+    let max_length = max_length.unwrap_or(args.kind.default_length());
+    job.expected.push((provenance::MAX_LENGTH.to_owned(), max_length.to_string()));
     for from in (0..rows).step_by(shard_rows.try_into().unwrap_or(usize::MAX)) {
         let before = (from / shard_rows).checked_sub(1).and_then(|shard| ends[shard as usize]);
         let before = before.map(|LineEnd { bytes, lines }| format!("--behind={bytes}:{lines}"));

@@ -14,6 +14,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use futures::TryStreamExt;
 use hardmine_records::{Error, Result};
+use hardmine_stores::origin;
 use hardmine_units::{Cluster, Hands, Job};
 use tokio::runtime::{Builder, Runtime};
 
@@ -32,6 +33,8 @@ const TRIES: usize = 20;
 /// There is no scheduler, or it went away and did not come back; the error of a unit, the first in their order.
 pub fn submit(cluster: &Cluster, path: &Path) -> Result<()> {
     let job = Job::read(path)?;
+    // What the command line of this process named in a store was fetched; workers have no such copy.
+    let path = &origin(path).map_or_else(|| path.to_owned(), |job| job.to_string().into());
     let units: Vec<usize> = (0..job.units.len()).collect();
     let runtime = runtime()?;
     runtime.block_on(async {

@@ -10,7 +10,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
-use hardmine_files::{Format, Output, Writer};
+use hardmine_files::{Format, Output, Writer, shard_name};
 use hardmine_records::{Error, IdSpace, Kind, Provenance, Result, schema};
 use hardmine_units::{Cluster, Job};
 
@@ -32,7 +32,7 @@ impl Lists {
     /// Those of an object store.
     pub(crate) fn of(job: &Job) -> Result<Lists> {
         let path = |shard: PathBuf| Ok(job.fetched(&shard)?.to_string_lossy().into_owned());
-        let shards: Vec<PathBuf> = job.units.iter().map(|unit| job.part(unit).join("00000.arrow")).collect();
+        let shards: Vec<PathBuf> = job.units.iter().map(|unit| job.part(unit).join(shard_name(0))).collect();
         let are_copies = shards.iter().any(|shard| job.location(shard).is_some());
         Ok(Lists { paths: shards.into_iter().map(path).collect::<Result<_>>()?, are_copies })
     }

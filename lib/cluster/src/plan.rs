@@ -130,13 +130,13 @@ impl ExecutionPlan for UnitsExec {
 async fn row(job: &Path, unit: u64, hands: &Arc<Hands>) -> Result<RecordBatch> {
     let (job, hands) = (job.to_owned(), hands.clone());
     let run = move || {
-        let job = hands.job(&job).map_err(Failure::Command)?;
+        let job = hands.job(&job)?;
         let of_job = job.units.get(unit as usize);
         hands.run(&job, of_job.ok_or_else(|| Failure::Worker(format!("the job has no unit {unit}")))?)
     };
     let error = match tokio::task::spawn_blocking(run).await {
         Ok(Ok(_)) => None,
-        Ok(Err(Failure::Command(error))) => Some(error.to_string()),
+        Ok(Err(Failure::Command(error))) => Some(error),
         // The scheduler gives the unit to another worker, or tries again. Who fails at once would ask for the next
         // unit at once, and use up all tries before others are done with what they have in hand.
         Ok(Err(Failure::Worker(error))) => {

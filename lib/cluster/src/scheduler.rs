@@ -15,11 +15,11 @@ use crate::client::runtime;
 use crate::codec::Codec;
 use crate::stores::runtime_env;
 
-/// A busy worker is heard of every five seconds. After so many seconds of silence its units go to others.
+/// Seconds of silence after which the units of a worker go to others. Workers speak up every five seconds.
 const SILENCE: u64 = 20;
-/// So often, in seconds, is looked for silent workers.
+/// Seconds between two searches for silent workers.
 const LOOK: u64 = 2;
-/// So long, in seconds, jobs wait for a worker when the last one is gone.
+/// Seconds for which jobs wait for a worker when the last one is gone.
 const PATIENCE: u64 = 120;
 /// How often a unit is tried where workers fail, as by a full disk.
 const TRIES: usize = 4;

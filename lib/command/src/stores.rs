@@ -5,14 +5,16 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use hardmine_files::clear_all;
+use hardmine_files::{MANIFEST, check_of_dataset, clear_all};
 use hardmine_records::{Error, Result};
 use hardmine_stores::{Fetch, Location, copies, copies_of_this_process, is_url};
 
 use crate::program_name;
 
-/// Options that name what a command writes.
-const OUTPUTS: [&str; 4] = ["-o", "--output", "--per-query", "--report"];
+/// Options that name what a command writes, beside -o.
+const OUTPUTS: [&str; 3] = ["--output", "--per-query", "--report"];
+/// The programs that leave the shards of a dataset to others with --cluster. Others divide a table by what is in it.
+const HAND_OUT_SHARDS: [&str; 4] = ["tokenize", "embed", "rank", "sql"];
 /// The scheme of what is no store: files of this machine.
 const FILE: &str = "file://";
 
@@ -36,9 +38,8 @@ pub(crate) fn arguments() -> Vec<OsString> {
 /// What is named is not there, or can't be fetched; an output that can't be in a store.
 pub(crate) fn fetch() -> Result<Vec<Location>> {
     let given: Vec<OsString> = std::env::args_os().collect();
-    // Whoever hands shards out has no need of them.
-    let hands_out = given.iter().filter_map(|text| text.to_str()).any(|text| text.starts_with("--cluster"));
-    let fetch = if hands_out { Fetch::Manifest } else { Fetch::Whole };
+    let is_handed_out = HAND_OUT_SHARDS.contains(&program_name())
+        && given.iter().filter_map(|text| text.to_str()).any(|text| text.starts_with("--cluster"));
     let mut outputs = Vec::new();
     let mut arguments = Vec::with_capacity(given.len());
     for (index, argument) in given.iter().enumerate() {
@@ -52,7 +53,15 @@ pub(crate) fn fetch() -> Result<Vec<Location>> {
                 outputs.push(location);
                 named.with(&path)
             }
-            Some(named) => named.with(&copies()?.fetch(&Location::parse(named.url)?, fetch)?),
+            Some(named) => {
+                let fetch = match is_handed_out {
+                    // A cluster reads the tables of sql itself.
+                    true if named.is_table() => Fetch::Name,
+                    true => Fetch::Manifest,
+                    false => Fetch::Whole,
+                };
+                named.with(&copies()?.fetch(&Location::parse(named.url)?, fetch)?)
+            }
         });
     }
     drop(ARGUMENTS.set(arguments));
@@ -63,10 +72,15 @@ impl Named<'_> {
     /// Whether it is what the command writes; `option` is the argument before.
     fn is_output(&self, option: Option<&str>) -> bool {
         match self.before.strip_suffix('=') {
-            _ if self.before.is_empty() => option.is_some_and(|option| OUTPUTS.contains(&option)),
-            Some(option) => OUTPUTS.contains(&option),
-            None => OUTPUTS.contains(&self.before),
+            _ if self.before.is_empty() => option.is_some_and(names_output),
+            Some(option) => names_output(option),
+            None => names_output(self.before),
         }
+    }
+
+    /// Whether it is a table with a name, as sql has them.
+    fn is_table(&self) -> bool {
+        self.before.ends_with('=') && !self.before.starts_with('-')
     }
 
     /// The argument with `path` in the place of the URL.
@@ -77,16 +91,28 @@ impl Named<'_> {
     }
 }
 
+/// Whether what follows an option is what a command writes. -o may stand behind options of one letter, as in -qo.
+fn names_output(option: &str) -> bool {
+    let letters = option.strip_prefix('-').filter(|letters| letters.chars().all(|letter| letter.is_ascii_alphabetic()));
+    OUTPUTS.contains(&option) || letters.is_some_and(|letters| letters.ends_with('o'))
+}
+
 /// Where the output for `location` is written to. Of a folder, what is there already is fetched as far as it tells
-/// whether it may be replaced.
+/// whether it may be replaced. It may be a folder without the slash, too, as for an index of BM25.
 fn output(location: &Location, is_folder: bool) -> Result<PathBuf> {
     if program_name() == "train" {
         let text = "is in an object store, and training goes on from a folder of this machine where it was cut off";
         return Err(Error::new(location, text).hint("train into a folder, and copy that when it is done"));
     }
     let path = copies()?.path(location);
-    if is_folder && !copies()?.names(location)?.is_empty() {
+    let before = copies()?.names(location)?;
+    if !before.is_empty() {
         copies()?.fetch(location, Fetch::Manifest)?;
+    }
+    if before.contains(MANIFEST) {
+        // The shards that it names are not here, and what it does not name is not, either.
+        let files: Vec<PathBuf> = before.iter().map(PathBuf::from).collect();
+        check_of_dataset(&location.to_string(), &path, &files)?;
     }
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(Error::io(folder.display()))?;

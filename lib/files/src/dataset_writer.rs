@@ -1,5 +1,6 @@
 //! Writes datasets: shards into a temporary folder, then the manifest, and then the folder gets its name.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use hardmine_records::{Error, Kind, Provenance, Result, provenance::COMMAND_OF_WHOLE};
 
 use crate::dataset::shared;
-use crate::manifest::{MANIFEST, Manifest, ShardEntry, UNITS, sha256};
+use crate::manifest::{MANIFEST, Manifest, ShardEntry, UNITS, sha256, shard_name};
 use crate::output_folder::{contents, put_folder, put_folder_back};
 use crate::parts::Part;
 use crate::paths::resolve;
@@ -91,7 +92,7 @@ impl DatasetWriter {
     fn file(&self) -> String {
         match self.sharding {
             Sharding::Shards(_) => SPOOL.to_owned(),
-            _ => format!("{:05}.arrow", self.done.len()),
+            _ => shard_name(self.done.len()),
         }
     }
 
@@ -127,7 +128,7 @@ impl DatasetWriter {
             self.divide(count)?;
         }
         self.close()?;
-        // A part of the work may come to nothing although the whole does not.
+        // A unit of work may make no rows although all units together make some.
         if self.done.is_empty() && std::env::var_os(COMMAND_OF_WHOLE).is_some() {
             self.present = Some((self.open(&self.file())?, 0));
             self.close()?;
@@ -175,15 +176,23 @@ pub(crate) fn check_replaceable(place: &str, target: &Path) -> Result<()> {
             Error::new(place, "is where a disk is mounted, which can't be replaced").hint("name a folder in it")
         );
     }
-    let files = contents(target).map_err(Error::io(place))?;
-    let known = match target.join(MANIFEST).exists() {
+    check_of_dataset(place, target, &contents(target).map_err(Error::io(place))?)
+}
+
+/// Refuses a folder, called `place`, with these `files` if one of them is not of the dataset whose manifest is in
+/// `folder`, or if there is no manifest.
+///
+/// # Errors
+/// As said; the manifest is broken.
+pub fn check_of_dataset(place: &str, folder: &Path, files: &[PathBuf]) -> Result<()> {
+    let known: HashSet<PathBuf> = match folder.join(MANIFEST).exists() {
         true => {
-            let shards = Manifest::read(target)?.shards.into_iter().map(|shard| PathBuf::from(shard.file));
-            shards.chain([PathBuf::from(UNITS)]).collect()
+            let shards = Manifest::read(folder)?.shards.into_iter().map(|shard| PathBuf::from(shard.file));
+            shards.chain([MANIFEST.into(), UNITS.into()]).collect()
         }
-        false => Vec::new(),
+        false => HashSet::new(),
     };
-    match files.iter().find(|file| !known.contains(file) && (known.is_empty() || file.as_os_str() != MANIFEST)) {
+    match files.iter().find(|file| !known.contains(*file)) {
         Some(file) => {
             let text = format!("is a folder that holds {}, which is not of a dataset", file.display());
             Err(Error::new(place, text).hint("choose another --output, or move it away"))

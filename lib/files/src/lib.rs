@@ -58,14 +58,14 @@ mod trailer;
 mod writer;
 
 pub use ahead::read_ahead;
-pub use dataset_writer::Sharding;
+pub use dataset_writer::{Sharding, check_of_dataset};
 pub use divide::{Division, divide};
 pub use foreign::{foreign, panic_text};
 pub use headers::names_texts;
 pub use input::{Content, Input, OpenedFile, Source, named_twice, read_small};
 pub use key_map::KeyMap;
 pub use lines::{BYTE_ORDER_MARK, LineEnd, Lines, MAX_LINE};
-pub use manifest::{MANIFEST, UNITS};
+pub use manifest::{MANIFEST, UNITS, shard_name};
 pub use mapped::Mapped;
 pub use mapped_bytes::MappedBytes;
 pub use mapped_tokens::MappedTokens;

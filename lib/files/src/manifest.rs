@@ -14,8 +14,8 @@ use crate::input::read_small;
 /// The name of the manifest in the folder of a dataset.
 pub const MANIFEST: &str = "manifest.json";
 
-/// The name of the file beside the manifest that says of which unit of work each shard came, where the dataset was made
-/// of such. It is there for whoever makes more of them, and no part of the dataset.
+/// The name of the file beside the manifest that says which unit of work made each shard, where the dataset was made by
+/// such. It tells which shards need not be made again when the collection grows, and is no part of the dataset.
 pub const UNITS: &str = ".units.json";
 
 /// The version of the manifest's form.
@@ -62,7 +62,7 @@ impl Manifest {
         Manifest::read_with(folder, false)
     }
 
-    /// [`Manifest::read`], also of a dataset that has shards without rows: what a part of some work made may be one.
+    /// [`Manifest::read`], also of a dataset that has shards without rows, as a unit of work may make one.
     ///
     /// # Errors
     /// As [`Manifest::read`].
@@ -137,6 +137,11 @@ impl Manifest {
     pub(crate) fn to_json(&self) -> io::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
+}
+
+/// The name of the file of shard `number`, counted from 0.
+pub fn shard_name(number: usize) -> String {
+    format!("{number:05}.arrow")
 }
 
 /// SHA-256 of all bytes of `file`, in hexadecimal.

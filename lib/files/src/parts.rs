@@ -12,7 +12,7 @@ use hardmine_records::{Error, Kind, Provenance, Result};
 
 use crate::dataset_writer::DatasetWriter;
 use crate::input::read_small;
-use crate::manifest::{MANIFEST, Manifest, ShardEntry, UNITS, sha256};
+use crate::manifest::{MANIFEST, Manifest, ShardEntry, UNITS, sha256, shard_name};
 use crate::table::open_records;
 use crate::temporary::Temporary;
 use crate::{Input, Sharding};
@@ -103,7 +103,7 @@ pub fn manifest(kind: Kind, parts: &[Part], provenance: &Provenance) -> Result<S
     let mut provenance = provenance.clone();
     provenance.stamp(kind);
     let shards = parts.iter().enumerate().map(|(shard, part)| ShardEntry {
-        file: format!("{shard:05}.arrow"),
+        file: shard_name(shard),
         rows: part.rows,
         sha256: Some(part.sha256.clone()),
     });
@@ -126,8 +126,8 @@ pub fn shards_near(rows: &[u64], multiple: u64) -> Vec<u64> {
     near
 }
 
-/// Notes beside the dataset in `folder` which unit of work made each of its shards: the name of the unit, then that of
-/// the file.
+/// Notes beside the dataset in `folder` which unit of work made each of its shards: the name of the unit, then the
+/// SHA-256 of the shard. (The name of its file would say nothing once another dataset is copied into the folder.)
 ///
 /// # Errors
 /// The file can't be written.

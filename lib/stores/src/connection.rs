@@ -1,5 +1,6 @@
 //! How a store is reached, and what its errors mean.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use crate::Location;
 
 /// How long is waited for a store to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How often a request is tried again, and for how long.
+/// How often a request is tried again.
 const RETRIES: usize = 4;
+/// How long a request is tried again and again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The store that `location` lies in. Credentials and addresses come from the environment, under the names that the
@@ -26,6 +28,7 @@ pub fn connect(location: &Location) -> Result<Arc<dyn ObjectStore>> {
     let address = std::env::var("AWS_ENDPOINT_URL").or_else(|_| std::env::var("AWS_ENDPOINT")).unwrap_or_default();
     // Whoever names an address without encryption wants none.
     let plain = address.starts_with("http://");
+    // A timeout would be one of the whole request, and a large file may take any time.
     let options = ClientOptions::new().with_connect_timeout(CONNECT).with_timeout_disabled().with_allow_http(plain);
     let bucket = location.bucket();
     let store: Arc<dyn ObjectStore> = match location.scheme() {
@@ -49,7 +52,7 @@ pub fn connect(location: &Location) -> Result<Arc<dyn ObjectStore>> {
     Ok(store)
 }
 
-/// What an error of a store means.
+/// What an error of a store means. Those that another machine might not meet are of a kind of the operating system's.
 pub(crate) fn failed(location: &Location, error: &object_store::Error) -> Error {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
@@ -61,9 +64,13 @@ pub(crate) fn failed(location: &Location, error: &object_store::Error) -> Error 
     match error {
         object_store::Error::NotFound { .. } => Error::new(location, "is not there"),
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            Error::new(location, format!("the store refuses this ({cause})")).hint(hint)
+            let text = format!("the store refuses this ({cause})");
+            Error::io(location)(io::Error::new(io::ErrorKind::PermissionDenied, text)).hint(hint)
         }
-        _ => Error::new(location, format!("the store can't be used ({cause})")).hint(hint),
+        _ => {
+            let text = format!("the store can't be used ({cause})");
+            Error::io(location)(io::Error::new(io::ErrorKind::NotConnected, text)).hint(hint)
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Copies of what stores hold, in a temporary folder of this machine.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,14 +20,18 @@ use crate::location::Location;
 const REQUESTS: usize = 8;
 /// Bytes that are sent by one request; larger files are sent in several.
 const PIECE: usize = 16 << 20;
+/// Bytes of the largest file that S3 itself copies.
+const LARGEST_COPY: u64 = 5 << 30;
 
-/// What of a dataset is fetched. Anything else is fetched as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What of a file, or of a dataset, is fetched. Any other folder is fetched as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fetch {
     /// All of it.
     Whole,
-    /// Its manifest, for those who hand out its shards to others.
+    /// Files, and of a dataset its manifest, for those who hand out its shards to others.
     Manifest,
+    /// The manifest of a dataset, and of a file only its name: an empty file. For those who tell others what to read.
+    Name,
 }
 
 /// Copies in a folder, each under the name of the store, the bucket and its own in it.
@@ -35,10 +39,13 @@ pub struct Copies {
     root: PathBuf,
     /// Goes away with the copies.
     _folder: Temporary,
-    /// There until the end.
+    /// What requests run in. It is taken away when the copies go.
     runtime: Option<Runtime>,
     /// The stores that were connected to, by their URLs.
     stores: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+    /// The folders that were fetched to their end. One thread fetches at a time, lest another one takes for whole what
+    /// is still coming.
+    folders: Mutex<HashSet<(Location, Fetch)>>,
 }
 
 /// The copies that this process works on, in a folder that is made when they are first asked for.
@@ -62,6 +69,11 @@ pub fn copies_of_this_process() -> Option<&'static Copies> {
     COPIES.get()
 }
 
+/// Where in a store the file or folder lies whose copy is at `path`, if this process has copied it, or will send it.
+pub fn origin(path: &Path) -> Option<Location> {
+    Location::of_copy(copies_of_this_process()?.root(), path)
+}
+
 static COPIES: OnceLock<Copies> = OnceLock::new();
 
 impl Copies {
@@ -72,8 +84,10 @@ impl Copies {
     pub fn new() -> Result<Copies> {
         let folder = std::env::temp_dir();
         let folder = Temporary::folder(&folder.join("stores")).map_err(Error::io(folder.display()))?;
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::at("runtime"))?;
-        Ok(Copies { root: folder.path().to_owned(), _folder: folder, runtime: Some(runtime), stores: Mutex::default() })
+        // Paths of copies are told by it, and programs resolve links in paths.
+        let root = fs::canonicalize(folder.path()).map_err(Error::io(folder.path().display()))?;
+        let runtime = Some(Builder::new_current_thread().enable_all().build().map_err(Error::at("runtime"))?);
+        Ok(Copies { root, _folder: folder, runtime, stores: Mutex::default(), folders: Mutex::default() })
     }
 
     /// The folder with all copies.
@@ -99,17 +113,20 @@ impl Copies {
     /// It is not there; the store can't be reached, or refuses; the disk is full.
     pub fn fetch(&self, location: &Location, fetch: Fetch) -> Result<PathBuf> {
         let path = self.path(location);
-        if path.exists() {
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_fetched = |fetch| folders.contains(&(location.clone(), fetch));
+        if path.is_file() || path.is_dir() && (is_fetched(Fetch::Whole) || is_fetched(fetch)) {
             return Ok(path);
         }
         self.wait(async {
             let store = self.store(location)?;
             match store.head(location.key()).await {
+                Ok(_) if fetch == Fetch::Name => name_file(&path),
                 Ok(_) => fetch_file(&*store, location, &path).await,
                 Err(object_store::Error::NotFound { .. }) => {
                     let all = names(&*store, location).await?;
                     let wanted = match fetch {
-                        Fetch::Manifest if all.contains(MANIFEST) => {
+                        Fetch::Manifest | Fetch::Name if all.contains(MANIFEST) => {
                             all.into_iter().filter(|name| name == MANIFEST || name.starts_with('.')).collect()
                         }
                         _ => all,
@@ -134,6 +151,9 @@ impl Copies {
                 Err(error) => Err(failed(location, &error)),
             }
         })?;
+        if path.is_dir() {
+            folders.insert((location.clone(), fetch));
+        }
         Ok(path)
     }
 
@@ -152,7 +172,8 @@ impl Copies {
     }
 
     /// Sends the copy of `location`, a file or a folder, to its store. What a folder held before and no longer holds is
-    /// removed. The manifest of a dataset comes after its shards, so that readers find the old one, or the new one.
+    /// removed. The manifest of a dataset comes after its shards. Until it does, those who read the dataset that was
+    /// there before find shards whose SHA-256 is not that of its manifest.
     ///
     /// # Errors
     /// The store can't be reached, or refuses.
@@ -189,12 +210,35 @@ impl Copies {
         })
     }
 
-    /// Has the store copy a file.
+    /// Has the store copy a file; one that is too large for that comes through this machine.
     ///
     /// # Errors
     /// There is no such file; the store can't be reached, or refuses.
     pub fn duplicate(&self, from: &Location, to: &Location) -> Result<()> {
-        self.wait(async { self.store(from)?.copy(from.key(), to.key()).await.map_err(|error| failed(from, &error)) })
+        self.wait(async {
+            let store = self.store(from)?;
+            let found = store.head(from.key()).await.map_err(|error| failed(from, &error))?;
+            if found.size <= LARGEST_COPY {
+                return store.copy(from.key(), to.key()).await.map_err(|error| failed(from, &error));
+            }
+            let found = store.get(from.key()).await.map_err(|error| failed(from, &error))?;
+            let target = self.store(to)?;
+            let upload = target.put_multipart(to.key()).await.map_err(|error| failed(to, &error))?;
+            let mut pieces = WriteMultipart::new_with_chunk_size(upload, PIECE);
+            let mut bytes = found.into_stream();
+            while let Some(next) = bytes.next().await {
+                let next = match next {
+                    Ok(next) => next,
+                    Err(error) => {
+                        drop(pieces.abort().await);
+                        return Err(failed(from, &error));
+                    }
+                };
+                pieces.wait_for_capacity(REQUESTS).await.map_err(|error| failed(to, &error))?;
+                pieces.put(next);
+            }
+            pieces.finish().await.map(drop).map_err(|error| failed(to, &error))
+        })
     }
 
     /// Whether there is a file at `location`.
@@ -269,6 +313,12 @@ impl Drop for Copies {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Makes an empty file at `path`.
+fn name_file(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).and_then(|()| fs::write(path, "")).map_err(Error::io(path.display()))
 }
 
 /// Writes the file at `location` to `path`, where it appears when it is whole.

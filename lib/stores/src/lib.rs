@@ -10,5 +10,5 @@ mod copies;
 mod location;
 
 pub use connection::connect;
-pub use copies::{Copies, Fetch, copies, copies_of_this_process};
+pub use copies::{Copies, Fetch, copies, copies_of_this_process, origin};
 pub use location::{Location, is_url};

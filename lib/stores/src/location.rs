@@ -16,7 +16,7 @@ const SCHEMES: [(&str, &str); 2] = [
 ];
 
 /// A file or folder in an object store.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Location {
     scheme: &'static str,
     bucket: String,

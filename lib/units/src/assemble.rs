@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hardmine_files::{Input, MANIFEST, Part, UNITS, manifest, parts, remember, remembered};
+use hardmine_files::{Input, MANIFEST, Part, UNITS, manifest, parts, remember, remembered, shard_name};
 use hardmine_records::{Error, Kind, Provenance, Result};
 use hardmine_stores::{Fetch, Location, copies};
 
@@ -31,8 +31,8 @@ pub fn assemble(
         return Err(Error::new(output.display(), "would be a dataset without rows"));
     }
     let made = &made[..];
-    let units = units.into_iter().enumerate();
-    let units = units.map(|(shard, unit)| (name(&job.part(unit)), shard_name(shard))).collect();
+    let units = units.into_iter().zip(made);
+    let units = units.map(|(unit, shard)| (name(&job.part(unit)), shard.sha256.clone())).collect();
     match job.location(output) {
         Some(target) => assemble_in_store(&job, &target, kind, made, &provenance, &units)?,
         None => {
@@ -63,17 +63,12 @@ fn assemble_in_store(
     copies.put(&target.join(MANIFEST), manifest(kind, made, provenance)?.into())?;
     let names = (0..made.len()).map(shard_name).chain([MANIFEST.to_owned(), UNITS.to_owned()]).collect();
     before.difference(&names).try_for_each(|old| copies.remove_file(&target.join(old)))?;
-    // What was fetched of the dataset before is no longer so.
+    // The copy of its manifest is that of the dataset before.
     let old = copies.path(target);
     match fs::remove_dir_all(&old) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(old.display())(error)),
         _ => Ok(()),
     }
-}
-
-/// The name of a shard by its number.
-fn shard_name(shard: usize) -> String {
-    format!("{shard:05}.arrow")
 }
 
 impl Job {
@@ -86,11 +81,11 @@ impl Job {
         let known = remembered(output);
         let Ok((shards, provenance)) = parts(&Input::from(output)) else { return Ok(()) };
         let kind = provenance.kind("dataset")?;
-        let shards: BTreeMap<String, &Part> = shards.iter().map(|shard| (name(&shard.path), shard)).collect();
+        let shards: BTreeMap<&str, &Part> = shards.iter().map(|shard| (shard.sha256.as_str(), shard)).collect();
         let mut missing: Vec<PathBuf> = self.units.iter().map(|unit| self.part(unit)).collect();
         self.leave_missing(&mut missing)?;
         for folder in missing {
-            if let Some(&shard) = known.get(&name(&folder)).and_then(|file| shards.get(file))
+            if let Some(&shard) = known.get(&name(&folder)).and_then(|sha256| shards.get(sha256.as_str()))
                 && let Some(kind) = kind
             {
                 if let (Some(from), Some(to)) = (self.location(&shard.path), self.location(&folder)) {

@@ -10,19 +10,22 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
-use hardmine_files::{Input, Part, check_part, parts};
+use hardmine_files::{Input, Part, parts};
 use hardmine_records::{Error, ErrorKind, Result, provenance::COMMAND_OF_WHOLE};
 use hardmine_stores::Copies;
 use serde_json::Value;
 
-use crate::copied::Copied;
 use crate::job::{Job, Unit};
+use crate::job_copies::JobCopies;
 use crate::last::Last;
 
 /// The programs that compute on a device.
 const COMPUTE: [&str; 2] = ["embed", "rank"];
 /// What the system says of a disk that is full.
-const DISK_FULL: &str = "No space left on device";
+const DISK_FULL: &str = "no space left on device";
+/// Errors of the system that another worker may not meet.
+const OF_THIS_MACHINE: [io::ErrorKind; 3] =
+    [io::ErrorKind::StorageFull, io::ErrorKind::NotConnected, io::ErrorKind::PermissionDenied];
 
 /// How the commands of this worker run.
 pub struct Hands {
@@ -36,7 +39,8 @@ pub struct Hands {
     name: String,
     /// Copies of what is in object stores.
     copies: Last<Copies>,
-    /// The job that was read last, whose units come one after the other. The name of its file tells its content.
+    /// The job that was read last, because its units come one after the other. Its file never changes: the name has the
+    /// digest of its bytes.
     job: Last<Job>,
 }
 
@@ -49,7 +53,7 @@ impl fmt::Debug for Hands {
 /// Why a unit has no outcome.
 pub enum Failure {
     /// Its command failed, as it would elsewhere.
-    Command(Error),
+    Command(String),
     /// This worker is at fault, so that another one may do better.
     Worker(String),
 }
@@ -70,8 +74,12 @@ impl Hands {
     ///
     /// # Errors
     /// As [`Job::read`].
-    pub fn job(&self, path: &Path) -> Result<Arc<Job>> {
-        self.job.get_or_make(path, || Job::read(path))
+    pub fn job(&self, path: &Path) -> std::result::Result<Arc<Job>, Failure> {
+        let read = || {
+            tracing::info!("reading the job {}", path.display());
+            Job::read(path)
+        };
+        self.job.get_or_make(path, read).map_err(|error| self.failure(&error, error.to_string()))
     }
 
     /// The shard of `unit` of `job`, whose command is only run if it is not there yet.
@@ -81,50 +89,49 @@ impl Hands {
     /// expected.
     pub fn run(&self, job: &Job, unit: &Unit) -> std::result::Result<Part, Failure> {
         let started = Instant::now();
-        let copied = Copied::of(job, &self.copies).map_err(|error| self.failed(unit, error))?;
+        let copies = JobCopies::of(job, &self.copies).map_err(|error| self.failed(unit, error))?;
+        let made = self.run_with(&copies, job, unit).map_err(|failure| match failure {
+            Failure::Command(text) => Failure::Command(copies.with_urls(&text)),
+            Failure::Worker(text) => Failure::Worker(copies.with_urls(&text)),
+        })?;
+        let (unit, seconds) = (copies.with_urls(&unit.name), started.elapsed().as_secs_f64());
+        tracing::info!(target: "progress", "{} of {unit}: {} rows, {seconds:.1} s", job.program, made.rows);
+        Ok(made)
+    }
+
+    fn run_with(&self, copies: &JobCopies, job: &Job, unit: &Unit) -> std::result::Result<Part, Failure> {
+        let failed = |error| self.failed(unit, error);
         let target = job.part(unit);
-        let (path, is_made) = match &copied {
-            Some(copied) => {
-                (copied.our_path(&target), copied.is_made(&target).map_err(|error| self.failed(unit, error))?)
-            }
-            None => (target.clone(), target.exists()),
-        };
+        let path = copies.our_path(&target);
+        let is_made = copies.is_made(&target).map_err(failed)?;
         if !is_made {
-            let check = |(read, sha256): &(PathBuf, String)| check_part(&job.folder.join(read), sha256);
-            match &copied {
-                Some(copied) => copied.fetch(job, unit),
-                None => unit.reads.iter().try_for_each(check),
-            }
-            .map_err(|error| self.failed(unit, error))?;
-            self.make(job, unit, &path, copied.as_ref())?;
+            copies.fetch(job, unit).map_err(failed)?;
+            self.make(job, unit, &path, copies)?;
         }
-        let (shards, about) = parts(&Input::from(path.as_path())).map_err(|error| self.failed(unit, error))?;
+        let (shards, about) = parts(&Input::from(path.as_path())).map_err(failed)?;
         for (name, expected) in &job.expected {
             if about.get(name) != Some(expected) {
                 drop(fs::remove_dir_all(&path));
                 let (name, found) = (name.trim_start_matches("hardmine."), about.get(name).unwrap_or("missing"));
                 let text = format!("its {name} is {found}, but was {expected} when the work began");
-                return Err(self.failed(unit, Error::new(&job.program, text)));
+                return Err(failed(Error::new(&job.program, text)));
             }
         }
         let Some(made) = shards.into_iter().next() else {
-            return Err(self.failed(unit, Error::new(&job.program, "made no shard")));
+            return Err(failed(Error::new(&job.program, "made no shard")));
         };
-        if let Some(copied) = copied.filter(|_| !is_made) {
-            copied.send(job, unit, &target).map_err(|error| self.failed(unit, error))?;
+        if !is_made {
+            copies.send(job, unit, &target).map_err(failed)?;
         }
-        let seconds = started.elapsed().as_secs_f64();
-        tracing::info!(target: "progress", "{} of {}: {} rows, {seconds:.1} s", job.program, unit.name, made.rows);
         Ok(made)
     }
 
     /// Runs the command of `unit`, which makes the folder `path`.
-    fn make(&self, job: &Job, unit: &Unit, path: &Path, copied: Option<&Copied>) -> std::result::Result<(), Failure> {
+    fn make(&self, job: &Job, unit: &Unit, path: &Path, copies: &JobCopies) -> std::result::Result<(), Failure> {
         let program = self.programs.join(&job.program);
         let mut command = command(&program);
-        let ours = |argument: &String| copied.map_or_else(|| argument.clone(), |copied| copied.ours(argument));
         command
-            .args(job.options.iter().chain(&unit.arguments).map(ours))
+            .args(job.options.iter().chain(&unit.arguments).map(|argument| copies.our_argument(argument)))
             .arg(&job.output)
             .arg(path.join(""))
             .args(["--log-format", "json"]);
@@ -137,24 +144,22 @@ impl Hands {
         }
         command.env(COMMAND_OF_WHOLE, &job.command).env_remove("HARDMINE_JOURNAL").env_remove("RUST_LOG");
         // Where all is in stores, machines need not have the folders of the client.
-        let folder = match copied {
-            Some(copied) if !job.folder.is_dir() => copied.root(),
-            _ => &job.folder,
-        };
+        let folder = copies.root().filter(|_| !job.folder.is_dir()).unwrap_or(&job.folder);
         command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let done = command.output().map_err(|error| {
             let folder = folder.display();
             Failure::Worker(format!("{}: can't run {} in {folder} ({error})", self.name, program.display()))
         })?;
         let said = String::from_utf8_lossy(&done.stderr);
-        let said = copied.map_or_else(|| said.clone().into_owned(), |copied| copied.with_urls(&said));
         if done.status.success() && path.exists() {
             return Ok(());
         }
         let (program, name) = (&job.program, &self.name);
         match done.status.code() {
             // Another worker may have room for its temporary files.
-            Some(_) if said.contains(DISK_FULL) => Err(Failure::Worker(format!("{name}: {}", message(&said)))),
+            Some(_) if said.to_lowercase().contains(DISK_FULL) => {
+                Err(Failure::Worker(format!("{name}: {}", message(&said))))
+            }
             // What it says is one line, and the last one.
             Some(_) => Err(self.failed(unit, Error::new(program, message(&said)))),
             None => Err(Failure::Worker(format!("{name}: {program} of {}: {}", unit.name, done.status))),
@@ -162,9 +167,16 @@ impl Hands {
     }
 
     fn failed(&self, unit: &Unit, error: Error) -> Failure {
+        self.failure(&error, format!("{} on {}: {error}", unit.name, self.name))
+    }
+
+    /// What an error means, and the `text` for it if it is nobody's fault here.
+    fn failure(&self, error: &Error, text: String) -> Failure {
         match error.kind() {
-            ErrorKind::Io(io::ErrorKind::StorageFull) => Failure::Worker(format!("{}: {error}", self.name)),
-            _ => Failure::Command(Error::new(format!("{} on {}", unit.name, self.name), error)),
+            ErrorKind::Io(kind) if OF_THIS_MACHINE.contains(&kind) => {
+                Failure::Worker(format!("{}: {error}", self.name))
+            }
+            _ => Failure::Command(text),
         }
     }
 }
@@ -192,7 +204,11 @@ pub(crate) fn message(said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::message;
+    use std::io;
+
+    use hardmine_records::Error;
+
+    use super::{DISK_FULL, message};
 
     #[test]
     fn the_last_line_says_what_was_wrong() {
@@ -200,5 +216,12 @@ mod tests {
         assert_eq!(message(said), "x: is empty");
         assert_eq!(message("terminate called\n"), "terminate called");
         assert_eq!(message(""), "failed without a word");
+    }
+
+    #[test]
+    fn a_full_disk_is_known_by_what_a_program_says_of_it() {
+        let full = io::Error::from_raw_os_error(libc::ENOSPC);
+        assert!(full.to_string().to_lowercase().contains(DISK_FULL));
+        assert!(Error::io("x")(full).to_string().contains(DISK_FULL));
     }
 }

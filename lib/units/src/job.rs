@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Version of everything that a client and a worker must agree on, beside the program's own.
-const PROTOCOL: u32 = 2;
+const PROTOCOL: u32 = 3;
 /// Bytes that the file of a job may have: enough for some hundred thousand units.
 const LONGEST: u64 = 256 << 20;
 /// The programs that a worker runs, and no others.
@@ -27,7 +27,7 @@ pub struct Job {
     pub(crate) folder: PathBuf,
     /// The folder of the files that they make.
     pub(crate) parts: PathBuf,
-    /// The folder with copies of what object stores hold, of whoever made the job. A path in it means what is in the
+    /// The folder of the client that has copies of what is in object stores. A path below it stands for the file in the
     /// store.
     pub(crate) copies: Option<PathBuf>,
     /// The command line that the files say they come from.
@@ -46,6 +46,9 @@ pub struct Job {
     pub units: Vec<Unit>,
     /// How many documents of each query are kept where the shards are runs, of which one is to be made.
     pub merge: Option<usize>,
+    /// How many inputs were copied for the commands.
+    #[serde(skip)]
+    inputs: usize,
     /// The folder of the files, if it goes away with the job.
     #[serde(skip)]
     _temporary: Option<Temporary>,
@@ -140,6 +143,7 @@ impl Job {
             settings: Vec::new(),
             units: Vec::new(),
             merge: None,
+            inputs: 0,
             _temporary: temporary,
         })
     }
@@ -165,13 +169,22 @@ impl Job {
         self.parts.join("merged.arrow")
     }
 
-    /// Copies `table`, which can be read only once, into a file that all commands can read. Returns its path.
+    /// `input` itself if it can be read again; or else a copy that all commands can read, of what `open` opens.
     ///
     /// # Errors
     /// Those of reading it; the disk is full.
-    pub fn copy(&self, mut table: Table) -> Result<PathBuf> {
+    pub fn reopenable(&mut self, input: &Input, open: impl FnOnce(&Input) -> Result<Table>) -> Result<Input> {
+        match input.is_reopenable() {
+            true => Ok(input.clone()),
+            false => Ok(Input::Path(self.copy(open(input)?)?)),
+        }
+    }
+
+    /// Copies `table` into a file beside the parts. Returns its path.
+    fn copy(&mut self, mut table: Table) -> Result<PathBuf> {
         fs::create_dir_all(&self.parts).map_err(Error::io(self.parts.display()))?;
-        let path = self.parts.join("input.arrow");
+        let path = self.parts.join(format!("input-{}.arrow", self.inputs));
+        self.inputs += 1;
         let output = Output::Path(path.clone(), Format::File);
         let mut writer = Writer::create(&output, table.kind(), table.schema(), table.provenance().clone())?;
         table.by_ref().try_for_each(|batch| writer.write(&batch?))?;

@@ -1,4 +1,4 @@
-//! What was made last, for whoever comes next with the same wish.
+//! A cache of one value, by the path that it was made for.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -7,12 +7,13 @@
 
 mod address;
 mod assemble;
-mod copied;
 mod hands;
 mod job;
+mod job_copies;
 mod last;
 mod question;
 mod run;
+mod spokesman;
 
 pub use address::Cluster;
 pub use assemble::assemble;

@@ -1,16 +1,15 @@
 //! A query over files, which a cluster answers.
 
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::ChildStdout;
 
 use hardmine_files::{Input, parts};
 use hardmine_records::{Error, Result};
-use hardmine_stores::{Copies, Location, copies_of_this_process, is_url};
+use hardmine_stores::{is_url, origin};
 use serde::{Deserialize, Serialize};
 
 use crate::Cluster;
-use crate::hands::{command, message};
+use crate::spokesman::Spokesman;
 
 /// Endings of the files that can be asked on a cluster.
 const PARQUET: &str = "parquet";
@@ -60,8 +59,7 @@ impl Asked {
             },
             _ => return Err(other(input)),
         };
-        let copies = copies_of_this_process().map(Copies::root);
-        let place = |file: &PathBuf| match copies.and_then(|copies| Location::of_copy(copies, file)) {
+        let place = |file: &PathBuf| match origin(file) {
             Some(location) => Ok(location.to_string()),
             None => Ok(std::path::absolute(file).map_err(Error::io(file.display()))?.to_string_lossy().into_owned()),
         };
@@ -80,33 +78,22 @@ fn other(input: &Input) -> Error {
 }
 
 /// An answer that is on its way, as an Arrow stream.
-pub struct Answer {
-    running: Child,
-    place: String,
-}
+pub struct Answer(Spokesman);
 
-/// Asks `cluster`, for which the program `worker` speaks.
+/// Asks `cluster`.
 ///
 /// # Errors
-/// The program is missing.
+/// The program `worker` is missing.
 pub fn ask(cluster: &Cluster, question: &Question) -> Result<Answer> {
-    let worker = std::env::current_exe().map_err(Error::io("this program"))?.with_file_name("worker");
     let text = serde_json::to_vec(question).map_err(Error::at("query"))?;
-    let mut asking = command(&worker);
-    asking.args(["--ask", "--cluster"]).arg(cluster.to_string()).args(["--log-format", "json"]);
-    asking.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut running = asking
-        .spawn()
-        .map_err(|error| Error::io(worker.display())(error).hint("the program worker must lie beside this one"))?;
-    // It reads the whole question before it says anything.
-    running.stdin.take().map(|mut input| input.write_all(&text)).transpose().map_err(Error::io("worker"))?;
-    Ok(Answer { running, place: cluster.to_string() })
+    // It reads the whole question before it answers.
+    Spokesman::start(cluster, |worker| worker.arg("--ask"), &text).map(Answer)
 }
 
 impl Answer {
     /// The bytes of the stream.
     pub fn bytes(&mut self) -> Option<ChildStdout> {
-        self.running.stdout.take()
+        self.0.output()
     }
 
     /// Waits until the answer has ended.
@@ -114,14 +101,6 @@ impl Answer {
     /// # Errors
     /// What was wrong with the query, a table, or the cluster.
     pub fn end(self) -> Result<()> {
-        let ended = self.running.wait_with_output().map_err(Error::io("worker"))?;
-        if ended.status.success() {
-            return Ok(());
-        }
-        let told = message(&String::from_utf8_lossy(&ended.stderr));
-        Err(match told.split_once(": ") {
-            Some((place, text)) => Error::new(place, text),
-            None => Error::new(self.place, format!("{told} ({})", ended.status)),
-        })
+        self.0.end()
     }
 }
