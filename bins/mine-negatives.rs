@@ -69,8 +69,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     foreign: ForeignIds,
 
-    /// File to write the negatives to: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec. With -, they go to standard
-    /// output
+    /// File to write the negatives to: .parquet, .arrow, .arrows, .tsv (MS MARCO) or .trec. A name that ends in a slash is
+    /// a folder of shards, which --cluster asks for. With -, they go to standard output
     #[arg(short, long, default_value = "-", value_parser = command::output())]
     output: Output,
 

@@ -155,6 +155,13 @@ fn main() -> ExitCode {
     command::main(|args: &Args| &args.common, run)
 }
 
+/// Says of the run `name` how many of its queries are judged, if not all are.
+fn note_judged(report: &mut Report, name: &str, judged: usize, queries: usize) {
+    if judged < queries {
+        report.note(format!("{name}: {judged} of its {queries} queries are judged"));
+    }
+}
+
 fn run(mut args: Args, report: &mut Report) -> anyhow::Result<()> {
     let place = args.baseline.place_among(&mut args.runs);
     let metrics = check(&args)?;
@@ -174,8 +181,8 @@ fn run(mut args: Args, report: &mut Report) -> anyhow::Result<()> {
         let table = Table::open_rows_with_ids(input, &[Kind::Run], ids, args.rows.clone())?;
         let ranking = Ranking::of_table(table, &judgements, reading)?;
         ranking.notes.iter().for_each(|note| report.note(note));
-        if ranking.judged_lists() < ranking.lists && args.rows.is_none() {
-            report.note(format!("{name}: {} of its {} queries are judged", ranking.judged_lists(), ranking.lists));
+        if args.rows.is_none() {
+            note_judged(report, &name, ranking.judged_lists(), ranking.lists);
         }
         // Where unjudged documents are taken out, every list is short.
         let too_short = ranking.note_on_depth(&name, &metrics, level).filter(|_| !judged_only && args.rows.is_none());

@@ -330,6 +330,12 @@ fn a_collection_that_has_grown_encodes_its_new_shards_only() {
     folder.sh("cp cut/* docs/").ok();
     folder.run(stages[1]).ok();
     folder.sh("diff -r --exclude .units.json docs whole").ok();
+
+    // Nor is a shard whose bytes are others. Those that are whole are kept, and how much is said changes nothing.
+    folder.sh("cp docs/00000.arrow docs/00002.arrow").ok();
+    let done = folder.run(&format!("{} -v", stages[1])).ok();
+    assert!(done.stderr.contains("3 of 4 shards were there already"), "{}", done.stderr);
+    folder.sh("diff -r --exclude .units.json docs whole").ok();
 }
 
 #[test]
@@ -357,6 +363,9 @@ fn what_is_wrong_is_said_in_one_line_and_does_no_harm() {
 
     // A shard that was changed is named; the others are kept.
     let cluster = Cluster::start(&folder, 2);
+    let taken = format!("worker --cluster {} --listen 127.0.0.1:{}", cluster.address(), cluster.port);
+    folder.run(&taken).fails(&["address already in use", "--listen ADDRESS:PORT"]);
+    folder.run(&cluster.stage("embed --model bert nowhere -o ONE/x/")).fails(&["nowhere: no such file"]);
     let shard = folder.path("one/tokens/00003.arrow");
     let whole = fs::read(&shard).unwrap();
     let mut broken = whole.clone();

@@ -53,6 +53,7 @@ pub(crate) fn embed(cluster: &Cluster, args: &Args, report: &mut Report) -> anyh
         from += rows;
     }
     job.recall(output)?;
+    job.kept()?.into_iter().for_each(|note| report.note(note));
     report.progress(Some(job.units.len() as u64), "shards");
     let made = run(cluster, &job, |units| report.advance(units))?;
     let kind = if args.codes { Kind::Codes } else { Kind::Embeddings };

@@ -34,6 +34,7 @@ pub(crate) fn mine(cluster: &Cluster, args: &Args, report: &mut Report) -> anyho
     let files = files_of(files.chain([&from]))?;
     job.units.extend(parts.iter().map(|rows| Unit::of_rows(rows, from.path()).reading(&files)));
     job.recall(output)?;
+    job.kept()?.into_iter().for_each(|note| report.note(note));
     report.progress(Some(job.units.len() as u64), "shards");
     let made = run(cluster, &job, |units| report.advance(units))?;
     report.add(rows);

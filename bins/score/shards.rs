@@ -44,7 +44,9 @@ pub(crate) fn score(
             Ok(table) => table.collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
         });
-        scores.push(evaluation.join(&name, lists, judgements, metrics, &batches.collect::<Result<Vec<_>>>()?)?);
+        let joined = evaluation.join(&name, lists, judgements, metrics, &batches.collect::<Result<Vec<_>>>()?)?;
+        super::note_judged(report, &name, joined.judged_lists(), lists);
+        scores.push(joined);
     }
     job.clear()?;
     Ok(scores)

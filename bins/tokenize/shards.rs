@@ -53,6 +53,7 @@ pub(crate) fn tokenize(cluster: &Cluster, args: &Args, report: &mut Report) -> a
         unit.arguments.extend(before);
         job.units.push(unit.reading([&collection]));
     }
+    job.kept()?.into_iter().for_each(|note| report.note(note));
     report.progress(Some(job.units.len() as u64), "shards");
     let made = run(cluster, &job, |units| report.advance(units))?;
     report.add(rows);

@@ -118,17 +118,26 @@ fn check(rows: &[RecordBatch]) -> Result<()> {
     }
 }
 
+/// What Ballista says when no worker is left.
+const NO_WORKERS: &str = "all executors were lost";
+
 /// An error of Ballista without the names of its layers.
 pub(crate) fn plain(error: &datafusion::error::DataFusionError) -> Error {
     let text = error.to_string();
+    if text.contains(NO_WORKERS) {
+        let text = "there is no worker, and none came within two minutes";
+        return Error::new("cluster", text).hint("worker --cluster df://HOST:PORT starts one");
+    }
     Error::new("cluster", last_cause(&text))
 }
 
-/// What a chain of errors says last.
+/// What a chain of errors says last. Errors within errors are written as Rust shows its values.
 fn last_cause(text: &str) -> String {
-    let cut =
-        ["IO error: ", "Execution error: ", "message: "].iter().filter_map(|mark| Some(text.rfind(mark)? + mark.len()));
-    text[cut.max().unwrap_or(0)..].trim().to_owned()
+    let marks = ["IO error: ", "Execution error: ", "message: ", "error: \"", "error: \\\""];
+    let cut = marks.iter().filter_map(|mark| Some(text.rfind(mark)? + mark.len()));
+    let cause = &text[cut.max().unwrap_or(0)..];
+    let end = ["\" }", "\\\" }"].iter().filter_map(|mark| cause.find(mark)).min();
+    cause[..end.unwrap_or(cause.len())].trim().trim_matches('"').to_owned()
 }
 
 /// Whether the scheduler can't be reached, or was not understood to its end.
@@ -149,4 +158,21 @@ fn was_connected(text: &str) -> bool {
 /// The system gives no threads.
 pub(crate) fn runtime() -> Result<Runtime> {
     Builder::new_multi_thread().enable_all().build().map_err(Error::at("runtime"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_cause;
+
+    #[test]
+    fn the_last_cause_stands_without_what_is_around_it() {
+        for (text, cause) in [
+            ("IO error: x: the disk is full (twice)", "x: the disk is full (twice)"),
+            (r#"Shared(IoError(Custom { kind: Other, error: "vm:1: is wrong (403)" })))"#, "vm:1: is wrong (403)"),
+            (r#"say "Shared(IoError(Custom { kind: Other, error: \"vm: is wrong\" })))""#, "vm: is wrong"),
+            (r#"message: "Connection refused" })))"#, "Connection refused"),
+        ] {
+            assert_eq!(last_cause(text), cause);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A worker: an executor of Ballista that knows our units of work.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,6 +39,10 @@ pub fn work(worker: Worker) -> Result<()> {
     let (ip, flight) = worker.listen;
     let name = format!("{}:{flight}", hostname());
     let hands = Hands::new(worker.device, worker.threads, name)?;
+    // Ballista says only that it could not start, and ends as if all were well.
+    TcpListener::bind((ip, flight)).map(drop).map_err(|error| {
+        Error::io(SocketAddr::new(ip, flight))(error).hint("--listen ADDRESS:PORT names another port")
+    })?;
     // Ballista would make one and remove it before it is used.
     let temporary =
         Temporary::folder(&std::env::temp_dir().join("hardmine-worker")).map_err(Error::io("temporary folder"))?;

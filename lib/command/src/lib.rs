@@ -101,8 +101,9 @@ fn start_logging(common: &Common) {
     let level = match (common.quiet, common.verbose) {
         // What tantivy says of a damaged index, our own error says as well.
         (true, _) => "error,tantivy=off",
+        // A worker that waits for its scheduler would say so many times a second.
         // Lines of this target were asked for, as the measurements of train --dev-queries are.
-        (_, 0) => "warn,progress=info,tantivy=off",
+        (_, 0) => "warn,progress=info,tantivy=off,ballista_executor=error",
         (_, 1) => "info",
         _ => "debug",
     };

@@ -60,6 +60,13 @@ pub struct RunScores {
     pub(crate) provenance: Provenance,
 }
 
+impl RunScores {
+    /// Number of the run's queries that are judged.
+    pub fn judged_lists(&self) -> usize {
+        self.ranked.len()
+    }
+}
+
 impl Evaluation {
     /// `level` is the least grade that is relevant (nDCG counts every grade above 0). `complete` has
     /// means go over all queries of the qrels, as in rank order they always do.

@@ -134,6 +134,20 @@ impl Input {
         }
     }
 
+    /// Refuses an input that can be read only once, saying what is wrong with that.
+    ///
+    /// # Errors
+    /// As said; there is no such file.
+    pub fn check_reopenable(&self, text: &str) -> Result<()> {
+        if self.is_reopenable() {
+            return Ok(());
+        }
+        if let Input::Path(path) = self {
+            std::fs::metadata(path).map_err(Error::io(self))?;
+        }
+        Err(Error::new(self, text).hint("write it to a file first, and name that"))
+    }
+
     /// Whether it is a folder of shards with a manifest, which [`Table`](crate::Table) and
     /// [`Mapped`](crate::Mapped) read as if it were one file.
     pub fn is_dataset(&self) -> bool {

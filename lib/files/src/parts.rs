@@ -60,9 +60,7 @@ pub fn part(path: &Path) -> Result<(Part, Provenance)> {
 /// An input that can't be read again; a broken manifest; errors of [`part`].
 pub fn parts(input: &Input) -> Result<(Vec<Part>, Provenance)> {
     let Some(folder) = input.folder() else {
-        if !input.is_reopenable() {
-            return Err(Error::new(input, "can be read only once").hint("write it to a file first, and name that"));
-        }
+        input.check_reopenable("can be read only once")?;
         let (part, provenance) = part(input.path())?;
         return Ok((vec![part], provenance));
     };

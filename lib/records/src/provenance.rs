@@ -175,17 +175,22 @@ pub fn command() -> String {
     std::env::var(COMMAND_OF_WHOLE).unwrap_or_else(|_| ours())
 }
 
-/// Options that say where the output goes, into how many files, and on which machines it is made.
-const ELSEWHERE: [&str; 6] = ["-o", "--output", "--per-query", "--shards", "--shard-rows", "--cluster"];
+/// Options that say where the output goes, into how many files, on which machines it is made, and what is said of it.
+const ELSEWHERE: [&str; 7] = ["-o", "--output", "--per-query", "--shards", "--shard-rows", "--cluster", "--log-format"];
+/// Options without a value that say how much is said.
+const MESSAGES: [&str; 2] = ["--quiet", "--verbose"];
 
-/// The command line without what doesn't change the result: folders, and where the output goes.
+/// The command line without what doesn't change the result: folders, where the output goes, and messages.
 fn command_line(arguments: impl Iterator<Item = String>) -> String {
     let mut kept: Vec<String> = Vec::new();
     let mut arguments = arguments.peekable();
     while let Some(argument) = arguments.next() {
-        if ELSEWHERE.contains(&argument.as_str()) {
+        let letters = argument.strip_prefix('-').filter(|letters| !letters.is_empty()).unwrap_or("-");
+        if ELSEWHERE.contains(&argument.as_str()) || letters.trim_start_matches(['q', 'v']) == "o" {
             arguments.next();
-        } else if !(argument.split_once('=').is_some_and(|(option, _)| ELSEWHERE[1..].contains(&option))
+        } else if !(MESSAGES.contains(&argument.as_str())
+            || letters.chars().all(|letter| "qv".contains(letter))
+            || argument.split_once('=').is_some_and(|(option, _)| ELSEWHERE[1..].contains(&option))
             || argument.starts_with("-o") && argument.len() > 2)
         {
             kept.push(without_folder(&argument));
@@ -212,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_command_line_has_no_folders_and_no_output() {
-        let line = "/usr/bin/rank --index=a/docs.arrow q.arrow -o /tmp/x.parquet --top-k 5 -ofoo.tsv --per-query m.parquet -t run=x/a.parquet";
+        let line = "/usr/bin/rank --index=a/docs.arrow q.arrow -o /tmp/x.parquet --top-k 5 -ofoo.tsv --per-query m.parquet -t run=x/a.parquet -q -vv --log-format json -qo y --verbose";
         let kept = command_line(line.split(' ').map(str::to_owned));
         assert_eq!(kept, "rank --index=docs.arrow q.arrow --top-k 5 -t run=a.parquet");
     }

@@ -60,6 +60,7 @@ pub(crate) fn failed(location: &Location, error: &object_store::Error) -> Error 
     }
     let cause = cause.to_string();
     let cause = said(&cause);
+    let cause = cause.split_once(" (os error").map_or(cause, |(cause, _)| cause);
     let hint = format!("credentials come from the environment: {}", location.credentials());
     match error {
         object_store::Error::NotFound { .. } => Error::new(location, "is not there"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hardmine_files::{Input, MANIFEST, Part, UNITS, manifest, parts, remember, remembered, shard_name};
+use hardmine_files::{Input, MANIFEST, Part, UNITS, check_part, manifest, parts, remember, remembered, shard_name};
 use hardmine_records::{Error, Kind, Provenance, Result};
 use hardmine_stores::{Fetch, Location, copies};
 
@@ -73,7 +73,8 @@ fn assemble_in_store(
 
 impl Job {
     /// Takes the shards that units of this job would make out of the dataset in `output`, if units of an earlier job
-    /// made it: where a collection has grown, only the new shards are to be made.
+    /// made it: where a collection has grown, only the new shards are to be made. Those whose bytes have changed since
+    /// are made again. (In an object store, only their readers look at them.)
     ///
     /// # Errors
     /// The folder of the job's parts can't be written.
@@ -92,6 +93,9 @@ impl Job {
                     copies()?.duplicate(&from, &to.join(&shard_name(0)))?;
                     let manifest = manifest(kind, std::slice::from_ref(shard), &provenance)?;
                     copies()?.put(&to.join(MANIFEST), manifest.into())?;
+                    continue;
+                }
+                if check_part(&shard.path, &shard.sha256).is_err() {
                     continue;
                 }
                 fs::create_dir_all(&self.parts).map_err(Error::io(self.parts.display()))?;
@@ -114,6 +118,17 @@ impl Job {
             }
         }
         Ok(())
+    }
+
+    /// What is to be said of shards that need not be made, because they are there.
+    ///
+    /// # Errors
+    /// Those of an object store.
+    pub fn kept(&self) -> Result<Option<String>> {
+        let mut missing: Vec<PathBuf> = self.units.iter().map(|unit| self.part(unit)).collect();
+        self.leave_missing(&mut missing)?;
+        let (all, kept) = (self.units.len(), self.units.len() - missing.len());
+        Ok((kept > 0).then(|| format!("{kept} of {all} shards were there already")))
     }
 
     /// Makes sure that the manifest of what `unit` made is there to be read.

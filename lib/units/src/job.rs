@@ -96,12 +96,10 @@ pub fn files_of<'a>(inputs: impl IntoIterator<Item = &'a Input>) -> Result<Vec<P
     for input in inputs {
         if input.is_dataset() {
             files.extend(parts(input)?.0);
-        } else if input.is_reopenable() {
+        } else {
+            input.check_reopenable("can be read only once, and every part of the work reads it")?;
             let (path, sha256) = (input.path().to_owned(), sha256_of(input.path())?);
             files.push(Part { path, rows: 0, sha256 });
-        } else {
-            let text = "can be read only once, and every part of the work reads it";
-            return Err(Error::new(input, text).hint("write it to a file first, and name that"));
         }
     }
     Ok(files)

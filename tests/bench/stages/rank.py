@@ -30,7 +30,7 @@ def run(bench):
         mine, by_faiss, by_torch = (bench.work / f"run-{name}.parquet" for name in ("ours", "faiss", "torch"))
         ours = Program("rank", bench.ours("rank", "--index", docs, "--top-k", top_k, queries, "-o", mine))
         baselines = [
-            Program("faiss.IndexFlatIP", bench.baseline("rank_faiss", docs, queries, by_faiss, top_k), aim=6),
+            Program("faiss.IndexFlatIP", bench.baseline("rank_faiss", docs, queries, by_faiss, top_k), aim=4 if top_k < 1000 else 3),
             Program("torch matmul + topk", bench.baseline("rank_torch", docs, queries, by_torch, top_k), aim=1.5),
         ]
         work = f"{count:,} queries, {rows:,} × {DIM}, top {top_k}"

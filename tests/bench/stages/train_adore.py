@@ -61,13 +61,13 @@ def measure(bench, stage, name, start, tokens, qrels, embeddings, size, precisio
     """Steps over all embeddings of a file, of such a size, from the model `start`."""
     model, steps = bench.work / "adore", bench.size(STEPS, 3) + SKIP
     files = ["--ids", "internal", "--queries", tokens, "--qrels", qrels, "--embeddings", embeddings]
-    options = ["--steps", steps, "--batch-size", BATCH, "--top-k", TOP_K, "--precision", precision]
+    options = ["--steps", steps, "--batch-size", BATCH, "--top-k", TOP_K, "--precision", precision, "--similarity", "dot"]
     command = bench.ours("train", "adore", "--init", start, *files, *options, "-o", model)
     ours = Program("train adore", fresh(model, command), lambda: logged(model, BATCH, SKIP)[0])
     loop = bench.baseline("train_adore", start, tokens, qrels, embeddings, steps, SKIP, BATCH, TOP_K)
     work = f"{name}, batch {BATCH}, top {TOP_K} of {size}, {steps - SKIP} steps"
     search = "faiss" if bench.device == "cpu" else "torch's search"
-    baseline = Program(f"{search}, then a Python loop", loop, aim=5)
+    baseline = Program(f"{search}, then a Python loop", loop, aim=4)
     found = bench.contest(stage, work, ours, [baseline], steps - SKIP, "steps", note=NOTE)
     _, loss, log = logged(model, BATCH, SKIP)
     said = found[baseline.label][-1].said

@@ -1,10 +1,8 @@
 //! A first look in bfloat16 on the CPU: some processors multiply several times as fast in bfloat16 as in float32, and a
 //! bound on the rounding errors says which documents must be scored again in float32.
 //!
-//! Queries and documents are taken relative to a mean of theirs: the vectors of dense retrievers share most of their
-//! length, and what they share needs no rounding. With q = m + q′ and d = μ + d′, q·d = q·μ + m·d′ + q′·d′. The first
-//! two terms are computed in float32. Of the last one, q̃·d̃ is computed, where the tilde is rounding to bfloat16.
-//! There, libtorch adds up the products in float32 and rounds the sum to bfloat16 once.
+//! Vectors are rounded relative to a mean, as `centred.rs` says. libtorch adds up the products of a q̃·d̃ in float32, and
+//! rounds the sum to bfloat16 once.
 
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -12,8 +10,8 @@ use std::time::Instant;
 use rayon::prelude::*;
 use tch::TchError;
 
-use super::inner_product::{error_bound, inner_product, norm};
-use super::rounded::{Bfloat16, Rounded, mean_of};
+use super::centred::{Centred, MARGIN, mean_of, products_with};
+use super::rounded::{Bfloat16, Rounded};
 use super::scan::{Scan, TILE, scan_tiles};
 use super::shortlist::Shortlist;
 use super::tensors::{Number, product};
@@ -21,11 +19,6 @@ use super::vectors::{Block, Queries};
 
 /// Unit roundoff of bfloat16, which has 8 bits of precision.
 const UNIT_ROUNDOFF: f32 = 1.0 / 256.0;
-/// Room for the rounding of the bound itself.
-const MARGIN: f32 = 1.02;
-/// With fewer queries, rounding the documents hardly pays: rounding a number costs about what this many products of it
-/// save (an estimate from the rates of both, not a measurement).
-pub(super) const FEWEST_QUERIES: usize = 48;
 
 /// How much longer a product in float32 must take.
 const LEAST_GAIN: f64 = 1.5;
@@ -81,23 +74,9 @@ impl Bfloat16Scan {
         let centre = mean_of(block.rows(0..block.len().min(TILE)), dim);
         let round = |vectors: &[f32]| Rounded::new(vectors, &centre, &self.mean);
         let tiles: Vec<Rounded> = block.vectors.par_chunks(TILE * dim).map(round).collect();
-        let largest = |of: fn(&Rounded) -> &Vec<f32>| tiles.iter().flat_map(of).copied().fold(0.0, f32::max);
-        let (longest, error) = (largest(|tile| &tile.norms), largest(|tile| &tile.errors));
-        let (mean_norm, centre_norm) = (norm(&self.mean), norm(&centre));
-        let bound = |(&query_norm, (&centred, &lost)): (&f32, (&f32, &f32))| {
-            // |q′·d′ − q̃·d̃| ≤ ‖q′ − q̃‖‖d′‖ + ‖q̃‖‖d′ − d̃‖ (Cauchy–Schwarz), ‖q̃‖ ≤ ‖q′‖ + ‖q′ − q̃‖
-            let rounding = lost * longest + (centred + lost) * error;
-            // Every float32 sum of the decomposition, and the exact score's own, is over vectors no longer than
-            // these; together they are off by less than twice the bound for one.
-            let sums = 2.0 * error_bound(dim, query_norm + mean_norm, longest + 2.0 * centre_norm);
-            let bound = MARGIN * (rounding + sums);
-            // Where something overflowed, nothing is known.
-            if bound.is_nan() { f32::INFINITY } else { bound }
-        };
-        let Rounded { norms, errors, .. } = &self.queries;
-        let error_bounds = queries.norms.iter().zip(norms.iter().zip(errors)).map(bound).collect();
-        let of_centre = queries.vectors.chunks(dim).map(|query| inner_product(query, &centre)).collect();
-        RoundedBlock { tiles, of_centre, error_bounds }
+        let largest = Centred::largest(tiles.iter().map(|tile| &tile.about));
+        let error_bounds = self.queries.about.error_bounds(queries, &self.mean, &centre, largest);
+        RoundedBlock { tiles, of_centre: products_with(queries, &centre), error_bounds }
     }
 }
 
@@ -112,12 +91,12 @@ impl Scan for Bfloat16Scan {
             let mut products = vec![Bfloat16::ZERO; of_centre.len() * TILE];
             let tiles = &rounded.tiles;
             move |tile, scores, error_bounds| {
-                let Rounded { bits, offsets, .. } = &tiles[tile.start / TILE];
+                let Rounded { bits, about } = &tiles[tile.start / TILE];
                 let products = &mut products[..scores.len()]; // (P, N)
                 product(vectors, bits, block.dim, products)?;
                 let rows = products.chunks(tile.len()).zip(scores.chunks_mut(tile.len()));
                 for (row, (products, scores)) in rows.enumerate() {
-                    let largest = add_up(products, offsets, of_centre[row], scores);
+                    let largest = add_up(products, &about.offsets, of_centre[row], scores);
                     error_bounds[row] = error_bounds[row].max(least_bounds[row] + MARGIN * UNIT_ROUNDOFF * largest);
                 }
                 Ok(())

@@ -4,8 +4,8 @@
 //! That is much faster than to score and sort everything, because most documents only need a look:
 //!
 //! 1. A [`Scan`] computes all scores of a block of documents by a matrix product, and says how far each can be from the
-//!    exact one. There are three: in float32 on the CPU, in bfloat16 on the CPU, and on a GPU.
-//!    [`ExactSearcher::choose_scan`] is where one is chosen.
+//!    exact one. There are four: in float32, in bfloat16 and in 8 bits on the CPU, and on a
+//!    GPU. [`ExactSearcher::choose_scans`] is where they are chosen.
 //! 2. A [`Shortlist`] for each query drops a document only when `top_k` others are better however wrong all scores are
 //!    within their bounds.
 //! 3. The documents that remain, hardly more than `top_k` for a query, are scored again with [`inner_product()`].
@@ -13,9 +13,12 @@
 //! So the scan decides how long a search takes, and nothing about its result.
 
 mod bfloat16;
+mod centred;
 mod device;
 mod float32;
 mod inner_product;
+mod int8;
+mod int8_products;
 mod rounded;
 mod scan;
 mod shortlist;
@@ -27,9 +30,11 @@ mod tests;
 mod vectors;
 
 use bfloat16::Bfloat16Scan;
+use centred::FEWEST_QUERIES;
 use device::DeviceScan;
 use float32::Float32Scan;
 use hardmine_records::{Error, Result};
+use int8::Int8Scan;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, TchError};
@@ -39,6 +44,9 @@ pub(crate) use inner_product::inner_product;
 use scan::{Scan, TILE, queries_per_thread};
 use shortlist::Shortlist;
 use vectors::{Block, Queries};
+
+/// The scan of the first documents; and another one, with the number of documents after which it takes over.
+type Scans = (Box<dyn Scan>, Option<(usize, Box<dyn Scan>)>);
 
 /// Finds the `top_k` documents with the largest inner product for each query, exactly: the lists are the same to the
 /// last bit whatever the number of threads, the device and the blocks in which documents come.
@@ -70,6 +78,10 @@ pub struct ExactSearch<'a> {
     searcher: &'a ExactSearcher,
     queries: Queries<'a>,
     scan: Box<dyn Scan>,
+    /// The scan that takes over after so many documents.
+    next: Option<(usize, Box<dyn Scan>)>,
+    /// How many documents were added.
+    added: usize,
     /// One for each query.
     lists: Vec<Shortlist>,
 }
@@ -103,28 +115,37 @@ impl ExactSearcher {
     /// If the last vector is not whole.
     pub fn start<'a>(&'a self, queries: &'a [f32]) -> Result<ExactSearch<'a>> {
         let queries = Queries::new(queries, self.dim);
-        let scan = self.choose_scan(&queries).map_err(failed)?;
-        Ok(self.start_with(scan, queries))
+        let (scan, next) = self.choose_scans(&queries).map_err(failed)?;
+        Ok(ExactSearch { next, ..self.start_with(scan, queries) })
     }
 
     /// Chooses how the search first looks at scores. Only its speed depends on that: a scan proposes documents, whose
     /// scores [`ExactSearch::add`] then computes again in float32, whatever the scan.
-    fn choose_scan(&self, queries: &Queries) -> std::result::Result<Box<dyn Scan>, TchError> {
-        Ok(if self.device != Device::Cpu {
+    fn choose_scans(&self, queries: &Queries) -> std::result::Result<Scans, TchError> {
+        let mut next: Option<(usize, Box<dyn Scan>)> = None;
+        let first: Box<dyn Scan> = if self.device != Device::Cpu {
             // A GPU's matrix products are far faster than a CPU's, even in float32.
             Box::new(DeviceScan::new(queries, self.top_k, self.device)?)
-        } else if bfloat16::is_fast() && queries.len() >= bfloat16::FEWEST_QUERIES {
-            // The product takes a third of the time or less. Rounding the documents costs the same for any number of
-            // queries, so that it pays for many.
+        } else if queries.len() < FEWEST_QUERIES {
+            // Rounding the documents costs the same for any number of queries, so that it pays for many.
+            Box::new(Float32Scan)
+        } else if bfloat16::is_fast() {
+            // The product takes a third of the time or less.
             Box::new(Bfloat16Scan::new(queries))
+        } else if int8::is_fast(queries.dim) {
+            // It takes a quarter or more, but leaves more documents to be scored again, which are few only once most
+            // documents are far below all that is in the lists.
+            next = Some((int8::DOCUMENTS_BEFORE.saturating_mul(self.top_k), Box::new(Int8Scan::new(queries))));
+            Box::new(Float32Scan)
         } else {
             Box::new(Float32Scan)
-        })
+        };
+        Ok((first, next))
     }
 
     fn start_with<'a>(&'a self, scan: Box<dyn Scan>, queries: Queries<'a>) -> ExactSearch<'a> {
         let lists = (0..queries.len()).map(|_| Shortlist::new(self.top_k)).collect();
-        ExactSearch { searcher: self, queries, scan, lists }
+        ExactSearch { searcher: self, queries, scan, next: None, added: 0, lists }
     }
 }
 
@@ -137,9 +158,26 @@ impl ExactSearch<'_> {
     /// # Panics
     /// If there is not one vector for each id.
     pub fn add(&mut self, ids: &[i64], vectors: &[f32]) -> Result<()> {
-        let ExactSearch { searcher, queries, scan, lists } = self;
+        let dim = self.searcher.dim;
+        assert_eq!(vectors.len(), ids.len() * dim, "one vector for each id");
+        let before = self.next.as_ref().map_or(ids.len(), |(after, _)| after.saturating_sub(self.added).min(ids.len()));
+        self.added += ids.len();
+        let (vectors, others) = vectors.split_at(before * dim);
+        self.look_at(&ids[..before], vectors)?;
+        if before < ids.len()
+            && let Some((_, next)) = self.next.take()
+        {
+            self.scan = next;
+        }
+        self.look_at(&ids[before..], others)
+    }
+
+    fn look_at(&mut self, ids: &[i64], vectors: &[f32]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ExactSearch { searcher, queries, scan, lists, .. } = self;
         let block = Block { ids, vectors, dim: searcher.dim };
-        assert_eq!(vectors.len(), ids.len() * block.dim, "one vector for each id");
         searcher.threads.install(|| {
             let error_bounds = scan.scan(queries, &block, lists).map_err(failed)?;
             rescore(queries, &block, lists, &error_bounds);

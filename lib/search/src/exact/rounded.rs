@@ -2,7 +2,7 @@
 
 use tch::Kind;
 
-use super::inner_product::{inner_product, norm};
+use super::centred::Centred;
 use super::tensors::Number;
 
 /// The upper half of the bits of a float32.
@@ -44,21 +44,15 @@ impl Bfloat16 {
 pub(super) struct Rounded {
     /// x̃, (N, E), row by row.
     pub bits: Vec<Bfloat16>,
-    /// ‖x′‖, (N,).
-    pub norms: Vec<f32>,
-    /// ‖x′ − x̃‖, (N,).
-    pub errors: Vec<f32>,
-    /// y·x′ for the vector y that was asked for, (N,).
-    pub offsets: Vec<f32>,
+    /// What is known of them.
+    pub about: Centred,
 }
 
 impl Rounded {
     /// Rounds `vectors` (N, E) relative to `mean` (E,), and multiplies them with `y` (E,) before.
     pub fn new(vectors: &[f32], mean: &[f32], y: &[f32]) -> Rounded {
-        let (dim, rows) = (mean.len(), vectors.len() / mean.len());
-        let column = || Vec::with_capacity(rows);
-        let mut rounded =
-            Rounded { bits: vec![Bfloat16::ZERO; vectors.len()], norms: column(), errors: column(), offsets: column() };
+        let dim = mean.len();
+        let mut rounded = Rounded { bits: vec![Bfloat16::ZERO; vectors.len()], about: Centred::default() };
         let (mut centred, mut error) = (vec![0.0; dim], vec![0.0; dim]);
         for (vector, bits) in vectors.chunks(dim).zip(rounded.bits.chunks_mut(dim)) {
             let numbers = vector.iter().zip(mean).zip(centred.iter_mut().zip(error.iter_mut())).zip(bits);
@@ -67,20 +61,8 @@ impl Rounded {
                 *bits = Bfloat16::nearest(*centred);
                 *error = *centred - bits.to_f32();
             }
-            rounded.norms.push(norm(&centred));
-            rounded.errors.push(norm(&error));
-            rounded.offsets.push(inner_product(y, &centred));
+            rounded.about.push(&centred, &error, y);
         }
         rounded
     }
-}
-
-/// The mean of `vectors` (N, E).
-pub(super) fn mean_of(vectors: &[f32], dim: usize) -> Vec<f32> {
-    let mut mean = vec![0.0; dim];
-    let share = dim as f32 / vectors.len() as f32;
-    for vector in vectors.chunks(dim) {
-        mean.iter_mut().zip(vector).for_each(|(mean, x)| *mean += x * share);
-    }
-    mean
 }

@@ -8,10 +8,11 @@ use super::*;
 use crate::hit::rank_best;
 
 /// All scans; that of a device multiplies on the CPU here.
-fn scans(queries: &Queries, top_k: usize) -> [(&'static str, Box<dyn Scan>); 3] {
+fn scans(queries: &Queries, top_k: usize) -> [(&'static str, Box<dyn Scan>); 4] {
     [
         ("float32", Box::new(Float32Scan)),
         ("bfloat16", Box::new(Bfloat16Scan::new(queries))),
+        ("int8", Box::new(Int8Scan::new(queries))),
         ("device", Box::new(DeviceScan::new(queries, top_k, Device::Cpu).unwrap())),
     ]
 }
@@ -93,7 +94,7 @@ fn an_overflow_is_first_in_the_list() {
 
 /// Checks for every scan that each score is within its error bound, and returns for each the largest share of its bound
 /// that a score is off by.
-fn largest_shares(queries: &[f32], documents: &[f32], dim: usize) -> [f32; 3] {
+fn largest_shares(queries: &[f32], documents: &[f32], dim: usize) -> [f32; 4] {
     let queries = &Queries::new(queries, dim);
     let ids: Vec<i64> = (0..(documents.len() / dim) as i64).collect();
     let block = Block { ids: &ids, vectors: documents, dim };
@@ -117,9 +118,9 @@ fn largest_shares(queries: &[f32], documents: &[f32], dim: usize) -> [f32; 3] {
 #[test]
 fn every_score_is_within_its_error_bound() {
     for (dim, rows) in [(16, 1), (24, 600), (384, 515), (768, 300)] {
-        let [_, bfloat16, _] = largest_shares(&random(50, dim, 1), &random(rows, dim, 2), dim);
+        let [_, bfloat16, int8, _] = largest_shares(&random(50, dim, 1), &random(rows, dim, 2), dim);
         // A bound that nothing comes near would let everything pass.
-        assert!(rows == 1 || bfloat16 > 0.05, "{dim} × {rows}: {bfloat16}");
+        assert!(rows == 1 || bfloat16 > 0.05 && int8 > 0.05, "{dim} × {rows}: {bfloat16}, {int8}");
     }
     largest_shares(&sharing_most(random(50, 48, 3), 48), &sharing_most(random(700, 48, 4), 48), 48);
     // Lengths far apart, and numbers too small to be normal.
@@ -135,6 +136,9 @@ fn where_a_mean_overflows_everything_may_pass() {
     let queries = &Queries::new(&queries, 4);
     let mut lists: Vec<Shortlist> = (0..60).map(|_| Shortlist::new(1)).collect();
     let block = Block { ids: &[0, 1], vectors: &[1.0; 8], dim: 4 };
-    let error_bounds = Bfloat16Scan::new(queries).scan(queries, &block, &mut lists).unwrap();
-    assert_eq!(error_bounds[59], f32::INFINITY);
+    let scans: [Box<dyn Scan>; 2] = [Box::new(Bfloat16Scan::new(queries)), Box::new(Int8Scan::new(queries))];
+    for mut scan in scans {
+        let error_bounds = scan.scan(queries, &block, &mut lists).unwrap();
+        assert_eq!(error_bounds[59], f32::INFINITY);
+    }
 }
