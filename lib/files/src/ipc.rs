@@ -20,7 +20,7 @@ use arrow::ipc::{
 };
 use flatbuffers::FlatBufferBuilder;
 use hardmine_records::{Error, Place, Provenance, Result};
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 
 use crate::foreign::foreign;
 use crate::ipc_check::check;
@@ -276,6 +276,8 @@ fn described(field: &Arc<Field>) -> (&str, &DataType) {
 /// An IPC file in a memory map; its batches point into the map.
 pub(crate) struct MappedFile {
     name: String,
+    /// All bytes, twice: for the system, and for batches.
+    file: Arc<Mmap>,
     map: Buffer,
     decoder: FileDecoder,
     blocks: Vec<Block>,
@@ -286,11 +288,11 @@ impl MappedFile {
     pub(crate) fn new(name: String, file: &File) -> Result<Self> {
         // SAFETY: as every reader of mapped files, we rely on nobody changing the file while it is read;
         // our own writers never change one in place.
-        let map = Arc::new(unsafe { Mmap::map(file) }.map_err(Error::io(&name))?);
-        let pointer = std::ptr::NonNull::new(map.as_ptr().cast_mut()).ok_or_else(|| Error::new(&name, "is empty"))?;
-        let length = map.len();
+        let file = Arc::new(unsafe { Mmap::map(file) }.map_err(Error::io(&name))?);
+        let pointer = std::ptr::NonNull::new(file.as_ptr().cast_mut()).ok_or_else(|| Error::new(&name, "is empty"))?;
+        let length = file.len();
         // SAFETY: the pointer and the length are those of the map, which the buffer keeps alive.
-        let map = unsafe { Buffer::from_custom_allocation(pointer, length, map) };
+        let map = unsafe { Buffer::from_custom_allocation(pointer, length, file.clone()) };
 
         let broken = || Error::new(&name, "is a truncated Arrow file: its footer is missing");
         let tail = length.checked_sub(10).ok_or_else(broken)?;
@@ -307,7 +309,7 @@ impl MappedFile {
         let decoder = FileDecoder::new(schema.clone(), footer.version());
         let blocks: Vec<Block> = footer.recordBatches().iter().flatten().copied().collect();
         let dictionaries: Vec<Block> = footer.dictionaries().iter().flatten().copied().collect();
-        let mut file = MappedFile { name, map, decoder, blocks, schema };
+        let mut file = MappedFile { name, file, map, decoder, blocks, schema };
         for (index, block) in dictionaries.iter().enumerate() {
             let place = format!("dictionary {index}");
             let message = file.message(block, &place)?;
@@ -323,6 +325,19 @@ impl MappedFile {
 
     pub(crate) fn batches(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// Has the system read a batch from the disk, if there is one with this number, while others are worked on. Where
+    /// pages are only read when they are looked at, a disk is used to a third.
+    pub(crate) fn fetch(&self, index: usize) {
+        let Some(block) = self.blocks.get(index) else { return };
+        let parts = [block.offset(), block.metaDataLength().into(), block.bodyLength()];
+        if let [Ok(start), Ok(head), Ok(body)] = parts.map(usize::try_from)
+            && start.saturating_add(head).saturating_add(body) <= self.file.len()
+        {
+            // A wish, which need not be granted.
+            drop(self.file.advise_range(Advice::WillNeed, start, head + body));
+        }
     }
 
     pub(crate) fn batch(&self, index: usize) -> Result<RecordBatch> {

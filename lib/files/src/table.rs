@@ -434,6 +434,7 @@ impl Batches {
             Batches::Parquet(reader) => next_batch(name, reader),
             Batches::Mapped(file, next) if *next < file.batches() => {
                 *next += 1;
+                file.fetch(*next);
                 file.batch(*next - 1).map(Some)
             }
             Batches::Mapped(..) => Ok(None),
