@@ -52,6 +52,24 @@ fn any_block_size_gives_what_sorting_gives() {
 }
 
 #[test]
+fn a_scan_that_takes_over_goes_on_with_the_lists() {
+    let (queries, documents) = (random(60, 24, 13), random(900, 24, 14));
+    let expected = by_sorting(&queries, &documents, 24, 8);
+    let ids: Vec<i64> = (0..900).map(|row| 3 * row).collect();
+    let searcher = ExactSearcher::new(24, 8, Device::Cpu).unwrap();
+    for (after, rows) in [(0, 900), (1, 900), (300, 100), (350, 200), (899, 900), (2000, 64)] {
+        let of = || Queries::new(&queries, 24);
+        let mut search = searcher.start_with(Box::new(Float32Scan), of());
+        search.next = Some((after, Box::new(Int8Scan::new(&of()))));
+        for (ids, vectors) in ids.chunks(rows).zip(documents.chunks(rows * 24)) {
+            search.add(ids, vectors).unwrap();
+        }
+        assert_eq!(search.next.is_some(), after > 900);
+        assert!(search.finish() == expected, "after {after}, blocks of {rows}");
+    }
+}
+
+#[test]
 fn ties_go_by_id_across_blocks_and_at_the_end_of_the_list() {
     // Few different vectors, so that most scores occur hundreds of times.
     let few = random(5, 33, 10);
