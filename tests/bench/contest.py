@@ -98,7 +98,8 @@ class Bench:
         found.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", PYTHONWARNINGS="ignore")
         if self.device != "cpu":
             # Ours then runs with the baselines' libtorch, which has CUDA.
-            found["LD_LIBRARY_PATH"] = str(Path(importlib.util.find_spec("torch").origin).parent / "lib")
+            folder = str(Path(importlib.util.find_spec("torch").origin).parent / "lib")
+            found["LD_LIBRARY_PATH"] = ":".join(filter(None, [folder, found.get("LD_LIBRARY_PATH")]))
         # What make exports for its pipes would slow a lone Python program down.
         found.pop("GOMP_SPINCOUNT", None)
         return found

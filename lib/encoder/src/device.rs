@@ -84,7 +84,10 @@ fn gpu(number: usize) -> std::result::Result<Device, String> {
         return Err("libtorch finds no usable GPU or driver".into());
     }
     match usize::try_from(tch::Cuda::device_count()) {
-        Ok(count) if number < count => Ok(Device::Cuda(number)),
+        Ok(count) if number < count => {
+            leave_attention_to_libtorch();
+            Ok(Device::Cuda(number))
+        }
         Ok(count) => Err(format!("there are only {count} GPUs, numbered from 0")),
         Err(_) => Err("libtorch can't count the GPUs".into()),
     }
@@ -113,6 +116,30 @@ fn load_cuda() -> std::result::Result<(), String> {
     Err(format!("libtorch_cuda.so can't be loaded: {reason}"))
 }
 
+/// Turns cuDNN off for attention. libtorch prefers it on newer GPUs, but cuDNN makes a plan for every new shape, and
+/// nearly every batch of texts has shapes of its own: a training step took ten times as long on an H100.
+fn leave_attention_to_libtorch() {
+    type GlobalContext = extern "C" fn() -> *mut libc::c_void;
+    type SetUseCudnn = extern "C" fn(*mut libc::c_void, bool);
+    // tch has no function for it. These are `at::globalContext()` and `at::Context::setSDPUseCuDNN(bool)`.
+    let find = |name: &CStr| {
+        // SAFETY: the name is a valid C string. Nothing is called here.
+        let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+        (!symbol.is_null()).then_some(symbol)
+    };
+    let Some((context, set)) = find(c"_ZN2at13globalContextEv").zip(find(c"_ZN2at7Context14setSDPUseCuDNNEb")) else {
+        tracing::debug!("this libtorch does not let cuDNN be turned off for attention");
+        return;
+    };
+    // SAFETY: the mangled names fix the types of the arguments. The first function returns a reference to an object that
+    // lives as long as the process, and the second is a method of that object.
+    unsafe {
+        let context: GlobalContext = std::mem::transmute(context);
+        let set: SetUseCudnn = std::mem::transmute(set);
+        set(context(), false);
+    }
+}
+
 /// The folder that the running program has its `libtorch_cpu.so` from.
 fn folder_of_libtorch() -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
@@ -132,6 +159,15 @@ mod tests {
         assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
         assert!("cuda:x".parse::<DeviceChoice>().is_err());
         assert!("gpu".parse::<DeviceChoice>().is_err());
+    }
+
+    #[test]
+    fn attention_without_cudnn_can_be_asked_for() {
+        tch::set_num_threads(1);
+        leave_attention_to_libtorch();
+        // SAFETY: the name is a valid C string.
+        let get = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_ZN2at13globalContextEv".as_ptr()) };
+        assert!(!get.is_null(), "libtorch's name for its context has changed");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use half::slice::HalfFloatSliceExt;
 use hardmine_files::{Input, Table, read_ahead};
 use hardmine_records::{EmbeddingsBatch, Error, Kind, Numbers, Provenance, Result, check_finite};
 
@@ -128,7 +129,11 @@ impl EmbeddingBlock {
         let numbers = rows.start * batch.dimension()..rows.end * batch.dimension();
         match batch.numbers() {
             Numbers::F32(all) => self.vectors.extend_from_slice(&all[numbers]),
-            Numbers::F16(all) => self.vectors.extend(all[numbers].iter().map(|x| x.to_f32())),
+            Numbers::F16(all) => {
+                let start = self.vectors.len();
+                self.vectors.resize(start + numbers.len(), 0.0);
+                all[numbers].convert_to_f32_slice(&mut self.vectors[start..]);
+            }
         }
     }
 }

@@ -44,7 +44,19 @@ pub struct UpdateSettings {
 pub struct Optimizer {
     settings: UpdateSettings,
     slots: Vec<Slot>,
+    /// On a GPU, and for rules that look at each number alone: the same parameters and moments again, those in one piece
+    /// that decay alike. It takes a GPU longer to begin with a parameter than to update it.
+    joined: Option<Vec<Joined>>,
     updates: i32,
+}
+
+/// Parameters that decay alike, one after the other in one piece of memory.
+struct Joined {
+    /// Which of the optimizer's slots they are of.
+    slots: Vec<usize>,
+    decay: f64,
+    parameter: Tensor,
+    moments: Moments,
 }
 
 struct Slot {
@@ -84,6 +96,44 @@ impl Slot {
             .zip(moments)
             .map(|((parameter, gradient), (mean, square))| Piece { parameter, gradient, mean, square })
             .collect()
+    }
+}
+
+impl Joined {
+    /// Moves the parameters and moments of all `slots` into pieces, one for those that decay and one for the others.
+    fn all(slots: &mut [Slot]) -> Vec<Joined> {
+        let (decaying, others): (Vec<usize>, Vec<usize>) = (0..slots.len()).partition(|&slot| slots[slot].decay != 0.0);
+        let pieces = [decaying, others].into_iter().filter(|members| !members.is_empty());
+        no_grad(|| pieces.map(|members| Joined::new(members, slots)).collect())
+    }
+
+    fn new(members: Vec<usize>, slots: &mut [Slot]) -> Joined {
+        let parameters: Vec<Tensor> = members.iter().map(|&slot| slots[slot].parameter.detach().view(-1)).collect();
+        let parameter = Tensor::cat(&parameters, 0);
+        let moments = Moments { mean: parameter.zeros_like(), square: parameter.zeros_like() };
+        let mut start = 0;
+        for &member in &members {
+            let slot = &mut slots[member];
+            let (size, length) = (slot.parameter.size(), slot.parameter.numel() as i64);
+            let part = |whole: &Tensor| whole.narrow(0, start, length).view(&size[..]);
+            slot.moments = Moments { mean: part(&moments.mean), square: part(&moments.square) };
+            // Whoever holds the parameter sees its new memory.
+            slot.parameter.set_data(&part(&parameter));
+            start += length;
+        }
+        Joined { decay: slots[members[0]].decay, slots: members, parameter, moments }
+    }
+
+    /// All of it, beside the gradients.
+    fn piece(&self, gradients: &[Tensor]) -> Piece {
+        let Joined { slots, parameter, moments: Moments { mean, square }, .. } = self;
+        let gradients: Vec<Tensor> = slots.iter().map(|&slot| gradients[slot].reshape([-1])).collect();
+        Piece {
+            parameter: parameter.shallow_clone(),
+            gradient: Tensor::cat(&gradients, 0),
+            mean: mean.shallow_clone(),
+            square: square.shallow_clone(),
+        }
     }
 }
 
@@ -127,7 +177,10 @@ impl Optimizer {
             decay: if decays(name, parameter, settings.rule, is_roberta_dot) { settings.weight_decay } else { 0.0 },
             moments: Moments { mean: parameter.detach().zeros_like(), square: parameter.detach().zeros_like() },
         };
-        Optimizer { settings, slots: parameters.iter().map(slot).collect(), updates: 0 }
+        let mut slots: Vec<Slot> = parameters.iter().map(slot).collect();
+        let on_gpu = slots.iter().all(|slot| slot.parameter.device().is_cuda());
+        let joined = (on_gpu && settings.rule != Rule::Lamb).then(|| Joined::all(&mut slots));
+        Optimizer { settings, slots, joined, updates: 0 }
     }
 
     /// Updates the parameters at `rate` with one gradient each (of a loss multiplied by `loss_scale`, of the global
@@ -137,8 +190,11 @@ impl Optimizer {
         let UpdateSettings { rule, max_gradient_norm, .. } = self.settings;
         let factor = (max_gradient_norm / (norm + 1e-6)).min(1.0) / loss_scale;
         let updates = self.updates;
-        let updated: Vec<_> = no_grad(|| {
-            self.slots.iter().zip(&gradients).map(|(slot, gradient)| (slot.split(gradient), slot.decay)).collect()
+        let updated: Vec<_> = no_grad(|| match &self.joined {
+            Some(all) if gradients.iter().all(Tensor::defined) => {
+                all.iter().map(|joined| (vec![joined.piece(&gradients)], joined.decay)).collect()
+            }
+            _ => self.slots.iter().zip(&gradients).map(|(slot, gradient)| (slot.split(gradient), slot.decay)).collect(),
         });
         workers.map(updated, |(pieces, decay)| match rule {
             Rule::Lamb => lamb::update(pieces, factor, rate, decay, workers),
@@ -296,6 +352,35 @@ mod tests {
             };
             let difference = (parameters[0].1.detach().to_kind(Kind::Double) - expected).abs().max().double_value(&[]);
             assert!(difference < 1e-6, "{rule:?}: off by {difference:e}");
+        }
+    }
+
+    #[test]
+    fn parameters_in_one_piece_of_memory_are_updated_as_they_are_apart() {
+        let workers = Workers::new(Device::Cpu).unwrap();
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        let shapes = [("a.weight", vec![3, 4]), ("a.bias", vec![4]), ("b.weight", vec![2, 3, 4]), ("b.bias", vec![3])];
+        for rule in [Rule::AdamW, Rule::TorchAdamW] {
+            tch::manual_seed(4);
+            let apart: Vec<_> = shapes.iter().map(|(name, shape)| (name.to_string(), random(shape))).collect();
+            let together: Vec<_> = apart.iter().map(|(name, parameter)| (name.clone(), parameter.copy())).collect();
+            let mut optimizers = [Optimizer::new(settings(rule), &apart), Optimizer::new(settings(rule), &together)];
+            let joined = Joined::all(&mut optimizers[1].slots);
+            assert_eq!(joined.iter().map(|joined| &joined.slots[..]).collect::<Vec<_>>(), [[0, 2], [1, 3]]);
+            optimizers[1].joined = Some(joined);
+            for step in 0..3 {
+                let mut gradients: Vec<Tensor> = shapes.iter().map(|(_, shape)| random(shape)).collect();
+                if step == 1 {
+                    // A parameter that no text reaches stays as it is.
+                    gradients[2] = Tensor::new();
+                }
+                for optimizer in &mut optimizers {
+                    let gradients = gradients.iter().map(Tensor::shallow_clone).collect();
+                    optimizer.step(gradients, 0.1, 2.0, 1.0, &workers);
+                }
+            }
+            let [apart, together] = optimizers.map(|optimizer| optimizer.state());
+            assert_eq!(apart, together);
         }
     }
 
