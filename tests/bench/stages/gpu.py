@@ -98,7 +98,8 @@ def rank(bench, docs, rows):
     work = f"{count:,} queries, {rows:,} × {DIM}, top {TOP_K}"
     products = ("GFLOP float32", 2 * rows * DIM * count / 1e9, None)
     bench.contest("gpu rank", work, ours, [baseline], count, "queries", products, RANK_NOTE)
-    same(bench, f"gpu rank, {work}", mine, theirs)
+    # Among millions of documents drawn at random, many have nearly the same score.
+    same(bench, f"gpu rank, {work}", mine, theirs, least=0.99)
 
 
 def run(bench):

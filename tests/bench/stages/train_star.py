@@ -58,7 +58,8 @@ def measure(bench, stage, name, start, batch, precision="f32"):
     query_tokens, count = queries(bench, start)
     qrels, negatives = judgements(bench, count, documents)
     model = bench.work / "star"
-    steps = bench.size(STEPS, 3) + SKIP
+    # No step may be the last one of an epoch, which has fewer queries.
+    steps = min(bench.size(STEPS, 3) + SKIP, count // batch)
     files = ["--ids", "internal", "--queries", query_tokens, "--docs", docs, "--qrels", qrels, "--negatives", negatives]
     options = ["--steps", steps, "--batch-size", batch, "--precision", precision, "--similarity", "dot", "--optimizer", "adamw", "--max-query-length", 24, "--max-doc-length", 120]
     command = bench.ours("train", "star", "--init", start, *files, *options, "-o", model)
