@@ -28,7 +28,7 @@ def run(bench):
         ours = Program("tokenize | embed --precision bf16", pipe(bench, model, texts, length, "bf16", mine))
         baselines = [
             Program(f"sentence-transformers, {what}", bench.baseline("embed_sentence_transformers", model, texts, path, length, precision), aim=aim)
-            for what, path, precision, aim in [("bfloat16 autocast", autocast, "bf16", 1.4), ("float32", full, "f32", 4)]
+            for what, path, precision, aim in [("bfloat16 autocast", autocast, "bf16", 2), ("float32", full, "f32", 4)]
         ]
         work = f"{name}, bfloat16, {count:,} {text_name} texts"
         ceiling = ("GFLOP bfloat16", operations(model, data.tokens(bench, texts, model=model), length), None)
